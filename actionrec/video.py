@@ -1,0 +1,102 @@
+"""Decoding of video clips.
+
+Frame counts of containers lie (on real HMDB51 clips `CAP_PROP_FRAME_COUNT` is one more than what can be read), so
+frames are counted by reading, and read in sequence rather than sought.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from actionrec.errors import ActionRecError
+
+cv2.setNumThreads(0)  # one clip at a time is small; parallelism is over clips, in worker processes
+
+
+def iter_frames(path: Path) -> Iterator[np.ndarray]:
+    """Yield the frames of a clip in order, each (H, W, 3) uint8 RGB.
+
+    Raises:
+        ActionRecError: the file is missing, or not one frame of it can be decoded.
+    """
+    for frame in _iter_bgr(path):
+        yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+
+def iter_gray(path: Path) -> Iterator[np.ndarray]:
+    """Yield the frames of a clip in order, each (H, W) uint8 gray."""
+    for frame in _iter_bgr(path):
+        yield cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+
+
+def count_frames(path: Path) -> int:
+    """Number of frames that can be read."""
+    capture = _open(path)
+    count = 0
+    while capture.grab():
+        count += 1
+    capture.release()
+    if not count:
+        raise _unreadable(path)
+    return count
+
+
+def read_frames(path: Path, indices: Sequence[int]) -> list[np.ndarray]:
+    """Frames at `indices` (any order, may repeat), each (H, W, 3) uint8 RGB, in one pass over the clip.
+
+    Raises:
+        ActionRecError: the clip cannot be decoded as far as the last of them.
+    """
+    capture = _open(path)
+    wanted, frames = set(indices), {}
+    for index in range(max(wanted) + 1):
+        if not capture.grab():
+            break
+        if index in wanted:  # only the wanted frames are converted to an image
+            frames[index] = cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)
+    capture.release()
+    if len(frames) < len(wanted):
+        raise ActionRecError(
+            f"{path} has no frame {max(wanted)}; the file is damaged or shorter than when it was indexed"
+        )
+    return [frames[index] for index in indices]
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image as (H, W, 3) uint8 RGB.
+
+    Raises:
+        ActionRecError: the file is missing or not an image.
+    """
+    # imdecode rather than imread: imread prints a warning of its own, and cannot open every non-ASCII path on Windows.
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error):
+        image = None
+    if image is None:
+        raise ActionRecError(f"cannot read the image {path}; replace the file, or take it out of the list")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _iter_bgr(path: Path) -> Iterator[np.ndarray]:
+    capture = _open(path)
+    read, frame = capture.read()
+    if not read:
+        raise _unreadable(path)
+    while read:
+        yield frame
+        read, frame = capture.read()
+    capture.release()
+
+
+def _open(path: Path) -> cv2.VideoCapture:
+    capture = cv2.VideoCapture(str(path)) if path.is_file() else None
+    if capture is None or not capture.isOpened():
+        raise _unreadable(path)
+    return capture
+
+
+def _unreadable(path: Path) -> ActionRecError:
+    return ActionRecError(f"cannot decode the video {path}; replace the file, or take it out of the lists")

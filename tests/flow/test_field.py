@@ -1,0 +1,60 @@
+import cv2
+import numpy as np
+import pytest
+
+from actionrec.flow.estimators import create
+from actionrec.flow.field import dequantize, magnitude, mirror, negate, quantize, stack, turn
+
+BOUND = 20.0
+
+
+def test_codes_follow_the_contract():
+    values = np.array([-100, -20, -1, 0, 1, 20, 100], np.float32)
+    assert quantize(values, BOUND).tolist() == [0, 0, 121, 128, 134, 255, 255]
+
+
+def test_quantising_loses_at_most_a_step():
+    values = np.linspace(-BOUND, BOUND, 1001, dtype=np.float32)
+    assert np.abs(dequantize(quantize(values, BOUND), BOUND) - values).max() < 2 * BOUND / 255 + 1e-4
+    assert dequantize(quantize(np.zeros(3), BOUND), BOUND).tolist() == [0, 0, 0]
+
+
+def test_negation_is_that_of_the_motion_and_keeps_rest():
+    values = np.array([-20, -7.3, -1, 0, 1, 7.3, 20], np.float32)
+    assert (negate(quantize(values, BOUND)) == quantize(-values, BOUND)).all()
+    rest = np.full((3, 4, 2), 128, np.uint8)
+    assert (mirror(rest) == 128).all()
+
+
+def test_mirroring_a_clip_mirrors_the_field_and_negates_x():
+    """Against an estimate: the flow of two mirrored frames is the mirrored flow of the two frames."""
+    rng = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(rng.integers(0, 256, (140, 200), np.uint8), (0, 0), 2)
+    first, second = texture[20:100, 20:140], texture[18:98, 17:137]  # the scene moves by (3, 2)
+    estimate = create("dis", {"preset": "medium"})
+    there = quantize(estimate(first, second), BOUND)
+    back = quantize(estimate(first[:, ::-1], second[:, ::-1]), BOUND)
+    middle = np.s_[10:-10, 10:-10]
+    assert np.median(np.abs(mirror(there).astype(int) - back)[middle]) <= 1
+    assert np.median(dequantize(back, BOUND)[middle][..., 0]) == pytest.approx(-3, abs=0.3)
+    assert np.median(dequantize(back, BOUND)[middle][..., 1]) == pytest.approx(2, abs=0.3)
+
+
+def test_turning_a_quarter_moves_right_to_up():
+    right = quantize(np.array([[5.0, 0.0]]), BOUND)
+    assert dequantize(turn(right, 90), BOUND) == pytest.approx(np.array([[0, -5]]), abs=0.2)  # y points down
+
+
+def test_magnitude_is_the_length():
+    codes = quantize(np.array([[3.0, 4.0], [0, 0], [30, 40]]), BOUND)
+    assert magnitude(codes).tolist() == [pytest.approx(5 / 20 * 255, abs=2), 0, 255]
+
+
+def test_a_stack_interleaves_x_and_y():
+    fields = np.arange(4 * 2 * 3 * 2, dtype=np.uint8).reshape(4, 2, 3, 2)
+    channels = stack(fields, "xy")
+    assert channels.shape == (2, 3, 8)
+    for field in range(4):
+        assert (channels[..., 2 * field] == fields[field, ..., 0]).all()
+        assert (channels[..., 2 * field + 1] == fields[field, ..., 1]).all()
+    assert stack(fields, "magnitude").shape == (2, 3, 4)
