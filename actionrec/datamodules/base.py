@@ -1,0 +1,109 @@
+"""What the data modules share: splits of one data set and modality, as loaders of uint8 batches."""
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from actionrec.datamodules.datasets import Sample
+from actionrec.datasets.records import Splits
+from actionrec.errors import ActionRecError
+
+log = logging.getLogger(__name__)
+
+
+class ActionDataModule(LightningDataModule, ABC):
+    """Loaders over the three parts of a data set.
+
+    Args:
+        actions: see `actions.class_list`.
+        size: side of the input, in pixels.
+        batch_size: samples per batch, on each device.
+        num_workers: loader processes; `auto` takes the cores there are, eight at most.
+        augmentation: preset of training, see `datamodules.transforms`.
+        strict: whether a listed file that is not on disk is an error, or left out.
+    """
+
+    def __init__(
+        self,
+        actions: str | Sequence[str],
+        size: int,
+        batch_size: int,
+        num_workers: int | str,
+        augmentation: str,
+        strict: bool,
+    ):
+        super().__init__()
+        self.choice = actions
+        self.size = size
+        self.batch_size = batch_size
+        self.num_workers = min(len(os.sched_getaffinity(0)), 8) if num_workers == "auto" else int(num_workers)
+        self.augmentation = augmentation
+        self.strict = strict
+        self.splits: Splits[Any] | None = None
+
+    @property
+    @abstractmethod
+    def inputs(self) -> dict[str, Any]:
+        """What decides the values that the network sees, as plain types; kept in checkpoints."""
+
+    @abstractmethod
+    def index(self) -> tuple[tuple[str, ...], Splits[Any]]:
+        """The class list, in the order of the labels, and the records of each part."""
+
+    @abstractmethod
+    def dataset(self, records: Sequence[Any], labels: Mapping[str, int], part: str) -> Dataset[Sample]:
+        """The samples of a part: `train`, `val` or `test`."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Index the data set, once. All that is wrong with it, short of a file that does not decode, raises here."""
+        if self.splits is not None:
+            return
+        self.actions, self.splits = self.index()
+        labels = {action: label for label, action in enumerate(self.actions)}
+        self.datasets = {
+            part: self.dataset(records, labels, part) for part, records in zip(Splits._fields, self.splits, strict=True)
+        }
+        counts = ", ".join(f"{len(records)} {part}" for part, records in self.splits._asdict().items())
+        log.info("%s: %d actions, %s", type(self).__name__, len(self.actions), counts)
+
+    def names(self, part: str) -> list[str]:
+        """Names of a part's records, as in the batches."""
+        assert self.splits is not None
+        return [record.path.stem for record in getattr(self.splits, part)]
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Batches in random order; a last one that is not full is left out, where there is a full one."""
+        dataset = self.datasets["train"]
+        return self._loader(dataset, shuffle=True, drop_last=len(dataset) >= self.batch_size)  # type: ignore[arg-type]
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Batches in the index's order."""
+        return self._loader(self.datasets["val"])
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """Batches in the index's order; all segments of a clip follow each other."""
+        return self._loader(self.datasets["test"])
+
+    def _loader(self, dataset: Dataset[Sample], **options: bool) -> DataLoader[Sample]:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            **options,
+        )
+
+
+def unique_names(splits: Splits[Any]) -> None:
+    """Raise unless every record has a name of its own: scores are kept by name."""
+    names = Counter(record.path.stem for part in splits for record in part)
+    if doubled := [name for name, count in names.items() if count > 1]:
+        raise ActionRecError(f"{len(doubled)} names occur twice (first: {doubled[0]}); rename one file of each")

@@ -1,0 +1,169 @@
+"""Map-style data sets: a record to a sample of uint8 tensors."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from actionrec.datamodules import sampling
+from actionrec.datamodules.transforms import WHOLE, Augmentation, View, draw_view, jitter_colours, view_flow, view_frame
+from actionrec.datasets.records import Clip, Still
+from actionrec.errors import ActionRecError
+from actionrec.flow import store
+from actionrec.flow.store import FlowSettings
+from actionrec.video import count_frames, read_frames, read_image
+
+# `frame` (3, S, S) and/or `flow` (C, S, S), uint8; `label` int; `name` str, the same for all views of one record.
+Sample = dict[str, Any]
+
+
+class FlowStack(NamedTuple):
+    """Where stacks of flow come from and what they hold."""
+
+    folder: Path
+    settings: FlowSettings
+    fields: int = 4
+    stride: int = 1
+    representation: str = "xy"
+
+    @property
+    def channels(self) -> int:
+        """Channels of a stack."""
+        return self.fields * (2 if self.representation == "xy" else 1)
+
+
+class StillDataset(Dataset[Sample]):
+    """Stills: one view each, random where there is an augmentation."""
+
+    def __init__(
+        self, stills: Sequence[Still], labels: Mapping[str, int], size: int, augmentation: Augmentation | None
+    ):
+        self.stills = stills
+        self.labels = labels
+        self.size = size
+        self.augmentation = augmentation
+
+    def __len__(self) -> int:
+        return len(self.stills)
+
+    def __getitem__(self, index: int) -> Sample:
+        still = self.stills[index]
+        rng = _generator()
+        image = read_image(still.path)
+        return {
+            "frame": _frame(image, _view(self.augmentation, rng), self.augmentation, self.size, rng),
+            "label": self.labels[still.action],
+            "name": still.path.stem,
+        }
+
+
+class ClipDataset(Dataset[Sample]):
+    """Clips: the frame and/or the flow of one clip at one instant, under one view.
+
+    Both come from one record in one call, so a frame can only be paired with its own clip's flow.
+
+    Args:
+        clips: the records.
+        labels: label of each action.
+        size: side of the square that views are resized to, in pixels.
+        fractions: instants of evaluation; every clip gives one sample for each. None draws one at random.
+        augmentation: of training; None sees the whole image.
+        frame: whether samples hold the frame.
+        flow: the stack that samples hold, if any.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        labels: Mapping[str, int],
+        size: int,
+        fractions: Sequence[float] | None,
+        augmentation: Augmentation | None,
+        frame: bool,
+        flow: FlowStack | None,
+    ):
+        self.clips = clips
+        self.labels = labels
+        self.size = size
+        self.fractions = fractions
+        self.augmentation = augmentation
+        self.frame = frame
+        self.flow = flow
+        self._count_frames = cache(self._count)
+
+    def __len__(self) -> int:
+        return len(self.clips) * (len(self.fractions) if self.fractions else 1)
+
+    def __getitem__(self, index: int) -> Sample:
+        rng = _generator()
+        if self.fractions:
+            clip, fraction = self.clips[index // len(self.fractions)], self.fractions[index % len(self.fractions)]
+        else:
+            clip, fraction = self.clips[index], rng.random()
+        n_frames = self._count_frames(clip)
+        instant = sampling.frame_index(fraction, n_frames)
+        view = _view(self.augmentation, rng)
+        sample: Sample = {"label": self.labels[clip.action], "name": clip.path.stem}
+        if self.frame:
+            [image] = read_frames(clip.path, [instant])
+            sample["frame"] = _frame(image, view, self.augmentation, self.size, rng)
+        if self.flow:
+            codes = store.read_fields(
+                store.flow_path(self.flow.folder, clip),
+                sampling.stack_indices(instant, n_frames - 1, self.flow.fields, self.flow.stride),
+            )
+            sample["flow"] = _to_tensor(view_flow(codes, view, self.size, self.flow.representation))
+        return sample
+
+    def _count(self, clip: Clip) -> int:
+        if self.flow:
+            return store.read_header(store.flow_path(self.flow.folder, clip)).fields + 1
+        return count_frames(clip.path)
+
+
+def check_flow(clips: Sequence[Clip], flow: FlowStack) -> None:
+    """Raise unless every clip's flow is extracted from this clip, with these settings, and long enough for a stack."""
+    missing = [clip for clip in clips if not store.flow_path(flow.folder, clip).is_file()]
+    if missing:
+        raise ActionRecError(
+            f"flow of {len(missing)} of {len(clips)} clips is not extracted in {flow.folder} "
+            f"(first: {missing[0].path.name}); run python -m actionrec.extract_flow with the same paths, flow and "
+            "data.actions"
+        )
+    for clip in clips:
+        path = store.flow_path(flow.folder, clip)
+        header = store.check_settings(path, flow.settings)
+        if header.source_bytes != clip.path.stat().st_size:
+            raise ActionRecError(
+                f"{path} was extracted from another {clip.path.name}; run actionrec.extract_flow again"
+            )
+        try:
+            sampling.stack_indices(0, header.fields, flow.fields, flow.stride)
+        except ValueError as error:
+            raise ActionRecError(
+                f"{clip.path} is too short: {error}; lower data.fields or data.stride, or leave the clip out"
+            ) from None
+
+
+def _view(augmentation: Augmentation | None, rng: np.random.Generator) -> View:
+    return draw_view(augmentation, rng) if augmentation else WHOLE
+
+
+def _frame(
+    image: np.ndarray, view: View, augmentation: Augmentation | None, size: int, rng: np.random.Generator
+) -> torch.Tensor:
+    seen = view_frame(image, view, size)
+    return _to_tensor(jitter_colours(seen, augmentation.jitter, rng) if augmentation else seen)
+
+
+def _generator() -> np.random.Generator:
+    """A generator seeded from torch's, which Lightning seeds by run, worker and epoch."""
+    return np.random.default_rng(int(torch.randint(2**63 - 1, ()).item()))
+
+
+def _to_tensor(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

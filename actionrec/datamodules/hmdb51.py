@@ -1,0 +1,112 @@
+"""HMDB51 clips as batches of frames, of flow stacks, or of pairs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from actionrec.datamodules import sampling
+from actionrec.datamodules.base import ActionDataModule, unique_names
+from actionrec.datamodules.datasets import ClipDataset, FlowStack, Sample, check_flow
+from actionrec.datamodules.transforms import CLIP_PRESETS, preset
+from actionrec.datasets import hmdb51
+from actionrec.datasets.records import Clip, Splits
+from actionrec.errors import ActionRecError
+from actionrec.flow.store import FlowSettings
+
+
+class _HMDB51DataModule(ActionDataModule):
+    """Clips of one official split.
+
+    Args:
+        videos: holds `<action>/*.avi`.
+        splits: holds `<action>_test_split<k>.txt`.
+        split: 1, 2 or 3.
+        position: instant of the frame and of the middle of the stack: `first`, `quarter`, `middle`, `three_quarter`,
+            `last`, or `random` (drawn anew in training, the middle in evaluation).
+        segments: instants over the clip whose scores are averaged in the test.
+        options: see `ActionDataModule`.
+    """
+
+    frame = False
+    flow: FlowStack | None = None
+
+    def __init__(self, videos: str, splits: str, split: int, position: str, segments: int, **options: Any):
+        super().__init__(**options)
+        self.videos = Path(videos)
+        self.lists = Path(splits)
+        self.split = split
+        self.position = position
+        self.segments = segments
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        return {"size": self.size, "position": self.position}
+
+    def index(self) -> tuple[tuple[str, ...], Splits[Clip]]:
+        actions, splits = hmdb51.index(self.videos, self.lists, self.split, self.choice, self.strict)
+        unique_names(splits)
+        if self.flow:
+            check_flow([clip for part in splits for clip in part], self.flow)
+        return actions, splits
+
+    def dataset(self, records: Sequence[Clip], labels: Mapping[str, int], part: str) -> Dataset[Sample]:
+        train = part == "train"
+        fractions = sampling.eval_fractions(self.position, self.segments if part == "test" else 1)
+        return ClipDataset(
+            records,
+            labels,
+            self.size,
+            fractions=None if train and self.position == sampling.RANDOM else fractions,
+            augmentation=preset(CLIP_PRESETS, self.augmentation) if train else None,
+            frame=self.frame,
+            flow=self.flow,
+        )
+
+
+class HMDB51FrameDataModule(_HMDB51DataModule):
+    """One frame of each clip: `frame` (B, 3, S, S) uint8, `label` (B,) int64, `name` list of B."""
+
+    frame = True
+
+
+class HMDB51FlowDataModule(_HMDB51DataModule):
+    """A stack of flow of each clip: `flow` (B, C, S, S) uint8, `label` (B,) int64, `name` list of B.
+
+    Args:
+        flow_folder: the store.
+        flow: settings it was extracted with: `algorithm`, `params`, `bound`.
+        fields: fields of a stack.
+        stride: from one field of a stack to the next.
+        representation: `xy` (C = 2 · fields) or `magnitude` (C = fields).
+        options: see `_HMDB51DataModule`.
+    """
+
+    def __init__(
+        self, flow_folder: str, flow: dict[str, Any], fields: int, stride: int, representation: str, **options: Any
+    ):
+        super().__init__(**options)
+        if representation not in ("xy", "magnitude"):
+            raise ActionRecError(f"data.representation={representation}: use xy or magnitude")
+        if fields < 1 or stride < 1:
+            raise ActionRecError(f"data.fields={fields} data.stride={stride}: both must be at least 1")
+        self.flow: FlowStack = FlowStack(Path(flow_folder), FlowSettings(**flow), fields, stride, representation)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        stack = self.flow
+        return {
+            **super().inputs,
+            "flow": asdict(stack.settings),
+            "fields": stack.fields,
+            "stride": stack.stride,
+            "representation": stack.representation,
+        }
+
+
+class HMDB51TwoStreamDataModule(HMDB51FlowDataModule):
+    """The frame and the flow of the same clip at the same instant under the same view: both keys of the two above."""
+
+    frame = True

@@ -1,0 +1,39 @@
+"""Stanford40 stills as batches."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from actionrec.datamodules.base import ActionDataModule
+from actionrec.datamodules.datasets import Sample, StillDataset
+from actionrec.datamodules.transforms import STILL_PRESETS, preset
+from actionrec.datasets import stanford40
+from actionrec.datasets.records import Splits, Still
+
+
+class Stanford40FrameDataModule(ActionDataModule):
+    """Stills: `frame` (B, 3, S, S) uint8, `label` (B,) int64, `name` list of B.
+
+    Args:
+        root: holds `JPEGImages/` and `ImageSplits/`.
+        protocol: `official` or `pooled`, see `datasets.stanford40.index`.
+        options: see `ActionDataModule`.
+    """
+
+    def __init__(self, root: str, protocol: str, **options: Any):
+        super().__init__(**options)
+        self.root = Path(root)
+        self.protocol = protocol
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        return {"size": self.size}
+
+    def index(self) -> tuple[tuple[str, ...], Splits[Still]]:
+        return stanford40.index(self.root, self.choice, self.protocol, self.strict)
+
+    def dataset(self, records: Sequence[Still], labels: Mapping[str, int], part: str) -> Dataset[Sample]:
+        augmentation = preset(STILL_PRESETS, self.augmentation) if part == "train" else None
+        return StillDataset(records, labels, self.size, augmentation)

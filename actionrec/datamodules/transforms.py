@@ -1,0 +1,134 @@
+"""Random views of a sample: one crop, flip and turn for all that belongs to it, and colour jitter for its frame.
+
+All on uint8; normalisation happens on the device.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from actionrec.errors import ActionRecError
+from actionrec.flow import field
+
+
+class Augmentation(NamedTuple):
+    """What a training view may do to a sample."""
+
+    scale: tuple[float, float] = (
+        1.0,
+        1.0,
+    )  # area of the crop, as a fraction of the image; (1, 1) takes the whole of it
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width to height of the crop, relative to the image's own
+    flip: bool = False
+    degrees: float = 0.0  # turned by up to this much to either side
+    jitter: float = 0.0  # brightness, contrast and saturation change by up to this fraction; frames only
+
+
+NONE = Augmentation()
+# `reference` is what the reference project tried; `strong` is Inception's crop (Szegedy et al., CVPR 2015).
+STILL_PRESETS = {
+    "none": NONE,
+    "reference": Augmentation(flip=True, degrees=15, jitter=0.2),
+    "strong": Augmentation(scale=(0.35, 1), flip=True, jitter=0.2),
+}
+# Milder crops than for stills: where in the image something moves tells actions apart. Also what pairs use.
+CLIP_PRESETS = {
+    "none": NONE,
+    "reference": Augmentation(scale=(0.8, 1), flip=True, degrees=10, jitter=0.2),
+    "strong": Augmentation(scale=(0.5, 1), flip=True, jitter=0.2),
+}
+
+
+class View(NamedTuple):
+    """One draw of an augmentation's geometry; the crop is in fractions of the image."""
+
+    left: float = 0.0
+    top: float = 0.0
+    width: float = 1.0
+    height: float = 1.0
+    flip: bool = False
+    degrees: float = 0.0  # counter-clockwise
+
+
+WHOLE = View()
+
+
+def preset(presets: dict[str, Augmentation], name: str) -> Augmentation:
+    """The augmentation of that name."""
+    if name not in presets:
+        raise ActionRecError(f"data.augmentation={name}: use one of {', '.join(presets)}")
+    return presets[name]
+
+
+def draw_view(augmentation: Augmentation, rng: np.random.Generator) -> View:
+    """Draw a view; the crop is always inside the image."""
+    width = height = 1.0
+    if augmentation.scale != (1.0, 1.0):
+        area = rng.uniform(*augmentation.scale)
+        ratio = np.exp(rng.uniform(*np.log(augmentation.ratio)))
+        width, height = min(np.sqrt(area * ratio), 1.0), min(np.sqrt(area / ratio), 1.0)
+    return View(
+        left=rng.uniform(0, 1 - width),
+        top=rng.uniform(0, 1 - height),
+        width=width,
+        height=height,
+        flip=augmentation.flip and rng.random() < 0.5,
+        degrees=rng.uniform(-augmentation.degrees, augmentation.degrees),
+    )
+
+
+def view_frame(image: np.ndarray, view: View, size: int) -> np.ndarray:
+    """The view of an image (H, W, 3), resized to (size, size, 3), uint8."""
+    return _apply(image, view, size, cv2.BORDER_REFLECT_101)
+
+
+def view_flow(codes: np.ndarray, view: View, size: int, representation: str) -> np.ndarray:
+    """The view of consecutive fields (T, H, W, 2) as channels (size, size, C), uint8; see `flow.field.stack`.
+
+    Flips negate x and turns turn the displacements, as they do in a clip that is flipped or turned. Resizing keeps the
+    lengths in pixels of the clip, as the field does since Simonyan & Zisserman (NeurIPS 2014).
+    """
+    seen = _apply(field.stack(codes, "xy"), view, size, cv2.BORDER_CONSTANT)
+    fields = seen.reshape(size, size, -1, 2)
+    if view.flip:
+        fields[..., 0] = field.negate(fields[..., 0])
+    if view.degrees:
+        fields = field.turn(fields, view.degrees)
+    return field.stack(np.moveaxis(fields, 2, 0), representation)
+
+
+def jitter_colours(image: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """Brightness, contrast and saturation of an image (H, W, 3) uint8, each changed by a factor in 1 ± amount."""
+    if not amount:
+        return image
+    brightness, contrast, saturation = rng.uniform(1 - amount, 1 + amount, 3)
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    # Contrast and brightness are one affine map, applied with saturation to 0..255.
+    offset = (1 - contrast) * float(gray.mean()) * brightness
+    mixed = cv2.addWeighted(image, saturation, cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), 1 - saturation, 0)
+    return cv2.addWeighted(mixed, contrast * brightness, mixed, 0, offset)
+
+
+def _apply(image: np.ndarray, view: View, size: int, border: int) -> np.ndarray:
+    height, width, channels = image.shape
+    left, top = round(view.left * width), round(view.top * height)
+    right, bottom = round((view.left + view.width) * width), round((view.top + view.height) * height)
+    crop = np.s_[top : max(bottom, top + 1), left : max(right, left + 1)]
+    shrinks = bottom - top > size or right - left > size
+    mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR  # or small things alias away
+    seen = np.empty((size, size, channels), np.uint8)
+    for first in range(0, channels, 4):  # OpenCV takes up to four channels at once
+        part = np.ascontiguousarray(image[..., first : first + 4])
+        if view.degrees:
+            part = _turn(part, view.degrees, border)
+        resized = cv2.resize(part[crop], (size, size), interpolation=mode)
+        seen[..., first : first + 4] = resized.reshape(size, size, -1)
+    return np.ascontiguousarray(seen[:, ::-1]) if view.flip else seen
+
+
+def _turn(image: np.ndarray, degrees: float, border: int) -> np.ndarray:
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
+    turned = cv2.warpAffine(image, matrix, (width, height), borderMode=border, borderValue=[field.ZERO] * 4)
+    return turned.reshape(image.shape)

@@ -1,0 +1,127 @@
+"""The data modules on clips whose content encodes who they are."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+
+from actionrec.datamodules import HMDB51TwoStreamDataModule
+from actionrec.datasets.records import Clip
+from actionrec.flow import store
+from actionrec.flow.store import FlowSettings
+from tests.conftest import write_splits, write_video
+
+N_FRAMES = 12
+ACTIONS = ["clap", "wave"]
+
+
+def identity_of(frame: torch.Tensor) -> torch.Tensor:
+    """Which clip a frame is of: its brightness in red."""
+    return ((frame[:, 0].float().mean(dim=(1, 2)) - 20) / 10).round().long()
+
+
+@pytest.fixture
+def identity_module(tmp_path):
+    """Clip i is red 20 + 10 i, its frame t is blue 10 + 15 t; its field t holds x = i, y = t as codes."""
+    settings = FlowSettings("dis", {"preset": "ultrafast"})
+    tags: dict[str, dict[str, int]] = {action: {} for action in ACTIONS}
+    identity = {}
+    for i in range(20):
+        action = ACTIONS[i % 2]
+        name = f"source{i}_{action}_f_cm_np1_fr_med_0"
+        frames = np.zeros((N_FRAMES, 48, 64, 3), np.uint8)
+        frames[..., 0] = 20 + 10 * i
+        frames[..., 2] = 10 + 15 * np.arange(N_FRAMES)[:, None, None]
+        path = write_video(tmp_path / "videos" / action / f"{name}.avi", list(frames))
+        fields = np.empty((N_FRAMES - 1, 48, 64, 2), np.uint8)
+        fields[..., 0] = 140 + i
+        fields[..., 1] = 140 + np.arange(N_FRAMES - 1)[:, None, None]
+        clip = Clip(path, action, f"source{i}")
+        store.write(store.flow_path(tmp_path / "flow", clip), clip, fields, settings)
+        tags[action][path.name] = 1 if i < 14 else 2
+        identity[name] = i
+    write_splits(tmp_path / "splits", tags)
+
+    def create(position: str, segments: int = 1, workers: int = 0) -> HMDB51TwoStreamDataModule:
+        module = HMDB51TwoStreamDataModule(
+            videos=str(tmp_path / "videos"),
+            splits=str(tmp_path / "splits"),
+            split=1,
+            position=position,
+            segments=segments,
+            flow_folder=str(tmp_path / "flow"),
+            flow={"algorithm": "dis", "params": {"preset": "ultrafast"}, "bound": 20.0},
+            fields=4,
+            stride=1,
+            representation="xy",
+            actions=ACTIONS,
+            size=32,
+            batch_size=3,
+            num_workers=workers,
+            augmentation="none",
+            strict=True,
+        )
+        module.setup()
+        return module
+
+    return create, identity
+
+
+@pytest.mark.parametrize(("position", "workers"), [("middle", 0), ("random", 0), ("random", 2), ("last", 0)])
+def test_pairs_are_of_one_clip_and_one_instant(identity_module, position, workers):
+    create, identity = identity_module
+    torch.manual_seed(0)
+    module = create(position, workers=workers)
+    seen = set()
+    for loader in (module.train_dataloader(), module.val_dataloader(), module.test_dataloader()):
+        for batch in loader:
+            clips = torch.tensor([identity[name] for name in batch["name"]])
+            assert (identity_of(batch["frame"]) == clips).all()
+            assert (batch["flow"][:, 0::2] == (140 + clips).view(-1, 1, 1, 1)).all()
+            assert (batch["label"] == clips % 2).all()
+            instant = ((batch["frame"][:, 2].float().mean(dim=(1, 2)) - 10) / 15).round().long()
+            first, last = batch["flow"][:, 1, 0, 0].long() - 140, batch["flow"][:, 7, 0, 0].long() - 140
+            assert (last - first == 3).all()
+            centred = instant - first == 2
+            assert (centred | (first == 0) | (last == N_FRAMES - 2)).all()
+            assert ((first <= instant) & (instant <= last + 1)).all()
+            seen |= set(batch["name"])
+    assert len(seen) >= 18  # a last training batch that is not full is left out
+
+
+def test_batches_are_uint8(identity_module):
+    batch = next(iter(identity_module[0]("middle").val_dataloader()))
+    assert batch["frame"].dtype == batch["flow"].dtype == torch.uint8
+    assert batch["frame"].shape[1:] == (3, 32, 32)
+    assert batch["flow"].shape[1:] == (8, 32, 32)
+
+
+def test_segments_show_every_clip_at_several_instants(identity_module):
+    create, _ = identity_module
+    batches = list(create("middle", segments=3).test_dataloader())
+    names = [name for batch in batches for name in batch["name"]]
+    assert len(names) == 3 * len(set(names)) == 18
+    blues = {round(float(frame[2].float().mean()), -1) for batch in batches for frame in batch["frame"]}
+    assert len(blues) == 3
+
+
+def test_no_source_video_is_on_two_sides(identity_module):
+    splits = identity_module[0]("middle").splits
+    groups = [{clip.group for clip in part} for part in splits]
+    assert all(not first & second for first, second in combinations(groups, 2))
+
+
+def test_random_instants_differ_between_epochs_and_repeat_by_seed(identity_module):
+    module = identity_module[0]("random")
+
+    def draw() -> list[float]:
+        return [
+            float(sample) for batch in module.train_dataloader() for sample in batch["frame"][:, 2].float().mean((1, 2))
+        ]
+
+    torch.manual_seed(1)
+    first, second = draw(), draw()
+    torch.manual_seed(1)
+    assert draw() == first
+    assert first != second
