@@ -1,0 +1,33 @@
+"""Learning-rate schedules that step with every batch; each takes its peak from the optimiser where it has one."""
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, LRScheduler, OneCycleLR
+
+
+def cosine(optimizer: Optimizer, total_steps: int, steps_per_epoch: int) -> LRScheduler:
+    """From the optimiser's rate to zero along half a cosine (Loshchilov & Hutter, ICLR 2017)."""
+    return CosineAnnealingLR(optimizer, T_max=total_steps)
+
+
+def onecycle(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, pct_start: float = 0.3) -> LRScheduler:
+    """Up to the optimiser's rate and down to nearly zero (Smith & Topin, 2018)."""
+    return OneCycleLR(
+        optimizer,
+        max_lr=[group["lr"] for group in optimizer.param_groups],
+        total_steps=total_steps,
+        pct_start=pct_start,
+    )
+
+
+def cyclic(
+    optimizer: Optimizer,
+    total_steps: int,
+    steps_per_epoch: int,
+    base_lr: float,
+    max_lr: float,
+    epochs_per_cycle: float,
+) -> LRScheduler:
+    """Triangles between two rates, each half as high as the one before (triangular2: Smith, WACV 2017)."""
+    half = max(1, round(steps_per_epoch * epochs_per_cycle / 2))
+    momentum = "momentum" in optimizer.defaults
+    return CyclicLR(optimizer, base_lr, max_lr, step_size_up=half, mode="triangular2", cycle_momentum=momentum)
