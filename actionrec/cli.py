@@ -1,0 +1,95 @@
+"""What the verbs share: composition by Hydra, and errors as one line."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from actionrec.errors import ActionRecError
+
+CONF = Path(__file__).parents[1] / "conf"
+
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
+Task = Callable[[DictConfig], Any]
+
+
+def verb(config_name: str) -> Callable[[Task], Callable[[], None]]:
+    """Make a command line of a task: composed from `conf/<config_name>.yaml`, bad input in one line and status 1.
+
+    With `HYDRA_FULL_ERROR=1` in the environment errors keep their traceback.
+    """
+
+    def decorate(task: Task) -> Callable[[], None]:
+        @wraps(task)
+        def job(config: DictConfig) -> Any:
+            try:
+                return task(config)
+            except Exception as error:
+                if not _bad_input(error) or in_multirun() or traceback_wanted:
+                    raise  # a multirun finishes the other jobs first
+                _exit_with(error)
+
+        run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)
+
+        def main() -> None:
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print its own errors; this hands them to us
+            _quieten()
+            try:
+                run()
+            except Exception as error:
+                if traceback_wanted or not (_bad_input(error) or isinstance(error, COMPOSITION_ERRORS)):
+                    raise
+                _exit_with(error)
+
+        traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+        return main
+
+    return decorate
+
+
+def in_multirun() -> bool:
+    """Whether this is a job of a Hydra multirun."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error without its line ends, and without what Hydra and loader processes wrap around it."""
+    text = str(_bad_input(error) or error)
+    if text.startswith("Caught "):  # torch's wording of an error that a worker raised
+        text = text.strip().splitlines()[-1].partition(": ")[2]
+    return " ".join(text.partition("Config search path:")[0].split())
+
+
+def _bad_input(error: BaseException | None) -> ActionRecError | None:
+    """The error of ours that another was raised from, as `instantiate` does with whatever a target raises."""
+    while error and not isinstance(error, ActionRecError):
+        error = error.__cause__
+    return error
+
+
+def _exit_with(error: BaseException) -> None:
+    sys.exit(f"error: {one_line(error)}")
+
+
+def _quieten() -> None:
+    """Keep libraries from talking over our own lines; warnings that matter are still shown."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*number of training batches.*is smaller than the logging interval.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*lr_scheduler.step\\(\\).*",
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+    ):
+        warnings.filterwarnings("ignore", message)

@@ -1,0 +1,52 @@
+"""`python -m actionrec.evaluate experiment=<stage>`: measure a run again, or any checkpoint of that stage."""
+
+import json
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from actionrec.cli import verb
+from actionrec.errors import ActionRecError
+from actionrec.files import write_text
+
+log = logging.getLogger("actionrec.evaluate")  # __name__ is __main__ here
+
+
+def evaluate(config: DictConfig) -> None:
+    """Measure `checkpoint` with the class list and the inputs it was trained with; writes into `run_dir`, and prints.
+
+    `metrics.json` there keeps what the training wrote and gets the new `val/` and `test/` values.
+    """
+    import actionrec.modules
+    from actionrec.evaluation import scores
+    from actionrec.modules.checkpoint import Parent, check_parent, read
+    from actionrec.train import create_data, data_split, measure
+
+    path = Path(config.checkpoint)
+    checkpoint = read(path, "checkpoint")
+    lineage = checkpoint["lineage"]
+    if lineage["stage"] != config.stage:
+        raise ActionRecError(f"checkpoint={path} is of another stage; use experiment={lineage['stage']}")
+    OmegaConf.update(config, "data.actions", lineage["actions"])
+    for key, value in lineage["inputs"].items():
+        OmegaConf.update(config, f"data.{key}", value)
+    data = create_data(config)
+    check_parent(Parent(path, checkpoint), data_split(config), data.names("val") + data.names("test"))
+    module = getattr(actionrec.modules, lineage["model"]).load_from_checkpoint(
+        path, map_location="cpu", weights_only=True
+    )
+
+    metrics, test_scores = measure(config, module, data)
+    folder = Path(config.run_dir)
+    written = folder / "metrics.json"
+    earlier = json.loads(written.read_text()) if written.is_file() else {}
+    scores.save(test_scores, folder / "scores.npz")
+    write_text(written, json.dumps({**earlier, **metrics}, indent=2) + "\n")
+    print("\n".join(f"{tag:14} {value:.4f}" for tag, value in metrics.items()))
+
+
+main = verb("evaluate")(evaluate)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The folder of a run: written under a working name, and complete under its own."""
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from actionrec.cli import in_multirun
+from actionrec.errors import ActionRecError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run lives.
+
+    While it trains it is `<path>.partial`; `finish` gives it its name, so that whatever lies under `path` is complete,
+    and an interrupted second training leaves the first one's results in place.
+    """
+
+    path: Path
+
+    @property
+    def partial(self) -> Path:
+        """Where the run is written."""
+        return self.path.with_name(f"{self.path.name}.partial")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is complete."""
+        return (self.path / "metrics.json").is_file() and self.best.is_file()
+
+    @property
+    def best(self) -> Path:
+        """The finished run's best checkpoint."""
+        return self.path / "checkpoints" / "best.ckpt"
+
+    def start(self, resume: bool | str) -> Path | None:
+        """Make the working folder ready; returns the checkpoint to go on from, if any.
+
+        Args:
+            resume: False starts afresh, True goes on where the interrupted or the finished run ended, a path goes on
+                from that checkpoint in a fresh folder.
+
+        Raises:
+            ActionRecError: there is nothing to go on from.
+        """
+        last = self.partial / "checkpoints" / "last.ckpt"
+        if resume is True:
+            if not self.partial.exists() and self.path.exists():
+                shutil.copytree(self.path, self.partial)
+            if not last.is_file():
+                raise ActionRecError(f"resume=true: there is no {last} to go on from; train without resume")
+            return last
+        if resume and not Path(str(resume)).is_file():
+            raise ActionRecError(f"resume={resume}: no such checkpoint; name a last.ckpt, or use resume=true")
+        if self.partial.exists():
+            shutil.rmtree(self.partial)
+        self.partial.mkdir(parents=True)
+        return Path(str(resume)) if resume else None
+
+    def finish(self) -> None:
+        """Give the working folder the run's name, in place of an earlier run there."""
+        earlier = self.path.with_name(f"{self.path.name}.replaced")
+        if self.path.exists():
+            self.path.rename(earlier)
+        self.partial.rename(self.path)
+        shutil.rmtree(earlier, ignore_errors=True)
+
+
+def run_folder(config: DictConfig) -> RunFolder:
+    """The folder of this run: `run_dir`, or in a multirun one named by the job's overrides."""
+    if not in_multirun():
+        return RunFolder(Path(config.run_dir))
+    hydra = HydraConfig.get()
+    return RunFolder(Path(hydra.sweep.dir) / job_name(list(hydra.overrides.task)))
+
+
+def job_name(overrides: list[str]) -> str:
+    """A folder name of a job's overrides, the same whatever their order: `optimizer.lr-1e-3_seed-0`.
+
+    Says neither what the place above it says already (`paths`, `experiment`, `sweep`) nor where files are.
+    """
+    said = ("experiment=", "sweep=", "paths=", "paths.")
+    kept = sorted(override.lstrip("+~") for override in overrides if not override.lstrip("+~").startswith(said))
+    return re.sub(r"[^\w.,+-]+", "-", "_".join(kept))[:200] or "default"

@@ -1,0 +1,189 @@
+"""`python -m actionrec.train experiment=<stage>`: train one stage, measure it, and keep it as a run."""
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from actionrec.cli import in_multirun, verb
+from actionrec.files import write_text
+from actionrec.runs import RunFolder, run_folder
+
+if TYPE_CHECKING:  # heavy; a verb's --help does without
+    from lightning import LightningDataModule, Trainer
+
+    from actionrec.datamodules.base import ActionDataModule
+    from actionrec.evaluation.scores import Scores
+    from actionrec.modules.base import ActionModule
+    from actionrec.modules.checkpoint import Parent
+
+log = logging.getLogger("actionrec.train")  # __name__ is __main__ here
+
+
+def train(config: DictConfig) -> float:
+    """Train the stage that the configuration describes; returns the best validation accuracy.
+
+    The run folder appears when all is written. In a multirun a finished run is not trained again.
+    """
+    import lightning
+
+    from actionrec.evaluation import scores
+    from actionrec.modules.checkpoint import check_parent, open_parents, read, start_from
+
+    run = run_folder(config)
+    if in_multirun() and run.finished:
+        log.info("%s is finished, skipped", run.path)
+        return json.loads((run.path / "metrics.json").read_text())["val/acc"]
+    config.run_dir = str(run.path)
+
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    parents = open_parents(OmegaConf.to_container(config, resolve=True)["init_from"], _model_name(config))
+    data = create_data(config)
+    split = data_split(config)
+    for parent in parents.values():
+        check_parent(parent, split, data.names("val") + data.names("test"))
+    module = create_module(config, data, pretrained=not parents)
+    for line in start_from(module.network, data.actions, parents):
+        log.info("init_from %s", line)
+    module.lineage = create_lineage(config, data, parents)
+
+    resume_from = run.start(config.resume)
+    write_text(run.partial / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    trainer = _create_trainer(config)
+    began = time.perf_counter()
+    _fit(trainer, module, data, run, resume_from)
+    seconds = time.perf_counter() - began
+    if not trainer.is_global_zero:
+        return float("nan")
+    module.load_state_dict(read(run.partial / "checkpoints" / "best.ckpt")["state_dict"])
+    measured, test_scores = measure(config, module, data)
+    metrics = {
+        **{tag: float(value) for tag, value in trainer.callback_metrics.items() if tag.startswith("train/")},
+        **measured,
+        "parameters": sum(parameter.numel() for parameter in module.network.parameters()),
+        "fit_seconds": round(seconds, 1),
+        "epochs": trainer.current_epoch,
+    }
+    scores.save(test_scores, run.partial / "scores.npz")
+    write_text(run.partial / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    _log_hyperparameters(config, trainer, metrics)
+    run.finish()
+    log.info("%s  test/acc %.3f  test/acc_macro %.3f", run.path, metrics["test/acc"], metrics["test/acc_macro"])
+    return metrics["val/acc"]
+
+
+def create_data(config: DictConfig) -> "ActionDataModule":
+    """The stage's data module, set up."""
+    from hydra.utils import instantiate
+
+    data = instantiate(config.data, _convert_="all")
+    data.setup()
+    return data
+
+
+def create_module(config: DictConfig, data: "ActionDataModule", pretrained: bool) -> "ActionModule":
+    """The stage's module for that data; without `pretrained` the weights are random, since others replace them."""
+    from hydra.utils import instantiate
+
+    model = OmegaConf.to_container(config.model, resolve=True)
+    assert isinstance(model, dict)
+    if not pretrained:
+        for key in ("backbone", "frame_backbone", "flow_backbone"):
+            if key in model:
+                model[key]["weights"] = None
+    return instantiate(model, actions=list(data.actions), inputs=data.inputs, _recursive_=False, _convert_="all")
+
+
+def create_lineage(config: DictConfig, data: "ActionDataModule", parents: "dict[str, Parent]") -> dict[str, Any]:
+    """What this stage's checkpoints say of their origin."""
+    from actionrec.modules.checkpoint import Lineage, versions
+
+    model = OmegaConf.to_container(config.model, resolve=True)
+    assert isinstance(model, dict)
+    trained_on = set(data.names("train")).union(*(parent.lineage["trained_on"] for parent in parents.values()))
+    return Lineage(
+        model=_model_name(config),
+        stage=config.stage,
+        data=config.paths.name,
+        split=data_split(config),
+        seed=config.seed,
+        actions=list(data.actions),
+        backbone=model.get("backbone") or {key: model[f"{key}_backbone"] for key in ("frame", "flow")},
+        inputs=data.inputs,
+        trained_on=sorted(trained_on),
+        parents={role: parent.record() for role, parent in parents.items()},
+        versions=versions(),
+    ).plain()
+
+
+def data_split(config: DictConfig) -> int | None:
+    """The HMDB51 split of this stage; None for stills."""
+    return config.data.get("split")
+
+
+def measure(config: DictConfig, module: "ActionModule", data: "ActionDataModule") -> "tuple[dict[str, float], Scores]":
+    """Validation and test metrics of a module, and its test scores.
+
+    On one device, since several would pad the last batch with samples that are then counted twice.
+    """
+    from hydra.utils import instantiate
+
+    from actionrec.evaluation import scores
+
+    options = {
+        "devices": 1,
+        "strategy": "auto",
+        "sync_batchnorm": False,
+        "logger": False,
+        "enable_checkpointing": False,
+    }
+    trainer = instantiate(config.trainer, **options)
+    metrics = {}
+    for part, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
+        trainer.test(module, dataloaders=loader, verbose=False)
+        assert module.scores is not None
+        metrics |= scores.metrics(module.scores, part)
+    return metrics, module.scores
+
+
+def _model_name(config: DictConfig) -> str:
+    return str(config.model._target_).rpartition(".")[2]
+
+
+def _create_trainer(config: DictConfig) -> "Trainer":
+    from hydra.utils import instantiate
+
+    callbacks = [instantiate(callback) for callback in config.callbacks.values()]
+    return instantiate(config.trainer, callbacks=callbacks, logger=instantiate(config.logger), _convert_="all")
+
+
+def _fit(
+    trainer: "Trainer", module: "ActionModule", data: "LightningDataModule", run: RunFolder, resume_from: Path | None
+) -> None:
+    if any(parameter.requires_grad for parameter in module.parameters()):
+        trainer.fit(module, data, ckpt_path=str(resume_from) if resume_from else None, weights_only=True)
+        return
+    log.info("nothing to learn: the streams are frozen and the fusion has no weights; kept as it is")
+    trainer.strategy.connect(module)
+    for name in ("best", "last"):
+        trainer.save_checkpoint(run.partial / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
+def _log_hyperparameters(config: DictConfig, trainer: "Trainer", metrics: dict[str, float]) -> None:
+    """Fill TensorBoard's HPARAMS tab: settings and final metrics, under the tags that the scalars have."""
+    if not trainer.logger:
+        return
+    settings = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(settings, dict)
+    keys = ("stage", "split", "seed", "optimizer", "scheduler", "backbone", "data", "model")
+    trainer.logger.log_hyperparams({key: settings[key] for key in keys}, metrics, step=trainer.global_step)  # type: ignore[call-arg]
+    trainer.logger.finalize("success")
+
+
+main = verb("train")(train)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Data made for the tests, and command lines run in this process."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from actionrec import evaluate, extract_flow, prepare, report, train
+from actionrec.cli import CONF
+from actionrec.datasets import demo
+
+VERBS = {"train": train, "evaluate": evaluate, "extract_flow": extract_flow, "prepare": prepare, "report": report}
+
+# Small, on the CPU, from random weights: what every test of a stage adds to its experiment.
+QUICK = (
+    "trainer=cpu",
+    "trainer.max_epochs=1",
+    "backbone.weights=null",
+    "data.size=64",
+    "data.batch_size=8",
+    "data.num_workers=0",
+)
+
+
+class Outcome(NamedTuple):
+    """What a command line left."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(monkeypatch, capsys) -> Callable[..., Outcome]:
+    """Run a verb with overrides, as its command line would."""
+
+    def run_verb(verb: str, *overrides: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", [verb, *overrides])
+        status = 0
+        try:
+            VERBS[verb].main()
+        except SystemExit as stop:  # a text is what Python prints to stderr before it exits with 1
+            status = 1 if isinstance(stop.code, str) else int(stop.code or 0)
+            print(stop.code if isinstance(stop.code, str) else "", file=sys.stderr)
+        captured = capsys.readouterr()
+        return Outcome(status, captured.out, captured.err)
+
+    return run_verb
+
+
+@pytest.fixture(scope="session")
+def compose_config() -> Callable[..., DictConfig]:
+    """Compose `conf/<name>.yaml` with overrides."""
+
+    def compose_with(name: str, *overrides: str) -> DictConfig:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose(name, list(overrides))
+
+    return compose_with
+
+
+@pytest.fixture(scope="session")
+def demo_root(tmp_path_factory) -> Path:
+    """A demo set of a few items an action."""
+    root = tmp_path_factory.mktemp("demo") / "data"
+    demo.generate(root, stills_per_action=(5, 2), clips_per_action=(10, 3), frames=(8, 9), workers=1)
+    return root
+
+
+@pytest.fixture(scope="session")
+def demo_flow(demo_root, tmp_path_factory, compose_config) -> Path:
+    """The demo set's flow, as `paths.flow`."""
+    store = tmp_path_factory.mktemp("flow")
+    config = compose_config("extract_flow", f"paths.root={demo_root}", f"paths.flow={store}", "workers=1")
+    extract_flow.extract_flow(config)
+    return store
+
+
+@pytest.fixture
+def paths(demo_root, demo_flow, tmp_path) -> list[str]:
+    """Overrides that read the demo set and write below the test's own folder."""
+    return [f"paths.root={demo_root}", f"paths.flow={demo_flow}", f"paths.outputs={tmp_path / 'outputs'}"]
+
+
+def write_video(path: Path, frames: Sequence[np.ndarray]) -> Path:
+    """Write (H, W, 3) uint8 RGB frames as MPEG-4 in AVI."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"XVID"), 25, (width, height))
+    for frame in frames:
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+def noise_video(path: Path, n_frames: int, seed: int = 0) -> Path:
+    """A clip of smooth random pictures."""
+    rng = np.random.default_rng(seed)
+    frames = [cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (64, 48)) for _ in range(n_frames)]
+    return write_video(path, frames)
+
+
+def write_splits(folder: Path, tags: dict[str, dict[str, int]], splits: Sequence[int] = (1,)) -> None:
+    """Write split files of `{action: {file name: tag}}`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for action, names in tags.items():
+        for split in splits:
+            text = "".join(f"{name} {tag} \n" for name, tag in names.items())
+            (folder / f"{action}_test_split{split}.txt").write_text(text, encoding="utf-8")

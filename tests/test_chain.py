@@ -1,0 +1,286 @@
+"""The command lines: the whole chain on a tiny demo set, and every bad input in one line."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from actionrec.evaluation import scores
+from actionrec.files import sha256
+from actionrec.modules import FlowModule, FrameModule, TwoStreamModule
+from actionrec.modules.checkpoint import read
+from tests.conftest import QUICK, noise_video
+
+STAGES = {
+    "stanford40_frame": FrameModule,
+    "hmdb51_frame": FrameModule,
+    "hmdb51_flow": FlowModule,
+    "hmdb51_two_stream": TwoStreamModule,
+}
+TAGS = {"train/loss", "train/acc"} | {
+    f"{part}/{name}" for part in ("val", "test") for name in ("loss", "acc", "acc_top5", "acc_macro")
+}
+
+
+@pytest.fixture(scope="module")
+def chain(demo_root, demo_flow, tmp_path_factory) -> Path:
+    """The four stages, each by a process of its own; returns `outputs/demo`."""
+    outputs = tmp_path_factory.mktemp("chain") / "outputs"
+    places = [f"paths.root={demo_root}", f"paths.flow={demo_flow}", f"paths.outputs={outputs}"]
+    for stage in STAGES:
+        command = [sys.executable, "-m", "actionrec.train", f"experiment={stage}", *places, *QUICK]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+    return outputs / "demo"
+
+
+def run_of(chain: Path, stage: str) -> Path:
+    return chain / stage / "split1-seed0"
+
+
+def copy_of(chain: Path, stage: str, outputs: Path) -> Path:
+    target = outputs / "demo" / stage / "split1-seed0"
+    shutil.copytree(run_of(chain, stage), target)
+    return target
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "module"), STAGES.items())
+def test_a_stage_leaves_a_whole_run(chain, stage, module):
+    run = run_of(chain, stage)
+    assert {path.name for path in run.iterdir()} == {
+        "checkpoints",
+        "config.yaml",
+        "metrics.json",
+        "scores.npz",
+        "tensorboard",
+    }
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert TAGS | {"parameters", "fit_seconds", "epochs"} == set(metrics)
+    found = scores.load(run / "scores.npz")
+    assert scores.metrics(found, "test")["test/acc"] == pytest.approx(metrics["test/acc"])
+    assert len(found.names) == len(set(found.names)) == {"stanford40_frame": 24}.get(stage, 36)
+
+    loaded = module.load_from_checkpoint(run / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True)
+    assert loaded.actions == found.actions
+    for name in ("best", "last"):
+        torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
+@pytest.mark.slow
+def test_lineage_names_every_ancestor_by_hash(chain):
+    lineage = {stage: read(run_of(chain, stage) / "checkpoints" / "best.ckpt")["lineage"] for stage in STAGES}
+    best = {stage: sha256(run_of(chain, stage) / "checkpoints" / "best.ckpt") for stage in STAGES}
+    parents = lineage["hmdb51_two_stream"]["parents"]
+    assert parents["frame"]["sha256"] == best["hmdb51_frame"]
+    assert parents["flow"]["sha256"] == best["hmdb51_flow"]
+    assert parents["frame"]["parents"]["parent"]["sha256"] == best["stanford40_frame"]
+    assert lineage["stanford40_frame"]["split"] is None
+    assert lineage["hmdb51_flow"]["split"] == 1
+    assert lineage["hmdb51_flow"]["inputs"]["flow"]["params"] == {"preset": "medium"}
+    trained_on = set(lineage["hmdb51_two_stream"]["trained_on"])
+    assert trained_on > set(lineage["hmdb51_frame"]["trained_on"]) > set(lineage["stanford40_frame"]["trained_on"])
+    assert not trained_on & set(scores.load(run_of(chain, "hmdb51_two_stream") / "scores.npz").names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_tensorboard_has_the_metrics_and_the_hyper_parameters(chain, stage):
+    run = run_of(chain, stage)
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert set(events.Tags()["scalars"]) >= TAGS
+    for tag in ("test/acc", "test/loss"):
+        assert events.Scalars(tag)[-1].value == pytest.approx(metrics[tag], abs=1e-5)
+    assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_evaluate_finds_what_training_found(chain, tmp_path, paths, run, stage):
+    copy = copy_of(chain, stage, tmp_path / "outputs")
+    before = json.loads((copy / "metrics.json").read_text())
+    # Settings of the inputs that differ from those of the checkpoint do not count.
+    outcome = run("evaluate", f"experiment={stage}", *paths, *QUICK, "data.size=96")
+    assert outcome.status == 0, outcome.err
+    after = json.loads((copy / "metrics.json").read_text())
+    assert after == pytest.approx(before, abs=1e-4)
+    assert f"test/acc       {before['test/acc']:.4f}" in outcome.out
+
+
+@pytest.mark.slow
+def test_report_prints_a_row_a_stage(chain, demo_root, run):
+    outcome = run("report", f"paths.outputs={chain.parent}")
+    lines = outcome.out.strip().splitlines()
+    assert [line.split("|")[1].strip() for line in lines] == ["stage", lines[1].split("|")[1].strip(), *STAGES]
+
+
+@pytest.mark.slow
+def test_resume_trains_on_and_keeps_what_there_was(chain, tmp_path, paths, run):
+    copy = copy_of(chain, "stanford40_frame", tmp_path / "outputs")
+    overrides = ["experiment=stanford40_frame", *paths, *QUICK, "trainer.max_epochs=2", "resume=true"]
+    assert run("train", *overrides).status == 0
+    assert json.loads((copy / "metrics.json").read_text())["epochs"] == 2
+    assert read(copy / "checkpoints" / "last.ckpt")["epoch"] == 1
+    assert not copy.with_name("split1-seed0.partial").exists()
+
+
+@pytest.mark.slow
+def test_frozen_streams_without_a_learned_fusion_are_kept_as_they_are(chain, tmp_path, paths, run):
+    for stage in ("hmdb51_frame", "hmdb51_flow"):
+        copy_of(chain, stage, tmp_path / "outputs")
+    frozen = ["model.fusion=average", "model.frozen=[frame,flow]"]
+    outcome = run("train", "experiment=hmdb51_two_stream", *paths, *QUICK, *frozen)
+    assert outcome.status == 0, outcome.err
+    metrics = json.loads((tmp_path / "outputs/demo/hmdb51_two_stream/split1-seed0/metrics.json").read_text())
+    assert metrics["epochs"] == 0
+    assert 0 <= metrics["test/acc"] <= 1
+
+
+@pytest.mark.slow
+def test_a_sweep_skips_what_is_finished(tmp_path, paths, run):
+    sweep = ["experiment=stanford40_frame", *paths, *QUICK, "sweep=learning_rate", "--multirun", "seed=0"]
+    assert run("train", *sweep).status == 0
+    jobs = sorted((tmp_path / "outputs/demo/sweeps/learning_rate").glob("*/metrics.json"))
+    assert len(jobs) == 2
+    assert all("=" not in str(path) for path in jobs)
+    times = [path.stat().st_mtime_ns for path in jobs]
+    jobs[0].unlink()
+    assert run("train", *sweep).status == 0
+    assert jobs[0].exists()
+    assert jobs[1].stat().st_mtime_ns == times[1]
+
+
+class TestBadInput:
+    """One line that names the thing and the mend, status 1, and nothing written."""
+
+    @pytest.fixture
+    def refused(self, run, paths, tmp_path):
+        def refused(verb: str, *overrides: str, defaults=()) -> str:
+            outcome = run(verb, *(defaults or [*paths, *QUICK]), *overrides)
+            lines = outcome.err.strip().splitlines()
+            errors = [line for line in lines if line.startswith("error: ")]
+            assert outcome.status == 1, outcome.err
+            assert len(errors) == 1, outcome.err
+            assert "Traceback" not in outcome.err
+            assert not list((tmp_path / "outputs").rglob("metrics.json"))
+            return errors[0]
+
+        return refused
+
+    @pytest.mark.parametrize(
+        ("overrides", "names"),
+        [
+            (["experiment=stanford40_frame", "paths.stanford40=nowhere"], ["paths.stanford40=nowhere", "not a folder"]),
+            (["experiment=hmdb51_flow", "paths.hmdb51=nowhere"], ["paths.hmdb51=nowhere", "not a folder"]),
+            (["experiment=hmdb51_flow", "split=4"], ["split 4"]),
+            (["experiment=hmdb51_flow", "data.actions=[clap,wav]"], ["wav", "did you mean wave?"]),
+            (["experiment=hmdb51_flow", "data.fields=40"], ["too short", "the stack spans 40", "data.fields"]),
+            (["experiment=hmdb51_flow", "data.representation=hsv"], ["data.representation=hsv"]),
+            (["experiment=hmdb51_flow", "data.augmentation=wild"], ["data.augmentation=wild", "strong"]),
+            (["experiment=hmdb51_flow", "flow.bound=15"], ["bound=20", "bound=15"]),
+            (["experiment=hmdb51_flow", "paths.flow=nowhere"], ["not extracted", "python -m actionrec.extract_flow"]),
+            (["experiment=hmdb51_flow", "trainer.max_epoch=3"], ["trainer.max_epoch"]),
+            (["experiment=hmdb51_flow", "trainer.precision=bf17"], ["bf17"]),
+            (["experiment=hmdb52_flow"], ["hmdb52_flow", "hmdb51_flow"]),
+            (["experiment=hmdb51_flow", "backbone.name=resnet17"], ["backbone.name=resnet17"]),
+            (["experiment=hmdb51_frame"], ["init_from=", "no such checkpoint", "train that stage first"]),
+            (["experiment=hmdb51_two_stream"], ["init_from.frame=", "no such checkpoint"]),
+            (["experiment=hmdb51_flow", "resume=true"], ["resume=true", "train without resume"]),
+        ],
+    )
+    def test_settings(self, refused, overrides, names):
+        line = refused("train", *overrides)
+        for name in names:
+            assert name in line
+
+    def test_no_experiment(self, refused):
+        assert "experiment=" in refused("train")
+
+    def test_a_parent_that_is_no_checkpoint(self, refused, tmp_path):
+        (tmp_path / "junk.ckpt").write_bytes(b"junk")
+        line = refused("train", "experiment=hmdb51_frame", f"init_from={tmp_path / 'junk.ckpt'}")
+        assert "junk.ckpt: not a checkpoint" in line
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize(
+        ("stage", "parent", "overrides", "names"),
+        [
+            ("hmdb51_frame", "hmdb51_flow", [], ["takes 8 channels, this network 3"]),
+            ("hmdb51_frame", "stanford40_frame", ["backbone.name=resnet34"], ["another backbone (resnet18)"]),
+            ("hmdb51_frame", "hmdb51_frame", ["split=2"], ["trained on split 1, this stage is split 2"]),
+            ("hmdb51_frame", "hmdb51_two_stream", [], ["two-stream network"]),
+        ],
+    )
+    def test_a_parent_that_does_not_fit(self, refused, chain, stage, parent, overrides, names):
+        best = run_of(chain, parent) / "checkpoints" / "best.ckpt"
+        line = refused("train", f"experiment={stage}", f"init_from={best}", *overrides)
+        for name in names:
+            assert name in line
+
+    @pytest.mark.slow
+    def test_a_checkpoint_of_another_stage(self, refused, chain):
+        best = run_of(chain, "hmdb51_flow") / "checkpoints" / "best.ckpt"
+        assert "use experiment=hmdb51_flow" in refused("evaluate", "experiment=hmdb51_frame", f"checkpoint={best}")
+        assert "trained on split 1" in refused("evaluate", "experiment=hmdb51_flow", f"checkpoint={best}", "split=2")
+
+    def test_files_the_lists_name_and_the_disk_lacks(self, refused, demo_root, tmp_path):
+        root = tmp_path / "data"
+        shutil.copytree(demo_root, root)
+        gone = next((root / "Stanford40" / "JPEGImages").glob("applauding_*.jpg"))
+        gone.unlink()
+        line = refused("train", "experiment=stanford40_frame", f"paths.root={root}")
+        assert "1 of the" in line
+        assert gone.name in line
+        assert "data.strict=false" in line
+
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_an_unreadable_image(self, refused, demo_root, tmp_path, workers):
+        root = tmp_path / "data"
+        shutil.copytree(demo_root, root)
+        for path in (root / "Stanford40" / "JPEGImages").glob("applauding_*.jpg"):
+            path.write_bytes(b"no image")
+        line = refused("train", "experiment=stanford40_frame", f"paths.root={root}", f"data.num_workers={workers}")
+        assert "cannot read the image" in line
+        assert "applauding_" in line
+
+    def test_an_unreadable_and_a_short_video(self, refused, demo_root, tmp_path):
+        root = tmp_path / "data"
+        shutil.copytree(demo_root, root)
+        first, second = sorted((root / "hmdb51" / "wave").glob("*.avi"))[:2]
+        first.write_bytes(b"no video")
+        noise_video(second, 1)
+        store = tmp_path / "flow"
+        places = [f"paths.root={root}", f"paths.flow={store}"]
+        line = refused("extract_flow", *places, "data.actions=[wave,clap]", "workers=1")
+        assert "2 of the" in line or "2 of " in line
+        assert first.name in line or second.name in line
+        assert not (store / "wave" / f"{first.stem}.zip").exists()
+        assert (
+            len(list(store.rglob("*.zip")))
+            == sum(1 for a in ("wave", "clap") for _ in (root / "hmdb51" / a).iterdir()) - 2
+        )
+
+    def test_nothing_to_report(self, refused, tmp_path):
+        places = [f"paths.outputs={tmp_path / 'outputs'}"]
+        assert "make demo" in refused("report", defaults=places)
+
+
+def test_pictures_of_other_sizes_and_kinds_are_read(tmp_path, demo_root, run, paths):
+    """Gray and large images among the stills."""
+    root = tmp_path / "data"
+    shutil.copytree(demo_root, root)
+    first, second = sorted((root / "Stanford40" / "JPEGImages").glob("running_*.jpg"))[:2]
+    cv2.imwrite(str(first), np.full((600, 20), 99, np.uint8))
+    cv2.imwrite(str(second), np.full((20, 600, 3), 99, np.uint8))
+    outcome = run("train", "experiment=stanford40_frame", *paths, *QUICK, f"paths.root={root}")
+    assert outcome.status == 0, outcome.err

@@ -1,0 +1,72 @@
+import pytest
+
+from actionrec.errors import ActionRecError
+from actionrec.runs import RunFolder, job_name
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunFolder(tmp_path / "demo" / "hmdb51_flow" / "split1-seed0")
+
+
+def write(run, text: str) -> None:
+    (run.partial / "checkpoints").mkdir(exist_ok=True)
+    for name in ("checkpoints/last.ckpt", "checkpoints/best.ckpt", "metrics.json"):
+        (run.partial / name).write_text(text)
+
+
+def test_a_run_appears_when_it_is_finished(run):
+    assert run.start(False) is None
+    write(run, "first")
+    assert not run.path.exists()
+    assert not run.finished
+    run.finish()
+    assert run.finished
+    assert [entry.name for entry in run.path.parent.iterdir()] == ["split1-seed0"]
+
+
+def test_an_interrupted_second_run_keeps_the_first(run):
+    run.start(False)
+    write(run, "first")
+    run.finish()
+    run.start(False)
+    (run.partial / "half").write_text("…")
+    assert run.finished
+    assert (run.path / "metrics.json").read_text() == "first"
+    run.start(False)
+    assert not (run.partial / "half").exists()
+    write(run, "second")
+    run.finish()
+    assert (run.path / "metrics.json").read_text() == "second"
+    assert [entry.name for entry in run.path.parent.iterdir()] == ["split1-seed0"]
+
+
+def test_resume_goes_on_with_the_interrupted_run_then_with_the_finished(run):
+    with pytest.raises(ActionRecError, match=r"resume=true: there is no .*last\.ckpt"):
+        run.start(True)
+    run.start(False)
+    write(run, "half")
+    assert run.start(True).read_text() == "half"
+    run.finish()
+    last = run.start(True)
+    assert last.read_text() == "half"
+    assert last.is_relative_to(run.partial)
+    assert run.finished  # the finished one stays until the new one is
+    assert run.start(str(run.best)) == run.best
+    with pytest.raises(ActionRecError, match="no such checkpoint"):
+        run.start("nowhere.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["experiment=a", "paths=real", "paths.name=x", "seed=1", "optimizer.lr=1e-4"], "optimizer.lr-1e-4_seed-1"),
+        (["+data.actions=[clap,wave]", "backbone=resnet18"], "backbone-resnet18_data.actions-clap,wave-"),
+        (["init_from=/a/b c.ckpt"], "init_from-a-b-c.ckpt"),
+        ([], "default"),
+    ],
+)
+def test_job_names_are_stable_and_safe(overrides, name):
+    assert job_name(overrides) == name
+    assert job_name(overrides[::-1]) == name
+    assert not set(name) & set("=/ []")
