@@ -7,13 +7,13 @@ import warnings
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from actionrec.errors import ActionRecError
@@ -58,6 +58,11 @@ def verb(config_name: str) -> Callable[[Task], Callable[[], None]]:
     return decorate
 
 
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A configuration as plain types, interpolations resolved."""
+    return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
+
+
 def in_multirun() -> bool:
     """Whether this is a job of a Hydra multirun."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
@@ -73,9 +78,11 @@ def one_line(error: BaseException) -> str:
 
 def _bad_input(error: BaseException | None) -> ActionRecError | None:
     """The error of ours that another was raised from, as `instantiate` does with whatever a target raises."""
-    while error and not isinstance(error, ActionRecError):
+    while error:
+        if isinstance(error, ActionRecError):
+            return error
         error = error.__cause__
-    return error
+    return None
 
 
 def _exit_with(error: BaseException) -> None:

@@ -4,9 +4,9 @@ import logging
 import os
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from actionrec.cli import verb
+from actionrec.cli import plain, verb
 from actionrec.errors import ActionRecError
 
 log = logging.getLogger("actionrec.extract_flow")  # __name__ is __main__ here
@@ -24,11 +24,11 @@ def extract_flow(config: DictConfig) -> None:
     require_folder(videos, "paths.hmdb51")
     require_folder(lists, "paths.hmdb51_splits")
     known = hmdb51.actions_in(lists, config.split)
-    actions = class_list(OmegaConf.to_object(config.data.actions), known, f"split {config.split} in {lists}")
+    actions = class_list(plain(config.data)["actions"], known, f"split {config.split} in {lists}")
     clips = hmdb51.clips_on_disk(videos, actions)
     if not clips:
         raise ActionRecError(f"no clips of {', '.join(actions)} under {videos}; check paths.hmdb51 and data.actions")
-    settings = FlowSettings(config.flow.algorithm, OmegaConf.to_object(config.flow.params), config.flow.bound)
+    settings = FlowSettings(**plain(config.data)["flow"])
     workers = len(os.sched_getaffinity(0)) if config.workers == "auto" else int(config.workers)
 
     summary = extract(clips, store, settings, workers)

@@ -35,7 +35,7 @@ def fast_precision(accelerator: str) -> str:
     if accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available()):
         fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     elif accelerator in ("cpu", "auto") and not torch.backends.mps.is_available():
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         fast = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
     else:
         fast = False

@@ -11,8 +11,8 @@ from actionrec.cli import verb
 from actionrec.errors import ActionRecError
 
 if TYPE_CHECKING:
-    from actionrec.datasets.archives import Found
     from actionrec.datasets.download import Sources
+    from actionrec.datasets.gather import Found
 
 Given = str | Sequence[str] | None  # what the user has: a path, several, or nothing
 
@@ -31,9 +31,9 @@ def stanford40(
     target: str, source: Given, downloads: str, expect_complete: bool, addresses: list[dict[str, Any]]
 ) -> None:
     """Stanford40 from what the user has, else from the addresses."""
-    from actionrec.datasets import download
+    from actionrec.datasets import gather
 
-    found = download.stanford40(
+    found = gather.stanford40(
         _sources(source, addresses), Path(target), Path(downloads), expect_complete=expect_complete
     )
     print(_describe(found, Path(target), "images"))
@@ -50,9 +50,9 @@ def hmdb51(
     addresses_splits: list[dict[str, Any]],
 ) -> None:
     """HMDB51 from what the user has, else from the addresses."""
-    from actionrec.datasets import download
+    from actionrec.datasets import gather
 
-    found = download.hmdb51(
+    found = gather.hmdb51(
         _sources(source, addresses),
         _sources(source_splits, addresses_splits),
         Path(target_videos),
@@ -80,8 +80,14 @@ def _sources(given: Given, addresses: list[dict[str, Any]]) -> "Sources":
 
 
 def _describe(found: "Found", folder: Path, what: str) -> str:
+    from actionrec.datasets.gather import few
+
     lists = "\n".join(f"  {name}: {there:,} of {listed:,} listed" for name, (listed, there) in found.lists.items())
-    rest = f"\n  in no list: {len(found.unlisted):,}" if found.unlisted else ""
+    rest = "".join(
+        f"\n  {label}: {len(names):,} ({few(names)})"
+        for label, names in (("listed but not there", found.missing), ("there but in no list", found.unlisted))
+        if names
+    )
     return f"{folder}: {found.files:,} {what} of {len(found.actions)} actions\n{lists}{rest}"
 
 

@@ -4,11 +4,11 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from actionrec.cli import in_multirun, verb
+from actionrec.cli import in_multirun, plain, verb
 from actionrec.files import write_text
 from actionrec.runs import RunFolder, run_folder
 
@@ -40,7 +40,7 @@ def train(config: DictConfig) -> float:
     config.run_dir = str(run.path)
 
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    parents = open_parents(OmegaConf.to_container(config, resolve=True)["init_from"], _model_name(config))
+    parents = open_parents(plain(config)["init_from"], _model_name(config))
     data = create_data(config)
     split = data_split(config)
     for parent in parents.values():
@@ -88,8 +88,7 @@ def create_module(config: DictConfig, data: "ActionDataModule", pretrained: bool
     """The stage's module for that data; without `pretrained` the weights are random, since others replace them."""
     from hydra.utils import instantiate
 
-    model = OmegaConf.to_container(config.model, resolve=True)
-    assert isinstance(model, dict)
+    model = plain(config.model)
     if not pretrained:
         for key in ("backbone", "frame_backbone", "flow_backbone"):
             if key in model:
@@ -101,8 +100,7 @@ def create_lineage(config: DictConfig, data: "ActionDataModule", parents: "dict[
     """What this stage's checkpoints say of their origin."""
     from actionrec.modules.checkpoint import Lineage, versions
 
-    model = OmegaConf.to_container(config.model, resolve=True)
-    assert isinstance(model, dict)
+    model = plain(config.model)
     trained_on = set(data.names("train")).union(*(parent.lineage["trained_on"] for parent in parents.values()))
     return Lineage(
         model=_model_name(config),
@@ -141,12 +139,12 @@ def measure(config: DictConfig, module: "ActionModule", data: "ActionDataModule"
         "enable_checkpointing": False,
     }
     trainer = instantiate(config.trainer, **options)
-    metrics = {}
+    metrics: dict[str, float] = {}
     for part, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
         trainer.test(module, dataloaders=loader, verbose=False)
-        assert module.scores is not None
-        metrics |= scores.metrics(module.scores, part)
-    return metrics, module.scores
+        found = cast("Scores", module.scores)
+        metrics |= scores.metrics(found, part)
+    return metrics, found
 
 
 def _model_name(config: DictConfig) -> str:
@@ -176,10 +174,9 @@ def _log_hyperparameters(config: DictConfig, trainer: "Trainer", metrics: dict[s
     """Fill TensorBoard's HPARAMS tab: settings and final metrics, under the tags that the scalars have."""
     if not trainer.logger:
         return
-    settings = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(settings, dict)
+    settings = plain(config)
     keys = ("stage", "split", "seed", "optimizer", "scheduler", "backbone", "data", "model")
-    trainer.logger.log_hyperparams({key: settings[key] for key in keys}, metrics, step=trainer.global_step)  # type: ignore[call-arg]
+    trainer.logger.log_hyperparams({key: settings[key] for key in keys}, metrics, step=trainer.global_step)
     trainer.logger.finalize("success")
 
 

@@ -46,7 +46,7 @@ class ActionDataModule(LightningDataModule, ABC):
         self.num_workers = min(len(os.sched_getaffinity(0)), 8) if num_workers == "auto" else int(num_workers)
         self.augmentation = augmentation
         self.strict = strict
-        self.splits: Splits[Any] | None = None
+        self.splits: Splits | None = None
 
     @property
     @abstractmethod
@@ -54,7 +54,7 @@ class ActionDataModule(LightningDataModule, ABC):
         """What decides the values that the network sees, as plain types; kept in checkpoints."""
 
     @abstractmethod
-    def index(self) -> tuple[tuple[str, ...], Splits[Any]]:
+    def index(self) -> tuple[tuple[str, ...], Splits]:
         """The class list, in the order of the labels, and the records of each part."""
 
     @abstractmethod
@@ -81,7 +81,8 @@ class ActionDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Batches in random order; a last one that is not full is left out, where there is a full one."""
         dataset = self.datasets["train"]
-        return self._loader(dataset, shuffle=True, drop_last=len(dataset) >= self.batch_size)  # type: ignore[arg-type]
+        full = len(dataset) >= self.batch_size  # type: ignore[arg-type]  # ours have a length
+        return self._loader(dataset, shuffle=True, drop_last=full)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Batches in the index's order."""
@@ -91,7 +92,7 @@ class ActionDataModule(LightningDataModule, ABC):
         """Batches in the index's order; all segments of a clip follow each other."""
         return self._loader(self.datasets["test"])
 
-    def _loader(self, dataset: Dataset[Sample], **options: bool) -> DataLoader[Sample]:
+    def _loader(self, dataset: Dataset[Sample], **options: Any) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
@@ -102,7 +103,7 @@ class ActionDataModule(LightningDataModule, ABC):
         )
 
 
-def unique_names(splits: Splits[Any]) -> None:
+def unique_names(splits: Splits) -> None:
     """Raise unless every record has a name of its own: scores are kept by name."""
     names = Counter(record.path.stem for part in splits for record in part)
     if doubled := [name for name, count in names.items() if count > 1]:

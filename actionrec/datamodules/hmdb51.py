@@ -45,7 +45,7 @@ class _HMDB51DataModule(ActionDataModule):
     def inputs(self) -> dict[str, Any]:
         return {"size": self.size, "position": self.position}
 
-    def index(self) -> tuple[tuple[str, ...], Splits[Clip]]:
+    def index(self) -> tuple[tuple[str, ...], Splits]:
         actions, splits = hmdb51.index(self.videos, self.lists, self.split, self.choice, self.strict)
         unique_names(splits)
         if self.flow:

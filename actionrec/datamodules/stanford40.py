@@ -31,7 +31,7 @@ class Stanford40FrameDataModule(ActionDataModule):
     def inputs(self) -> dict[str, Any]:
         return {"size": self.size}
 
-    def index(self) -> tuple[tuple[str, ...], Splits[Still]]:
+    def index(self) -> tuple[tuple[str, ...], Splits]:
         return stanford40.index(self.root, self.choice, self.protocol, self.strict)
 
     def dataset(self, records: Sequence[Still], labels: Mapping[str, int], part: str) -> Dataset[Sample]:

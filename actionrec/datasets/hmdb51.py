@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sklearn.model_selection import StratifiedGroupKFold
@@ -45,7 +45,7 @@ def read_list(path: Path) -> dict[str, str]:
 
 def index(
     videos: Path, splits: Path, split: int, actions: str | Sequence[str], strict: bool = True
-) -> tuple[tuple[str, ...], Splits[Clip]]:
+) -> tuple[tuple[str, ...], Splits]:
     """The class list and the clips of its actions in one official split.
 
     Args:
@@ -93,7 +93,7 @@ def carve_validation(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
     ]
     sizes = Counter(labels)
 
-    def imbalance(fold: Sequence[int]) -> float:
+    def imbalance(fold: Iterable[int]) -> float:
         drawn = Counter(labels[i] for i in fold)
         return sum(abs(drawn[action] / size - 1 / VAL_FOLDS) for action, size in sizes.items())
 

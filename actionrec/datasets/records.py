@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from actionrec.errors import ActionRecError
 
@@ -28,12 +28,12 @@ class Clip(NamedTuple):
 Record = TypeVar("Record", Still, Clip)
 
 
-class Splits(NamedTuple, Generic[Record]):
-    """The three disjoint parts of a data set; `val` is carved out of the official training part."""
+class Splits(NamedTuple):
+    """The three disjoint parts of a data set, each of stills or of clips; `val` is carved out of the official train."""
 
-    train: list[Record]
-    val: list[Record]
-    test: list[Record]
+    train: list[Any]
+    val: list[Any]
+    test: list[Any]
 
 
 def require_folder(path: Path, key: str) -> None:
@@ -62,7 +62,7 @@ def present(records: Iterable[Record], what: str, folder: Path, strict: bool) ->
     return found
 
 
-def require_filled(splits: Splits[Record], actions: Sequence[str], what: str) -> Splits[Record]:
+def require_filled(splits: Splits, actions: Sequence[str], what: str) -> Splits:
     """Return `splits` unless a part is empty or an action has no training record."""
     for name, part in zip(splits._fields, splits, strict=True):
         if not part:

@@ -34,7 +34,7 @@ def actions_in(root: Path) -> tuple[str, ...]:
 
 def index(
     root: Path, actions: str | Sequence[str], protocol: str = "official", strict: bool = True
-) -> tuple[tuple[str, ...], Splits[Still]]:
+) -> tuple[tuple[str, ...], Splits]:
     """The class list and the stills of its actions.
 
     Args:

@@ -1,7 +1,7 @@
 """Scores of clips (or stills): what networks are compared by, kept by name."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ def metrics(scores: Scores, prefix: str) -> dict[str, float]:
     """`<prefix>/loss`, `/acc` (top-1), `/acc_top5` (top-K where K < 5) and `/acc_macro` (mean over the actions)."""
     classes = len(scores.actions)
 
-    def accuracy(average: str, top_k: int = 1) -> float:
+    def accuracy(average: Literal["micro", "macro"], top_k: int = 1) -> float:
         value = multiclass_accuracy(scores.logits, scores.labels, classes, average=average, top_k=top_k)
         return float(value)
 

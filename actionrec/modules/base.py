@@ -45,7 +45,7 @@ class ActionModule(LightningModule):
         label_smoothing: float,
     ):
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(memory_format=torch.channels_last)
         self.actions = tuple(actions)
         self.inputs = dict(inputs)
         self.optimizer = optimizer

@@ -98,10 +98,10 @@ class TwoStream(nn.Module):
             self.fusion.bias.copy_((self.frame.head.bias + self.flow.head.bias) / 2)
 
     def forward(self, frame: Tensor, flow: Tensor) -> Tensor:
-        if self.kind == "concat_features":
+        if self.fusion and self.kind == "concat_features":
             return self.fusion(torch.cat([self.frame.embed(frame), self.flow.embed(flow)], dim=1))
         logits = self.frame(frame), self.flow(flow)
-        if self.kind == "concat":
+        if self.fusion:
             return self.fusion(torch.cat(logits, dim=1))
         a, b = (stream_logits.float().log_softmax(dim=1) for stream_logits in logits)
         return torch.logaddexp(a, b) - math.log(2) if self.kind == "average" else torch.maximum(a, b)
