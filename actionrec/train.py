@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -142,7 +142,7 @@ def measure(config: DictConfig, module: "ActionModule", data: "ActionDataModule"
     metrics: dict[str, float] = {}
     for part, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
         trainer.test(module, dataloaders=loader, verbose=False)
-        found = cast("Scores", module.scores)
+        found = scores.average_views(*module.tested(), module.actions)
         metrics |= scores.metrics(found, part)
     return metrics, found
 

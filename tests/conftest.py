@@ -1,5 +1,6 @@
 """Data made for the tests, and command lines run in this process."""
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,12 +43,13 @@ def run(monkeypatch, capsys) -> Callable[..., Outcome]:
 
     def run_verb(verb: str, *overrides: str) -> Outcome:
         monkeypatch.setattr(sys, "argv", [verb, *overrides])
-        status = 0
+        handlers, status = logging.root.handlers[:], 0
         try:
             VERBS[verb].main()
         except SystemExit as stop:  # a text is what Python prints to stderr before it exits with 1
             status = 1 if isinstance(stop.code, str) else int(stop.code or 0)
             print(stop.code if isinstance(stop.code, str) else "", file=sys.stderr)
+        logging.root.handlers[:] = handlers  # Hydra's write to this test's stderr, which is closed after it
         captured = capsys.readouterr()
         return Outcome(status, captured.out, captured.err)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from hydra.errors import ConfigCompositionException
+from hydra.errors import ConfigCompositionException, InstantiationException
 from hydra.utils import instantiate
 from lightning import LightningDataModule, LightningModule
 from omegaconf import OmegaConf
@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from actionrec.cli import CONF
 from actionrec.errors import ActionRecError
 from actionrec.train import create_data, create_module
-from tests.conftest import QUICK
+from tests.conftest import QUICK, VERBS
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 GROUPS = ("backbone", "optimizer", "scheduler", "trainer", "callbacks", "logger", "flow", "recipe", "sweep")
@@ -24,7 +24,7 @@ def options() -> Iterator[str]:
             yield f"{group}={path.stem}"
 
 
-@pytest.mark.parametrize("option", options())
+@pytest.mark.parametrize("option", list(options()))
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_option_instantiates(compose_config, paths, tmp_path, experiment, option):
     group = option.partition("=")[0]
@@ -53,14 +53,25 @@ def test_every_option_instantiates(compose_config, paths, tmp_path, experiment, 
             assert module(batch).shape == (len(batch["label"]), 12)
         module.trainer = trainer
     else:
-        with pytest.raises(ActionRecError, match="use trainer=auto"):
+        with pytest.raises(InstantiationException, match="use trainer=auto"):
             instantiate(config.trainer)
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in CONF.glob("*.yaml")))
-def test_a_typo_in_a_key_is_an_error(compose_config, name):
+@pytest.mark.parametrize(
+    ("verb", "choice"),
+    [
+        ("train", ["experiment=hmdb51_flow"]),
+        ("evaluate", ["experiment=hmdb51_flow"]),
+        ("extract_flow", []),
+        ("prepare", ["dataset=hmdb51"]),
+        ("report", []),
+    ],
+)
+def test_every_verb_composes_and_a_typo_in_a_key_is_an_error(compose_config, verb, choice):
+    assert {path.stem for path in CONF.glob("*.yaml")} == set(VERBS)
+    OmegaConf.to_container(compose_config(verb, *choice), resolve=True, throw_on_missing=True)
     with pytest.raises(ConfigCompositionException, match=r"paths\.nam"):
-        compose_config(name, "paths.nam=x")
+        compose_config(verb, *choice, "paths.nam=x")
 
 
 def test_every_paths_file_names_itself():

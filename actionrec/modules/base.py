@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from actionrec.evaluation.scores import Scores, average_views
 from actionrec.networks import backbone as backbones
 from actionrec.networks.fusion import Stream
 
@@ -52,7 +51,6 @@ class ActionModule(LightningModule):
         self.scheduler = scheduler
         self.label_smoothing = label_smoothing
         self.lineage: dict[str, Any] = {}
-        self.scores: Scores | None = None
 
         classes = len(self.actions)
         self.train_metrics = MetricCollection({"acc": _accuracy(classes)}, prefix="train/")
@@ -89,10 +87,10 @@ class ActionModule(LightningModule):
     def test_step(self, batch: dict[str, Any], index: int) -> None:
         self._views.append((batch["name"], self(batch).float().cpu(), batch["label"].cpu()))
 
-    def on_test_epoch_end(self) -> None:
-        """Average the views of each name into `scores`; their metrics are `evaluation.scores.metrics`."""
+    def tested(self) -> tuple[list[str], Tensor, Tensor]:
+        """Names, logits (V, K) float32 and labels (V,) of every view that the last test has seen, on the CPU."""
         names, logits, labels = zip(*self._views, strict=True)
-        self.scores = average_views(list(chain(*names)), torch.cat(logits), torch.cat(labels), self.actions)
+        return list(chain(*names)), torch.cat(logits), torch.cat(labels)
 
     def configure_optimizers(self) -> Any:
         parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]

@@ -73,7 +73,7 @@ class Parent:
 
 def versions() -> dict[str, str]:
     """Versions of the packages that decide what a network computes."""
-    return {"actionrec": actionrec.__version__, "torch": torch.__version__, "lightning": lightning.__version__}
+    return {"actionrec": actionrec.__version__, "torch": str(torch.__version__), "lightning": lightning.__version__}
 
 
 def read(path: Path, key: str = "init_from") -> dict[str, Any]:
