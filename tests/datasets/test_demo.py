@@ -1,0 +1,209 @@
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from actionrec.actions import SHARED, stanford40_name
+from actionrec.datasets import demo, figures
+from actionrec.errors import ActionRecError
+
+TINY = {"stills_per_action": (2, 1), "clips_per_action": (3, 2), "frames": (5, 6), "size": (64, 48)}
+NAME = r".+_{}_[uf]_(cm|nm)_np1_(fr|ba|le|ri)_(goo|med|bad)_\d\.avi"
+
+
+def content(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("set") / "demo"
+    demo.generate(root, workers=1, **TINY)
+    return root
+
+
+@pytest.fixture(scope="module")
+def splits(root) -> dict[tuple[str, int], dict[str, int]]:
+    """Tag by clip name, by action and split."""
+    tags = {}
+    for action in SHARED:
+        for split in (1, 2, 3):
+            text = (root / "hmdb51_splits" / f"{action}_test_split{split}.txt").read_bytes().decode()
+            lines = [re.fullmatch(r"(.+\.avi) ([012]) ", line) for line in text.removesuffix("\n").split("\n")]
+            tags[action, split] = {line[1]: int(line[2]) for line in lines}
+            assert len(tags[action, split]) == len(lines)
+    return tags
+
+
+def source_of(name: str, action: str) -> str:
+    return name.rpartition(f"_{action}_")[0]
+
+
+def test_bytes_depend_on_the_seed_alone(root, tmp_path):
+    demo.generate(tmp_path / "again", workers=2, **TINY)
+    assert content(tmp_path / "again") == content(root)
+
+
+def test_another_seed_gives_other_pictures(root, tmp_path):
+    few = {**TINY, "clips_per_action": (1, 1), "frames": (2, 2)}
+    demo.generate(tmp_path / "other", seed=1, workers=1, **few)
+    other, mine = content(tmp_path / "other"), content(root)
+    images = [name for name in other if name.endswith(".jpg")]
+    assert images
+    assert all(other[name] != mine[name] for name in images)
+    assert not {other[name] for name in other if name.endswith(".avi")} & set(mine.values())
+
+
+def test_stills_have_stanford40s_layout(root):
+    folder = root / "Stanford40"
+    lists = {path.name: path.read_bytes().decode() for path in (folder / "ImageSplits").iterdir()}
+    for part, count in (("train", 2), ("test", 1)):
+        names = {action: lists.pop(f"{stanford40_name(action)}_{part}.txt").split("\r\n") for action in SHARED}
+        for action, listed in names.items():
+            assert len(listed) == count + 1  # the last line has its end, too
+            assert all(re.fullmatch(rf"{stanford40_name(action)}_\d{{3}}\.jpg", name) for name in listed[:-1])
+        together = lists[f"{part}.txt"].split("\r\n")
+        assert sorted(together) == sorted([""] + [name for listed in names.values() for name in listed[:-1]])
+    assert set(lists) == {"train.txt", "test.txt"}
+    listed = "".join(lists.values()).split()
+    assert sorted(listed) == sorted(path.name for path in (folder / "JPEGImages").iterdir())
+    assert len({(folder / "JPEGImages" / name).read_bytes() for name in listed}) == len(listed) == 3 * len(SHARED)
+    assert cv2.imread(str(folder / "JPEGImages" / listed[0])).shape == (150, 200, 3)
+
+
+def test_clips_on_disk_are_those_of_every_split(root, splits):
+    for action in SHARED:
+        on_disk = {path.name for path in (root / "hmdb51" / action).iterdir()}
+        for split in (1, 2, 3):
+            assert set(splits[action, split]) == on_disk
+        assert all(re.fullmatch(NAME.format(action), name) for name in on_disk)
+
+
+def test_splits_give_each_side_its_number_of_clips(splits):
+    for tags in splits.values():
+        assert [list(tags.values()).count(tag) for tag in (1, 2)] == [3, 2]
+        assert 0 in tags.values()
+    for action in SHARED:
+        tests = {frozenset(name for name, tag in splits[action, split].items() if tag == 2) for split in (1, 2, 3)}
+        assert len(tests) == 3
+
+
+def test_a_source_is_of_one_action_and_on_one_side(splits):
+    actions = defaultdict(set)
+    for (action, _), tags in splits.items():
+        sides, clips = defaultdict(set), defaultdict(int)
+        for name, tag in tags.items():
+            actions[source_of(name, action)].add(action)
+            clips[source_of(name, action)] += 1
+            sides[source_of(name, action)] |= {tag} - {0}
+        assert all(len(side) <= 1 for side in sides.values())
+        assert set(clips.values()) <= {2, 3, 4}
+    assert all(len(of) == 1 for of in actions.values())
+
+
+@pytest.mark.parametrize("counts", [(1, 1), (1, 5), (50, 20), (7, 7)])
+@pytest.mark.parametrize("seed", range(3))
+def test_splits_of_any_size(counts, seed):
+    settings = demo.Settings(seed, (1, 1), counts, (2, 2), (64, 48))
+    sizes = [len(clips) for clips in demo._sources("wave", 3, settings).values()]
+    folds = [demo._tags(sizes, counts, fold) for fold in range(3)]
+    assert len({tuple(tag == 2 for tag in tags) for tags in folds}) == 3
+    for tags in folds:
+        assert (tags.count(1), tags.count(2)) == counts
+        assert tags.count(0) >= 3
+
+
+def test_names_are_as_hard_as_hmdb51s_and_their_videos_decode(root, splits):
+    names = {name: action for action, split in splits for name in splits[action, split] if split == 1}
+    for hard in "#!()&'@[]+;~ ":
+        assert any(hard in name for name in names)
+    assert any(not name.isascii() for name in names)
+    assert any(name.count(f"_{action}_") == 2 for name, action in names.items())
+    seen = set()
+    for name, action in names.items():
+        video = cv2.VideoCapture(str(root / "hmdb51" / action / name))
+        assert video.get(cv2.CAP_PROP_FPS) == 30
+        frames = []
+        while (read := video.read())[0]:
+            frames.append(read[1])
+        assert frames[0].shape == (48, 64, 3)
+        seen.add(len(frames))
+    assert seen == {5, 6}
+
+
+def test_a_complete_set_is_left_alone(root, monkeypatch):
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    monkeypatch.setattr(demo, "_run", None)
+    demo.generate(root, workers=1, **TINY)
+    assert before == {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A set in which nothing is drawn: for what happens to folders."""
+    monkeypatch.setattr(demo, "_run", lambda jobs, workers: None)
+
+
+def test_a_set_of_other_settings_is_replaced(tmp_path, quick):
+    root = tmp_path / "demo"
+    demo.generate(root, seed=0, **TINY)
+    (root / "left over").touch()
+    demo.generate(root, seed=1, **TINY)
+    assert not (root / "left over").exists()
+    assert list(tmp_path.iterdir()) == [root]
+
+
+def test_an_empty_folder_is_filled(tmp_path, quick):
+    demo.generate(tmp_path, **TINY)
+    assert (tmp_path / "demo.json").is_file()
+
+
+def test_a_folder_of_something_else_is_kept(tmp_path, quick):
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(ActionRecError, match=r"no demo\.json"):
+        demo.generate(tmp_path, **TINY)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_interrupted_generation_leaves_what_was_there(tmp_path, quick, monkeypatch, old):
+    root = tmp_path / "demo"
+    if old:
+        demo.generate(root, seed=1, **TINY)
+    before = content(root)
+
+    def interrupt(jobs, workers):
+        jobs[0]()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "_run", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        demo.generate(root, **TINY)
+    assert content(root) == before
+    assert list(tmp_path.iterdir()) == ([root] if old else [])
+
+
+def test_every_two_actions_differ_in_look_or_motion():
+    assert sorted(figures.ACTIONS) == sorted(SHARED)
+    assert len(set(figures.ACTIONS.values())) == len(SHARED)
+    for part, options in enumerate((figures.LOOKS, figures.MOTIONS)):
+        chosen = [pair[part] for pair in figures.ACTIONS.values()]
+        assert all(chosen.count(option) == 2 for option in options)
+
+
+@pytest.mark.parametrize("pair", [("clap", "wave"), ("drink", "smoke"), ("jump", "run"), ("ride_bike", "ride_horse")])
+def test_a_single_frame_of_two_actions_of_a_look_is_the_same_draw(pair):
+    first, second = (figures.Performance(action, np.random.default_rng(5)).pose(0) for action in pair)
+    assert first == second
+
+
+@pytest.mark.parametrize("action", SHARED)
+def test_only_the_own_motion_advances(action):
+    performance = figures.Performance(action, np.random.default_rng(5))
+    before, after = performance.pose(0), performance.pose(1)
+    moved = {joint for joint in before if before[joint] != after[joint]}
+    joints = set(figures.MOTIONS[figures.ACTIONS[action][1]].joints)
+    assert moved == (set(before) if "body" in joints else joints)
