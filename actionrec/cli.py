@@ -18,6 +18,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from actionrec.errors import ActionRecError
 
+# Threads that wait for each other sleep instead of spinning. With one busy process beside a training on two cores,
+# spinning made epochs fifteen times longer. Read when torch is loaded, which every verb does after this.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 CONF = Path(__file__).parents[1] / "conf"
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)

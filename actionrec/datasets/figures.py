@@ -24,12 +24,12 @@ Colour = tuple[float, float, float]  # BGR, 0 to 255
 Pose = Mapping[str, Point]  # by joint
 
 ACTIONS = {  # action: (look, motion)
-    "clap": ("gloves", "spread"),
-    "wave": ("gloves", "swing"),
+    "clap": ("dress", "spread"),
+    "wave": ("dress", "swing"),
     "throw": ("jug", "swing"),
     "pour": ("jug", "lift"),
-    "drink": ("cup", "lift"),
-    "smoke": ("cup", "draw"),
+    "drink": ("table", "lift"),
+    "smoke": ("table", "draw"),
     "shoot_bow": ("bow", "draw"),
     "climb": ("bow", "bob"),
     "jump": ("stripes", "bob"),
@@ -42,6 +42,7 @@ _WHITE: Colour = (240, 245, 245)
 _OUTLINE = 2  # pixels of the canvas
 _SHIFT = 4  # fractional bits of the coordinates that OpenCV draws at
 _ARM, _LEG = 0.16, 0.24  # bones, of which each limb has two
+_HAND = 0.052  # radius
 
 
 @dataclass(frozen=True)
@@ -136,12 +137,13 @@ def _nothing(brush: Brush, person: Person, pose: Pose) -> None:
 
 def _gloves(brush: Brush, person: Person, pose: Pose) -> None:
     for hand in ("front_hand", "back_hand"):
-        brush.disc(pose[hand], 0.06, person.prop)
+        brush.disc(pose[hand], _HAND, person.prop)
 
 
-def _scarf(brush: Brush, person: Person, pose: Pose) -> None:
-    neck = _at(pose["body"], 0, -0.27)
-    brush.line(_around(neck, (-0.04, 0.12), (-0.03, 0), (0.04, 0)), 0.045, person.trim)
+def _dress_and_scarf(brush: Brush, person: Person, pose: Pose) -> None:
+    hip = pose["body"]
+    brush.shape(_around(hip, (-0.07, -0.08), (0.07, -0.08), (0.17, 0.17), (-0.17, 0.17)), person.trim)
+    brush.line(_around(hip, (-0.04, -0.16), (-0.03, -0.27), (0.04, -0.27)), 0.045, person.trim)
 
 
 def _coat_and_hat(brush: Brush, person: Person, pose: Pose) -> None:
@@ -152,12 +154,16 @@ def _coat_and_hat(brush: Brush, person: Person, pose: Pose) -> None:
     brush.line(_around(brim, (-0.11, 0), (0.11, 0)), 0.03, person.ink)
 
 
-def _cup_and_table(brush: Brush, person: Person, pose: Pose) -> None:
-    hand, hip = pose["front_hand"], pose["body"]
+def _glass(brush: Brush, person: Person, pose: Pose) -> None:
+    hand = pose["front_hand"]
+    brush.shape(_around(hand, (-0.04, -0.08), (0.04, -0.08), (0.028, 0.03), (-0.028, 0.03)), person.prop)
+
+
+def _glass_and_table(brush: Brush, person: Person, pose: Pose) -> None:
+    hip = pose["body"]
     brush.line(_around(hip, (0.22, 0.1), (0.22, 0.46)), 0.03, person.trim)
     brush.line(_around(hip, (0.04, 0.1), (0.4, 0.1)), 0.04, person.trim)
-    brush.line(_around(hand, (-0.01, -0.1), (0.01, -0.13), (-0.01, -0.16)), 0.012, person.prop, outlined=False)
-    brush.shape(_around(hand, (-0.05, -0.08), (0.04, -0.08), (0.025, 0.03), (-0.035, 0.03)), person.prop)
+    _glass(brush, person, pose)
 
 
 def _apron_and_toque(brush: Brush, person: Person, pose: Pose) -> None:
@@ -167,11 +173,11 @@ def _apron_and_toque(brush: Brush, person: Person, pose: Pose) -> None:
     brush.shape(_around(brow, (-0.07, -0.07), (0.07, -0.07), (0.06, 0.02), (-0.06, 0.02)), _WHITE)
 
 
-def _jug_and_glass(brush: Brush, person: Person, pose: Pose) -> None:
-    jug, glass = pose["back_hand"], pose["front_hand"]
-    brush.shape(_around(jug, (0.02, -0.07), (0.1, -0.08), (0.05, 0.0)), person.prop)
-    brush.disc(jug, 0.06, person.prop)
-    brush.shape(_around(glass, (-0.03, -0.07), (0.03, -0.07), (0.02, 0.04), (-0.02, 0.04)), person.prop)
+def _glass_and_jug(brush: Brush, person: Person, pose: Pose) -> None:
+    jug = pose["back_hand"]
+    brush.shape(_around(jug, (0.02, -0.06), (0.09, -0.07), (0.05, 0.0)), person.prop)
+    brush.disc(jug, 1.05 * _HAND, person.prop)
+    _glass(brush, person, pose)
 
 
 def _bow(brush: Brush, person: Person, pose: Pose) -> None:
@@ -197,7 +203,7 @@ def _stripes(brush: Brush, person: Person, pose: Pose) -> None:
 def _wheel(brush: Brush, person: Person, pose: Pose) -> None:
     hub = _at(pose["body"], 0, 0.34)
     rim = _around(hub, *((0.17 * math.cos(angle), 0.17 * math.sin(angle)) for angle in np.linspace(0, math.tau, 21)))
-    for width, colour in ((0.075, person.ink), (0.04, person.prop)):
+    for width, colour in ((0.06, person.ink), (0.034, person.prop)):
         brush.line(rim, width, colour, outlined=False)
     brush.line(_around(hub, (0, 0), (0, -0.29), (-0.07, -0.3), (0.07, -0.3)), 0.035, person.trim)
 
@@ -222,12 +228,12 @@ class Look:
 
 
 LOOKS = {
-    "gloves": Look({**_OUT, **_STANDING}, clothes=_scarf, held=_gloves),
-    "jug": Look({**_TO_MOUTH, **_STANDING}, clothes=_apron_and_toque, held=_jug_and_glass),
-    "cup": Look({**_TO_MOUTH, **_STANDING}, clothes=_coat_and_hat, held=_cup_and_table),
+    "dress": Look({**_OUT, **_STANDING}, clothes=_dress_and_scarf, held=_gloves),
+    "jug": Look({**_TO_MOUTH, **_STANDING}, clothes=_apron_and_toque, held=_glass_and_jug),
+    "table": Look({**_TO_MOUTH, **_STANDING}, clothes=_coat_and_hat, held=_glass_and_table),
     "bow": Look({**_OUT, **_STRIDING}, behind=_bow, clothes=_hood),
     "stripes": Look({**_OUT, **_STRIDING}, clothes=_stripes, shorts=True),
-    "wheel": Look({**_OUT, **_STRIDING}, behind=_wheel, clothes=_helmet),
+    "wheel": Look({**_OUT, **_STRIDING}, behind=_wheel, clothes=_helmet, held=_gloves),
 }
 
 
@@ -238,7 +244,10 @@ class Performance:
         name, self._own = ACTIONS[action]
         self.look = LOOKS[name]
         base = {"body": (0.0, 0.0), "head": (0.01, -0.4), **self.look.limbs}
-        self._base = {joint: _at(point, *rng.normal(0, 0.02, 2)) for joint, point in base.items()}
+        self._base = {
+            joint: _at(point, *rng.normal(0, 0.04 if joint.endswith("foot") else 0.02, 2))
+            for joint, point in base.items()
+        }
         able = {motion for look, motion in ACTIONS.values() if look == name} | {"bob", "travel"}
         self._phases = {motion: rng.uniform(*MOTIONS[motion].phases) for motion in sorted(able)}
         self._rate = rng.uniform(*MOTIONS[self._own].speed) / (4 * MOTIONS[self._own].amplitude)
@@ -267,18 +276,14 @@ def draw(brush: Brush, person: Person, look: Look, pose: Pose, view: str) -> Non
         brush.line(_around(leg[2], (0, 0), (0.05, 0.01)), 0.8 * girth, person.ink)
     front = _bend(_at(neck, 0.06, 0.03), pose["front_hand"], _ARM, 1)
     back = _bend(_at(neck, -0.06, 0.03), pose["back_hand"], _ARM, -1)
-    _draw_arm(brush, person, back)
     brush.line(_around(hip, (0, -0.23), (0, -0.02)), 0.16, person.top)
     brush.line([neck, pose["head"]], 0.7 * girth, person.skin)
     _draw_head(brush, person, pose["head"], view)
     look.clothes(brush, person, pose)
-    _draw_arm(brush, person, front)
+    for arm in (back, front):  # over the clothes, which would hide more of them in one look than in another
+        brush.line(arm, 0.8 * girth, person.top)
+        brush.disc(arm[2], _HAND, person.skin)
     look.held(brush, person, {**pose, "front_hand": front[2], "back_hand": back[2]})
-
-
-def _draw_arm(brush: Brush, person: Person, joints: list[Point]) -> None:
-    brush.line(joints, 0.8 * person.girth, person.top)
-    brush.disc(joints[2], 0.05, person.skin)
 
 
 def _draw_head(brush: Brush, person: Person, centre: Point, view: str) -> None:
