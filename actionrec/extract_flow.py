@@ -1,13 +1,13 @@
 """`python -m actionrec.extract_flow`: extract the optical flow of the clips, once, into the store."""
 
 import logging
-import os
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from actionrec.cli import plain, verb
 from actionrec.errors import ActionRecError
+from actionrec.hardware import usable_cores
 
 log = logging.getLogger("actionrec.extract_flow")  # __name__ is __main__ here
 
@@ -29,7 +29,7 @@ def extract_flow(config: DictConfig) -> None:
     if not clips:
         raise ActionRecError(f"no clips of {', '.join(actions)} under {videos}; check paths.hmdb51 and data.actions")
     settings = FlowSettings(**plain(config.data)["flow"])
-    workers = len(os.sched_getaffinity(0)) if config.workers == "auto" else int(config.workers)
+    workers = usable_cores() if config.workers == "auto" else int(config.workers)
 
     summary = extract(clips, store, settings, workers)
     log.info(

@@ -37,29 +37,31 @@ class RunFolder:
         """The finished run's best checkpoint."""
         return self.path / "checkpoints" / "best.ckpt"
 
-    def start(self, resume: bool | str) -> Path | None:
-        """Make the working folder ready; returns the checkpoint to go on from, if any.
+    def resume_from(self, resume: bool | str) -> Path | None:
+        """The checkpoint to go on from, if any.
 
         Args:
             resume: False starts afresh, True goes on where the interrupted or the finished run ended, a path goes on
                 from that checkpoint in a fresh folder.
+        """
+        if resume is True:
+            return self.partial / "checkpoints" / "last.ckpt"
+        return Path(str(resume)) if resume else None
+
+    def start(self, resume: bool | str) -> None:
+        """Make the working folder ready; see `resume_from`.
 
         Raises:
             ActionRecError: there is nothing to go on from.
         """
-        last = self.partial / "checkpoints" / "last.ckpt"
-        if resume is True:
-            if not self.partial.exists() and self.path.exists():
-                shutil.copytree(self.path, self.partial)
-            if not last.is_file():
-                raise ActionRecError(f"resume=true: there is no {last} to go on from; train without resume")
-            return last
-        if resume and not Path(str(resume)).is_file():
-            raise ActionRecError(f"resume={resume}: no such checkpoint; name a last.ckpt, or use resume=true")
-        if self.partial.exists():
-            shutil.rmtree(self.partial)
-        self.partial.mkdir(parents=True)
-        return Path(str(resume)) if resume else None
+        checkpoint = self.resume_from(resume)
+        if resume is True and not self.partial.exists() and self.path.exists():
+            shutil.copytree(self.path, self.partial)
+        if checkpoint and not checkpoint.is_file():
+            raise ActionRecError(f"resume: there is no {checkpoint} to go on from; train without resume")
+        if resume is not True:
+            shutil.rmtree(self.partial, ignore_errors=True)
+            self.partial.mkdir(parents=True)
 
     def finish(self) -> None:
         """Give the working folder the run's name, in place of an earlier run there."""

@@ -3,12 +3,14 @@
 import json
 import logging
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from actionrec.cli import in_multirun, plain, verb
+from actionrec.errors import ActionRecError
 from actionrec.files import write_text
 from actionrec.runs import RunFolder, run_folder
 
@@ -39,22 +41,28 @@ def train(config: DictConfig) -> float:
         return json.loads((run.path / "metrics.json").read_text())["val/acc"]
     config.run_dir = str(run.path)
 
+    if in_multirun() and config.trainer.get("strategy", "auto") != "auto":
+        raise ActionRecError(
+            f"trainer.strategy={config.trainer.strategy} starts this command again for every device, which a multirun "
+            "cannot share; run its jobs one by one"
+        )
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     parents = open_parents(plain(config)["init_from"], _model_name(config))
     data = create_data(config)
     split = data_split(config)
     for parent in parents.values():
         check_parent(parent, split, data.names("val") + data.names("test"))
-    module = create_module(config, data, pretrained=not parents)
+    module = create_module(config, data, parents)
     for line in start_from(module.network, data.actions, parents):
         log.info("init_from %s", line)
     module.lineage = create_lineage(config, data, parents)
 
-    resume_from = run.start(config.resume)
-    write_text(run.partial / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     trainer = _create_trainer(config)
+    if trainer.is_global_zero:
+        run.start(config.resume)
+        write_text(run.partial / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     began = time.perf_counter()
-    _fit(trainer, module, data, run, resume_from)
+    _fit(trainer, module, data, run, run.resume_from(config.resume))
     seconds = time.perf_counter() - began
     if not trainer.is_global_zero:
         return float("nan")
@@ -84,15 +92,19 @@ def create_data(config: DictConfig) -> "ActionDataModule":
     return data
 
 
-def create_module(config: DictConfig, data: "ActionDataModule", pretrained: bool) -> "ActionModule":
-    """The stage's module for that data; without `pretrained` the weights are random, since others replace them."""
+def create_module(config: DictConfig, data: "ActionDataModule", parents: Iterable[str]) -> "ActionModule":
+    """The stage's module for that data; streams with a parent get random weights, since the parent's replace them.
+
+    Args:
+        config: of the run.
+        data: the stage's data module, set up.
+        parents: roles that have a parent, see `modules.checkpoint.open_parents`.
+    """
     from hydra.utils import instantiate
 
     model = plain(config.model)
-    if not pretrained:
-        for key in ("backbone", "frame_backbone", "flow_backbone"):
-            if key in model:
-                model[key]["weights"] = None
+    for role in parents:
+        model["backbone" if role == "parent" else f"{role}_backbone"]["weights"] = None
     return instantiate(model, actions=list(data.actions), inputs=data.inputs, _recursive_=False, _convert_="all")
 
 

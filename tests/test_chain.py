@@ -160,6 +160,20 @@ def test_a_sweep_skips_what_is_finished(tmp_path, paths, run):
     assert jobs[1].stat().st_mtime_ns == times[1]
 
 
+@pytest.mark.slow
+def test_two_processes_share_a_training(tmp_path, paths):
+    """trainer=ddp on the CPU; the command starts itself again for the second process."""
+    on_cpu = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.sync_batchnorm=false"]
+    overrides = ["experiment=stanford40_frame", *paths, *QUICK[1:], *on_cpu]
+    command = [sys.executable, "-m", "actionrec.train", *overrides]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "outputs/demo/stanford40_frame/split1-seed0"
+    assert set(json.loads((run / "metrics.json").read_text())) > TAGS
+    assert len(scores.load(run / "scores.npz").names) == 24
+    assert not run.with_name("split1-seed0.partial").exists()
+
+
 class TestBadInput:
     """One line that names the thing and the mend, status 1, and nothing written."""
 
@@ -195,7 +209,7 @@ class TestBadInput:
             (["experiment=hmdb51_flow", "backbone.name=resnet17"], ["backbone.name=resnet17"]),
             (["experiment=hmdb51_frame"], ["init_from=", "no such checkpoint", "train that stage first"]),
             (["experiment=hmdb51_two_stream"], ["init_from.frame=", "no such checkpoint"]),
-            (["experiment=hmdb51_flow", "resume=true"], ["resume=true", "train without resume"]),
+            (["experiment=hmdb51_flow", "resume=true"], ["resume: there is no", "train without resume"]),
         ],
     )
     def test_settings(self, refused, overrides, names):

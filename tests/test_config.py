@@ -40,7 +40,7 @@ def test_every_option_instantiates(compose_config, paths, tmp_path, experiment, 
             create_data(config)
         return
     data = create_data(config)
-    module = create_module(config, data, pretrained=True)
+    module = create_module(config, data, parents=())
     assert isinstance(data, LightningDataModule)
     assert isinstance(module, LightningModule)
     for callback in config.callbacks.values():

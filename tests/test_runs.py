@@ -16,7 +16,8 @@ def write(run, text: str) -> None:
 
 
 def test_a_run_appears_when_it_is_finished(run):
-    assert run.start(False) is None
+    run.start(False)
+    assert run.resume_from(False) is None
     write(run, "first")
     assert not run.path.exists()
     assert not run.finished
@@ -42,18 +43,19 @@ def test_an_interrupted_second_run_keeps_the_first(run):
 
 
 def test_resume_goes_on_with_the_interrupted_run_then_with_the_finished(run):
-    with pytest.raises(ActionRecError, match=r"resume=true: there is no .*last\.ckpt"):
+    with pytest.raises(ActionRecError, match=r"resume: there is no .*last\.ckpt"):
         run.start(True)
     run.start(False)
     write(run, "half")
-    assert run.start(True).read_text() == "half"
+    run.start(True)
+    assert run.resume_from(True).read_text() == "half"
     run.finish()
-    last = run.start(True)
-    assert last.read_text() == "half"
-    assert last.is_relative_to(run.partial)
+    run.start(True)
+    assert run.resume_from(True).read_text() == "half"
     assert run.finished  # the finished one stays until the new one is
-    assert run.start(str(run.best)) == run.best
-    with pytest.raises(ActionRecError, match="no such checkpoint"):
+    run.start(str(run.best))
+    assert run.resume_from(str(run.best)) == run.best
+    with pytest.raises(ActionRecError, match=r"there is no nowhere\.ckpt"):
         run.start("nowhere.ckpt")
 
 

@@ -1,7 +1,6 @@
 """What the data modules share: splits of one data set and modality, as loaders of uint8 batches."""
 
 import logging
-import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from actionrec.datamodules.datasets import Sample
 from actionrec.datasets.records import Splits
 from actionrec.errors import ActionRecError
+from actionrec.hardware import usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class ActionDataModule(LightningDataModule, ABC):
         self.choice = actions
         self.size = size
         self.batch_size = batch_size
-        self.num_workers = min(len(os.sched_getaffinity(0)), 8) if num_workers == "auto" else int(num_workers)
+        self.num_workers = min(usable_cores(), 8) if num_workers == "auto" else int(num_workers)
         self.augmentation = augmentation
         self.strict = strict
         self.splits: Splits | None = None
@@ -79,10 +79,10 @@ class ActionDataModule(LightningDataModule, ABC):
         return [record.path.stem for record in getattr(self.splits, part)]
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Batches in random order; a last one that is not full is left out, where there is a full one."""
+        """Batches in random order; a last one of a single sample, which batch norm cannot take, is left out."""
         dataset = self.datasets["train"]
-        full = len(dataset) >= self.batch_size  # type: ignore[arg-type]  # ours have a length
-        return self._loader(dataset, shuffle=True, drop_last=full)
+        single = len(dataset) % self.batch_size == 1  # type: ignore[arg-type]  # ours have a length
+        return self._loader(dataset, shuffle=True, drop_last=single)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Batches in the index's order."""

@@ -6,7 +6,6 @@ depend on the number of processes. What acts in the pictures, and what makes it 
 
 import json
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from numpy.random import Generator
 from actionrec.actions import stanford40_name
 from actionrec.datasets.figures import ACTIONS, Brush, Colour, Image, Performance, Person, draw
 from actionrec.errors import ActionRecError
+from actionrec.hardware import usable_cores
 
 SETTINGS_FILE = "demo.json"  # written last; a folder that has it may be replaced
 FORMAT = 1  # to be raised with every change of what is drawn or written
@@ -102,7 +102,7 @@ def generate(
     temporary = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}-"))
     try:
         new = temporary / "new"
-        _run([*_stills(new / "Stanford40", settings), *_clips(new, settings)], workers or os.cpu_count() or 1)
+        _run([*_stills(new / "Stanford40", settings), *_clips(new, settings)], workers or usable_cores())
         (new / SETTINGS_FILE).write_text(text, encoding="utf-8")
         if root.exists():
             root.rename(temporary / "old")
