@@ -88,7 +88,7 @@ $(TWO_STREAM): $(HMDB51_FRAME) $(HMDB51_FLOW) | $(DATA_READY)
 	$(TRAIN) experiment=hmdb51_two_stream
 
 sweep: $(DATA_READY) ## A small multirun: learning rate by seed, on stage 1
-	$(TRAIN) experiment=stanford40_frame sweep=learning_rate --multirun
+	$(BIN)/python -m actionrec.train recipe=$(RECIPE) $(PATHS) experiment=stanford40_frame sweep=learning_rate $(ARGS) --multirun
 
 report: $(READY) ## Print the table of the runs
 	@$(BIN)/python -m actionrec.report $(PATHS)

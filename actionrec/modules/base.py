@@ -109,13 +109,42 @@ class ActionModule(LightningModule):
         self.lineage = checkpoint.get("lineage", {})
 
 
-def frame_stream(backbone: Mapping[str, Any], classes: int, dropout: float) -> Stream:
-    """The stream of RGB frames."""
-    return Stream(backbones.create(**backbone), classes, FRAME_MEAN, FRAME_STD, dropout)
+class StreamModule(ActionModule):
+    """A module of one stream.
+
+    Args:
+        backbone: arguments of `networks.backbone.create`.
+        dropout: of the features.
+        options: see `ActionModule`.
+    """
+
+    modality: str
+
+    def __init__(
+        self,
+        backbone: Mapping[str, Any],
+        actions: Sequence[str],
+        inputs: Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        scheduler: Mapping[str, Any] | None = None,
+        label_smoothing: float = 0.0,
+        dropout: float = 0.0,
+    ):
+        network = create_stream(self.modality, backbone, len(actions), dropout, inputs)
+        super().__init__(network, actions, inputs, optimizer, scheduler, label_smoothing)
+        self.save_hyperparameters()
+        self.hparams["backbone"] = without_weights(backbone)
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        return self.network(batch[self.modality])
 
 
-def flow_stream(backbone: Mapping[str, Any], classes: int, dropout: float, inputs: Mapping[str, Any]) -> Stream:
-    """The stream of flow stacks as `inputs` describes them."""
+def create_stream(
+    modality: str, backbone: Mapping[str, Any], classes: int, dropout: float, inputs: Mapping[str, Any]
+) -> Stream:
+    """The stream of RGB frames (`frame`), or of flow stacks as `inputs` describes them (`flow`)."""
+    if modality == "frame":
+        return Stream(backbones.create(**backbone), classes, FRAME_MEAN, FRAME_STD, dropout)
     representation = inputs["representation"]
     channels = inputs["fields"] * (2 if representation == "xy" else 1)
     network = backbones.create(**backbone, in_channels=channels)

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from actionrec.modules.base import ActionModule, flow_stream, frame_stream, without_weights
+from actionrec.modules.base import ActionModule, create_stream, without_weights
 from actionrec.networks.fusion import TwoStream
 
 
@@ -37,8 +37,8 @@ class TwoStreamModule(ActionModule):
         frozen: Sequence[str] = (),
     ):
         classes = len(actions)
-        frame = frame_stream(frame_backbone, classes, dropout)
-        flow = flow_stream(flow_backbone, classes, dropout, inputs)
+        frame = create_stream("frame", frame_backbone, classes, dropout, inputs)
+        flow = create_stream("flow", flow_backbone, classes, dropout, inputs)
         network = TwoStream(frame, flow, classes, fusion, frozen)
         super().__init__(network, actions, inputs, optimizer, scheduler, label_smoothing)
         self.save_hyperparameters()
