@@ -28,16 +28,20 @@ COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 Task = Callable[[DictConfig], Any]
 
 
-def verb(config_name: str) -> Callable[[Task], Callable[[], None]]:
+def verb(config_name: str, choose: str | None = None) -> Callable[[Task], Callable[[], None]]:
     """Make a command line of a task: composed from `conf/<config_name>.yaml`, bad input in one line and status 1.
 
-    With `HYDRA_FULL_ERROR=1` in the environment errors keep their traceback.
+    One of the config group `choose` must be chosen. With `HYDRA_FULL_ERROR=1` in the environment errors keep their
+    traceback.
     """
 
     def decorate(task: Task) -> Callable[[], None]:
         @wraps(task)
         def job(config: DictConfig) -> Any:
             try:
+                if choose and not HydraConfig.get().runtime.choices[choose]:
+                    options = sorted(path.stem for path in (CONF / choose).glob("*.yaml"))
+                    raise ActionRecError(f"say which {choose}: {choose}={'|'.join(options)}")
                 return task(config)
             except Exception as error:
                 if not _bad_input(error) or in_multirun() or traceback_wanted:

@@ -46,7 +46,7 @@ def evaluate(config: DictConfig) -> None:
     print("\n".join(f"{tag:14} {value:.4f}" for tag, value in metrics.items()))
 
 
-main = verb("evaluate")(evaluate)
+main = verb("evaluate", choose="experiment")(evaluate)
 
 if __name__ == "__main__":
     main()

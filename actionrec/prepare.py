@@ -91,7 +91,7 @@ def _describe(found: "Found", folder: Path, what: str) -> str:
     return f"{folder}: {found.files:,} {what} of {len(found.actions)} actions\n{lists}{rest}"
 
 
-main = verb("prepare")(prepare)
+main = verb("prepare", choose="dataset")(prepare)
 
 if __name__ == "__main__":
     main()

@@ -192,7 +192,7 @@ def _log_hyperparameters(config: DictConfig, trainer: "Trainer", metrics: dict[s
     trainer.logger.finalize("success")
 
 
-main = verb("train")(train)
+main = verb("train", choose="experiment")(train)
 
 if __name__ == "__main__":
     main()

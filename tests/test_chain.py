@@ -217,8 +217,9 @@ class TestBadInput:
         for name in names:
             assert name in line
 
-    def test_no_experiment(self, refused):
-        assert "experiment=" in refused("train")
+    @pytest.mark.parametrize("verb", ["train", "evaluate"])
+    def test_no_experiment(self, refused, verb):
+        assert "say which experiment: experiment=hmdb51_flow|hmdb51_frame|" in refused(verb)
 
     def test_a_parent_that_is_no_checkpoint(self, refused, tmp_path):
         (tmp_path / "junk.ckpt").write_bytes(b"junk")

@@ -39,6 +39,14 @@ def test_a_verb_composes_without_loading_torch(verb):
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("verb", ["train", "evaluate", "extract_flow", "prepare", "report"])
+def test_help_shows_the_groups_and_the_settings(run, verb):
+    outcome = run(verb, "--help")
+    assert outcome.status == 0
+    assert "Configuration groups" in outcome.out
+    assert "paths:" in outcome.out
+
+
 def test_a_defect_keeps_its_traceback(run, monkeypatch, paths):
     monkeypatch.setattr("actionrec.report.rows", lambda folder: 1 / 0)
     with pytest.raises(ZeroDivisionError):

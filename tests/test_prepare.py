@@ -32,7 +32,7 @@ def test_a_folder_is_brought_into_place_and_counted(run, tmp_path, demo_root, da
     [
         (["dataset=stanford40", "source=nowhere"], ["source=nowhere: no such folder or archive"]),
         (["dataset=cats"], ["cats", "demo hmdb51 stanford40"]),
-        ([], ["dataset"]),
+        ([], ["say which dataset: dataset=demo|hmdb51|stanford40"]),
     ],
 )
 def test_bad_input_is_one_line(run, tmp_path, overrides, names):
