@@ -1,6 +1,5 @@
 """What the verbs share: composition by Hydra, and errors as one line."""
 
-import logging
 import os
 import sys
 import warnings
@@ -98,8 +97,7 @@ def _exit_with(error: BaseException) -> None:
 
 
 def _quieten() -> None:
-    """Keep libraries from talking over our own lines; warnings that matter are still shown."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    """Keep warnings out that ask for nothing; conf/hydra/job_logging does the same for Lightning's chat."""
     for message in (
         ".*does not have many workers.*",
         ".*number of training batches.*is smaller than the logging interval.*",

@@ -1,7 +1,6 @@
 """`python -m actionrec.evaluate experiment=<stage>`: measure a run again, or any checkpoint of that stage."""
 
 import json
-import logging
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -10,13 +9,12 @@ from actionrec.cli import verb
 from actionrec.errors import ActionRecError
 from actionrec.files import write_text
 
-log = logging.getLogger("actionrec.evaluate")  # __name__ is __main__ here
-
 
 def evaluate(config: DictConfig) -> None:
-    """Measure `checkpoint` with the class list and the inputs it was trained with; writes into `run_dir`, and prints.
+    """Measure `checkpoint` with the class list and the inputs it was trained with, and print its metrics.
 
-    `metrics.json` there keeps what the training wrote and gets the new `val/` and `test/` values.
+    They go to `metrics.json` and `scores.npz` in `output`, by default the run whose best checkpoint it is; what else
+    the training has written there stays.
     """
     import actionrec.modules
     from actionrec.evaluation import scores
@@ -24,6 +22,9 @@ def evaluate(config: DictConfig) -> None:
     from actionrec.train import create_data, data_split, measure
 
     path = Path(config.checkpoint)
+    if not config.output and path.parts[-2:] != ("checkpoints", "best.ckpt"):
+        raise ActionRecError(f"checkpoint={path} is not a run's best; say where its metrics go: output=<folder>")
+    folder = Path(config.output) if config.output else path.parents[1]
     checkpoint = read(path, "checkpoint")
     lineage = checkpoint["lineage"]
     if lineage["stage"] != config.stage:
@@ -38,7 +39,6 @@ def evaluate(config: DictConfig) -> None:
     )
 
     metrics, test_scores = measure(config, module, data)
-    folder = Path(config.run_dir)
     written = folder / "metrics.json"
     earlier = json.loads(written.read_text()) if written.is_file() else {}
     scores.save(test_scores, folder / "scores.npz")

@@ -54,6 +54,7 @@ class RunFolder:
         Raises:
             ActionRecError: there is nothing to go on from.
         """
+        self._recover()
         checkpoint = self.resume_from(resume)
         if resume is True and not self.partial.exists() and self.path.exists():
             shutil.copytree(self.path, self.partial)
@@ -65,11 +66,21 @@ class RunFolder:
 
     def finish(self) -> None:
         """Give the working folder the run's name, in place of an earlier run there."""
-        earlier = self.path.with_name(f"{self.path.name}.replaced")
         if self.path.exists():
-            self.path.rename(earlier)
+            self.path.rename(self._replaced)
         self.partial.rename(self.path)
-        shutil.rmtree(earlier, ignore_errors=True)
+        self._recover()
+
+    @property
+    def _replaced(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.replaced")
+
+    def _recover(self) -> None:
+        """Tidy up after `finish`, also after one that was killed between its steps."""
+        if self.path.exists():
+            shutil.rmtree(self._replaced, ignore_errors=True)
+        elif self._replaced.exists():
+            self._replaced.rename(self.path)
 
 
 def run_folder(config: DictConfig) -> RunFolder:

@@ -118,6 +118,21 @@ def test_evaluate_finds_what_training_found(chain, tmp_path, paths, run, stage):
 
 
 @pytest.mark.slow
+def test_evaluate_of_another_checkpoint_leaves_the_run_alone(chain, tmp_path, paths, run):
+    copy = copy_of(chain, "hmdb51_flow", tmp_path / "outputs")
+    before = (copy / "metrics.json").read_bytes()
+    last = [f"checkpoint={copy / 'checkpoints/last.ckpt'}", "data.segments=3"]
+    refused = run("evaluate", "experiment=hmdb51_flow", *paths, *QUICK, *last)
+    assert refused.status == 1
+    assert "output=<folder>" in refused.err
+    outcome = run("evaluate", "experiment=hmdb51_flow", *paths, *QUICK, *last, f"output={tmp_path / 'last'}")
+    assert outcome.status == 0, outcome.err
+    assert set(json.loads((tmp_path / "last/metrics.json").read_text())) == TAGS - {"train/loss", "train/acc"}
+    assert len(scores.load(tmp_path / "last/scores.npz").names) == 36
+    assert (copy / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.slow
 def test_report_prints_a_row_a_stage(chain, demo_root, run):
     outcome = run("report", f"paths.outputs={chain.parent}")
     lines = outcome.out.strip().splitlines()

@@ -42,6 +42,19 @@ def test_an_interrupted_second_run_keeps_the_first(run):
     assert [entry.name for entry in run.path.parent.iterdir()] == ["split1-seed0"]
 
 
+def test_a_finish_that_was_killed_between_its_steps_loses_nothing(run):
+    run.start(False)
+    write(run, "first")
+    run.finish()
+    run.path.rename(run.path.with_name("split1-seed0.replaced"))
+    run.start(False)
+    assert (run.path / "metrics.json").read_text() == "first"
+    write(run, "second")
+    run.finish()
+    assert (run.path / "metrics.json").read_text() == "second"
+    assert [entry.name for entry in run.path.parent.iterdir()] == ["split1-seed0"]
+
+
 def test_resume_goes_on_with_the_interrupted_run_then_with_the_finished(run):
     with pytest.raises(ActionRecError, match=r"resume: there is no .*last\.ckpt"):
         run.start(True)
