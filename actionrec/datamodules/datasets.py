@@ -30,11 +30,6 @@ class FlowStack(NamedTuple):
     stride: int = 1
     representation: str = "xy"
 
-    @property
-    def channels(self) -> int:
-        """Channels of a stack."""
-        return self.fields * (2 if self.representation == "xy" else 1)
-
 
 class StillDataset(Dataset[Sample]):
     """Stills: one view each, random where there is an augmentation."""

@@ -1,6 +1,5 @@
 """Extraction of the flow of many clips into a store, in parallel over clips; running it again does what is missing."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -17,8 +16,6 @@ from actionrec.flow.estimators import create
 from actionrec.flow.field import quantize
 from actionrec.flow.store import FlowSettings
 from actionrec.video import iter_gray
-
-log = logging.getLogger(__name__)
 
 
 class Summary(NamedTuple):
@@ -45,7 +42,7 @@ def extract(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers
     create(settings.algorithm, settings.params)  # a wrong setting is one message, not one per clip
     fields, skipped, failed = 0, 0, []
     with ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
-        jobs = {pool.submit(_extract_one, clip, store.flow_path(folder, clip), settings): clip for clip in clips}
+        jobs = [pool.submit(_extract_one, clip, store.flow_path(folder, clip), settings) for clip in clips]
         for job in tqdm(as_completed(jobs), total=len(jobs), desc="flow", unit="clip", disable=None):
             try:
                 written = job.result()
