@@ -54,6 +54,8 @@ def verb(config_name: str, choose: str | None = None) -> Callable[[Task], Callab
             _quieten()
             try:
                 run()
+            except KeyboardInterrupt:
+                sys.exit(130)  # what shells say of an interrupted command
             except Exception as error:
                 if traceback_wanted or not (_bad_input(error) or isinstance(error, COMPOSITION_ERRORS)):
                     raise

@@ -31,7 +31,7 @@ def evaluate(config: DictConfig) -> None:
         raise ActionRecError(f"checkpoint={path} is of another stage; use experiment={lineage['stage']}")
     OmegaConf.update(config, "data.actions", lineage["actions"])
     for key, value in lineage["inputs"].items():
-        OmegaConf.update(config, f"data.{key}", value)
+        OmegaConf.update(config, f"data.{key}", value, merge=False)  # params of one estimator are not another's
     data = create_data(config)
     check_parent(Parent(path, checkpoint), data_split(config), data.names("val") + data.names("test"))
     module = getattr(actionrec.modules, lineage["model"]).load_from_checkpoint(

@@ -3,9 +3,16 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_PREFIX_LENGTH = 18
+
+
+def _temporary_prefix(path: Path) -> str:
+    # A hash, since names may be as long as a file system takes, and begin alike.
+    return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[: _PREFIX_LENGTH - 2]}-"
 
 
 @contextmanager
@@ -15,7 +22,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The temporary name keeps the suffix of `path`, since several writers choose their format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:100]}-", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_temporary_prefix(path), suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     temporary.chmod(0o644)  # mkstemp gives 0600, which nobody else could read on a shared disk
@@ -25,6 +32,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Remove the temporary files that killed writers of `paths` left beside them."""
+    prefixes: dict[Path, set[str]] = {}
+    for path in paths:
+        prefixes.setdefault(path.parent, set()).add(_temporary_prefix(path))
+    for folder, known in prefixes.items():
+        for file in folder.glob(".*"):
+            if file.name[:_PREFIX_LENGTH] in known:
+                file.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,5 +1,6 @@
 """The folder of a run: written under a working name, and complete under its own."""
 
+import hashlib
 import re
 import shutil
 from dataclasses import dataclass
@@ -98,4 +99,6 @@ def job_name(overrides: list[str]) -> str:
     """
     said = ("experiment=", "sweep=", "paths=", "paths.")
     kept = sorted(override.lstrip("+~") for override in overrides if not override.lstrip("+~").startswith(said))
-    return re.sub(r"[^\w.,+-]+", "-", "_".join(kept))[:200] or "default"
+    name = re.sub(r"[^\w.,+-]+", "-", "_".join(kept)) or "default"
+    # File systems take 255 bytes; what is cut off may be all that tells two jobs apart.
+    return name if len(name) <= 200 else f"{name[:180]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"

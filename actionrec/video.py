@@ -6,13 +6,16 @@ frames are counted by reading, and read in sequence rather than sought.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from actionrec.errors import ActionRecError
 
-cv2.setNumThreads(0)  # one clip at a time is small; parallelism is over clips, in worker processes
+# One clip at a time is small; parallelism is over clips, in worker processes.
+cv2.setNumThreads(0)
+_ONE_THREAD = (cv2.CAP_ANY, [cv2.CAP_PROP_N_THREADS, 1])
 
 
 def iter_frames(path: Path) -> Iterator[np.ndarray]:
@@ -29,6 +32,36 @@ def iter_gray(path: Path) -> Iterator[np.ndarray]:
     """Yield the frames of a clip in order, each (H, W) uint8 gray."""
     for frame in _iter_bgr(path):
         yield cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+
+
+class Probe(NamedTuple):
+    """What a clip's container says; its number of frames is often not what can be read."""
+
+    frames: int
+    height: int
+    width: int
+    rate: float  # frames a second
+
+
+def probe(path: Path) -> Probe:
+    """Look at a clip without decoding it.
+
+    Raises:
+        ActionRecError: the file is missing or no video.
+    """
+    capture = _open(path)
+    keys = (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FPS)
+    frames, height, width, rate = (capture.get(key) for key in keys)
+    capture.release()
+    return Probe(int(frames), int(height), int(width), rate)
+
+
+def resize_short_side(frame: np.ndarray, short_side: int) -> np.ndarray:
+    """The frame with its shorter side `short_side` pixels long, its proportions kept."""
+    height, width = frame.shape[:2]
+    scale = short_side / min(height, width)
+    size = max(round(width * scale), short_side), max(round(height * scale), short_side)
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
 def count_frames(path: Path) -> int:
@@ -92,7 +125,7 @@ def _iter_bgr(path: Path) -> Iterator[np.ndarray]:
 
 
 def _open(path: Path) -> cv2.VideoCapture:
-    capture = cv2.VideoCapture(str(path)) if path.is_file() else None
+    capture = cv2.VideoCapture(str(path), *_ONE_THREAD) if path.is_file() else None
     if capture is None or not capture.isOpened():
         raise _unreadable(path)
     return capture

@@ -12,11 +12,18 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from actionrec import evaluate, extract_flow, prepare, report, train
+from actionrec import evaluate, extract_flow, import_flow, prepare, report, train
 from actionrec.cli import CONF
 from actionrec.datasets import demo
 
-VERBS = {"train": train, "evaluate": evaluate, "extract_flow": extract_flow, "prepare": prepare, "report": report}
+VERBS = {
+    "train": train,
+    "evaluate": evaluate,
+    "extract_flow": extract_flow,
+    "import_flow": import_flow,
+    "prepare": prepare,
+    "report": report,
+}
 
 # Small, on the CPU, from random weights: what every test of a stage adds to its experiment.
 QUICK = (

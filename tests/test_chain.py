@@ -102,6 +102,8 @@ def test_tensorboard_has_the_metrics_and_the_hyper_parameters(chain, stage):
     for tag in ("test/acc", "test/loss"):
         assert events.Scalars(tag)[-1].value == pytest.approx(metrics[tag], abs=1e-5)
     assert "_hparams_/session_start_info" in events.summary_metadata
+    modalities = {"hmdb51_flow": {"flow"}, "hmdb51_two_stream": {"frame", "flow"}}.get(stage, {"frame"})
+    assert set(events.Tags()["images"]) == {f"train/{modality}" for modality in modalities}
 
 
 @pytest.mark.slow
@@ -110,7 +112,7 @@ def test_evaluate_finds_what_training_found(chain, tmp_path, paths, run, stage):
     copy = copy_of(chain, stage, tmp_path / "outputs")
     before = json.loads((copy / "metrics.json").read_text())
     # Settings of the inputs that differ from those of the checkpoint do not count.
-    outcome = run("evaluate", f"experiment={stage}", *paths, *QUICK, "data.size=96")
+    outcome = run("evaluate", f"experiment={stage}", *paths, *QUICK, "data.size=96", "flow=farneback")
     assert outcome.status == 0, outcome.err
     after = json.loads((copy / "metrics.json").read_text())
     assert after == pytest.approx(before, abs=1e-4)

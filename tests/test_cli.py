@@ -5,6 +5,7 @@ import pytest
 
 from actionrec.cli import one_line
 from actionrec.errors import ActionRecError
+from tests.conftest import VERBS
 
 FROM_A_WORKER = """Caught ActionRecError in DataLoader worker process 0.
 Original Traceback (most recent call last):
@@ -31,7 +32,7 @@ def test_errors_are_one_line(error, line):
     assert one_line(error) == line
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "extract_flow", "prepare", "report"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_composes_without_loading_torch(verb):
     """So that --help, --cfg job and typos answer at once."""
     code = f"import sys; import actionrec.{verb}; print([m for m in ('torch', 'lightning', 'cv2') if m in sys.modules])"
@@ -39,7 +40,7 @@ def test_a_verb_composes_without_loading_torch(verb):
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "extract_flow", "prepare", "report"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_help_shows_the_groups_and_the_settings(run, verb):
     outcome = run(verb, "--help")
     assert outcome.status == 0

@@ -85,3 +85,10 @@ def test_job_names_are_stable_and_safe(overrides, name):
     assert job_name(overrides) == name
     assert job_name(overrides[::-1]) == name
     assert not set(name) & set("=/ []")
+
+
+def test_long_job_names_stay_apart_and_fit_a_file_system():
+    actions = "data.actions=[" + ",".join(f"action{i}" for i in range(50)) + "]"
+    first, second = job_name([actions, "seed=0"]), job_name([actions, "seed=1"])
+    assert first != second
+    assert len(first) <= 200

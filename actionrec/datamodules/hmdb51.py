@@ -16,6 +16,9 @@ from actionrec.datasets.records import Clip, Splits
 from actionrec.errors import ActionRecError
 from actionrec.flow.store import FlowSettings
 
+CHANNELS = 8  # of a stack, unless its number of fields is given
+CHANNELS_OF_A_FIELD = {"xy": 2, "magnitude": 1}
+
 
 class _HMDB51DataModule(ActionDataModule):
     """Clips of one official split.
@@ -78,18 +81,26 @@ class HMDB51FlowDataModule(_HMDB51DataModule):
     Args:
         flow_folder: the store.
         flow: settings it was extracted with: `algorithm`, `params`, `bound`.
-        fields: fields of a stack.
+        fields: fields of a stack; None takes as many as make eight channels, four of `xy` or eight of `magnitude`.
         stride: from one field of a stack to the next.
         representation: `xy` (C = 2 · fields) or `magnitude` (C = fields).
         options: see `_HMDB51DataModule`.
     """
 
     def __init__(
-        self, flow_folder: str, flow: dict[str, Any], fields: int, stride: int, representation: str, **options: Any
+        self,
+        flow_folder: str,
+        flow: dict[str, Any],
+        fields: int | None,
+        stride: int,
+        representation: str,
+        **options: Any,
     ):
         super().__init__(**options)
-        if representation not in ("xy", "magnitude"):
+        if representation not in CHANNELS_OF_A_FIELD:
             raise ActionRecError(f"data.representation={representation}: use xy or magnitude")
+        if fields is None:
+            fields = CHANNELS // CHANNELS_OF_A_FIELD[representation]
         if fields < 1 or stride < 1:
             raise ActionRecError(f"data.fields={fields} data.stride={stride}: both must be at least 1")
         self.flow: FlowStack = FlowStack(Path(flow_folder), FlowSettings(**flow), fields, stride, representation)

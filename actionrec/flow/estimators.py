@@ -1,15 +1,27 @@
-"""Optical flow estimators behind one interface: two gray frames to a field in pixels."""
+"""Optical flow estimators behind one interface: consecutive frames to the fields between them, in pixels."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from actionrec.errors import ActionRecError
 
-# (H, W) uint8, (H, W) uint8 → (H, W, 2) float32 displacements in pixels from the first frame to the second.
-Estimator = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+class Estimator(NamedTuple):
+    """Flow between consecutive frames.
+
+    `fields` takes N frames, (H, W) uint8 gray or, where `colour`, (H, W, 3) uint8 RGB, to N-1 fields, each
+    (H, W, 2) float32: displacements in pixels from a frame to the next. `batch` is the number of fields that it
+    computes at once, and so the number worth giving it.
+    """
+
+    fields: Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
+    colour: bool = False
+    batch: int = 1
+
 
 DIS_PRESETS = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
@@ -33,7 +45,7 @@ def farneback(
             first, second, None, pyr_scale, levels, winsize, iterations, poly_n, poly_sigma, 0
         )
 
-    return estimate
+    return _pair_by_pair(estimate)
 
 
 def dis(preset: str = "medium") -> Estimator:
@@ -46,7 +58,7 @@ def dis(preset: str = "medium") -> Estimator:
         # DIS alone refuses views into larger arrays.
         return algorithm.calc(np.ascontiguousarray(first), np.ascontiguousarray(second), None)
 
-    return estimate
+    return _pair_by_pair(estimate)
 
 
 def tvl1(
@@ -60,10 +72,18 @@ def tvl1(
     algorithm = cv2.optflow.DualTVL1OpticalFlow_create(
         tau=tau, lambda_=lambda_, theta=theta, warps=warps, epsilon=epsilon
     )
-    return lambda first, second: algorithm.calc(first, second, None)
+    return _pair_by_pair(lambda first, second: algorithm.calc(first, second, None))
 
 
-ESTIMATORS: dict[str, Callable[..., Estimator]] = {"farneback": farneback, "dis": dis, "tvl1": tvl1}
+def raft(network: str = "raft_large", weights: str = "C_T_SKHT_V2", updates: int = 12) -> Estimator:
+    """Recurrent all-pairs field transforms (Teed & Deng, ECCV 2020), see `flow.raft`."""
+    from actionrec.flow.raft import create_raft  # torch is heavy, and the others do without
+
+    fields, batch = create_raft(network, weights, updates)
+    return Estimator(fields, colour=True, batch=batch)
+
+
+ESTIMATORS: dict[str, Callable[..., Estimator]] = {"farneback": farneback, "dis": dis, "tvl1": tvl1, "raft": raft}
 
 
 def create(algorithm: str, params: Mapping[str, Any]) -> Estimator:
@@ -74,3 +94,7 @@ def create(algorithm: str, params: Mapping[str, Any]) -> Estimator:
         return ESTIMATORS[algorithm](**params)
     except TypeError as error:
         raise ActionRecError(f"flow.params do not fit {algorithm}: {error}") from None
+
+
+def _pair_by_pair(estimate: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Estimator:
+    return Estimator(lambda frames: [estimate(first, second) for first, second in pairwise(frames)])

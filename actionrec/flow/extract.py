@@ -1,7 +1,9 @@
 """Extraction of the flow of many clips into a store, in parallel over clips; running it again does what is missing."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,51 +13,174 @@ from tqdm import tqdm
 
 from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
+from actionrec.files import remove_leftovers
 from actionrec.flow import store
 from actionrec.flow.estimators import create
 from actionrec.flow.field import quantize
 from actionrec.flow.store import FlowSettings
-from actionrec.video import iter_gray
+from actionrec.parallel import advance, run_jobs
+from actionrec.video import iter_frames, iter_gray, probe, resize_short_side
+
+log = logging.getLogger(__name__)
 
 
 class Summary(NamedTuple):
-    """What an extraction did; `failed` has one line per clip."""
+    """What an extraction did; `failed` has one line a clip."""
 
-    extracted: int
+    written: int
     fields: int
+    bytes: int
     skipped: int
     failed: list[str]
+    seconds: float
 
 
-def clip_fields(path: Path, settings: FlowSettings) -> Iterator[np.ndarray]:
-    """Codes (H, W, 2) uint8 of a clip's N-1 fields, field i from frame i to frame i+1, decoding it once."""
-    estimate = create(settings.algorithm, settings.params)
-    frames = iter_gray(path)
-    previous = next(frames)
-    for frame in frames:
-        yield quantize(estimate(previous, frame), settings.bound)
-        previous = frame
+class _Work(NamedTuple):
+    """What a clip will take, as its container says."""
+
+    fields: int
+    pixels: int
+
+
+class _Written(NamedTuple):
+    fields: int
+    bytes: int
+
+
+# What computes or reads a clip's fields, as codes (H, W, 2) uint8.
+Source = Callable[[Clip, FlowSettings], Iterable[np.ndarray]]
+
+
+def clip_fields(clip: Clip, settings: FlowSettings) -> Iterator[np.ndarray]:
+    """Codes (H, W, 2) uint8 of a clip's N-1 fields, field i from frame i to frame i+1.
+
+    The clip is decoded once, in sequence, and never held whole.
+
+    Raises:
+        ActionRecError: it cannot be decoded, or its frames are nothing for this estimator.
+    """
+    estimator = create(settings.algorithm, settings.params)
+    window: list[np.ndarray] = []
+    try:
+        for frame in iter_frames(clip.path) if estimator.colour else iter_gray(clip.path):
+            window.append(resize_short_side(frame, settings.short_side) if settings.short_side else frame)
+            if len(window) > estimator.batch:
+                yield from (quantize(field, settings.bound) for field in estimator.fields(window))
+                window = window[-1:]
+        if len(window) > 1:
+            yield from (quantize(field, settings.bound) for field in estimator.fields(window))
+    except cv2.error as error:
+        raise ActionRecError(f"{clip.path}: {settings.algorithm} fails on its frames: {error.err}") from None
+
+
+def shard(clips: Sequence[Clip], count: int, index: int) -> list[Clip]:
+    """The clips of one of `count` disjoint shards of about the same number of bytes, the same on every machine."""
+    if not 0 <= index < count:
+        raise ActionRecError(f"shard.count={count} shard.index={index}: the index goes from 0 to count-1")
+    return sorted(clips, key=lambda clip: (-clip.path.stat().st_size, clip.action, clip.path.name))[index::count]
 
 
 def extract(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: int) -> Summary:
-    """Extract the flow of `clips` that `folder` does not hold yet; a clip that fails does not stop the others."""
-    create(settings.algorithm, settings.params)  # a wrong setting is one message, not one per clip
-    fields, skipped, failed = 0, 0, []
-    with ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(0,)) as pool:
-        jobs = [pool.submit(_extract_one, clip, store.flow_path(folder, clip), settings) for clip in clips]
-        for job in tqdm(as_completed(jobs), total=len(jobs), desc="flow", unit="clip", disable=None):
-            try:
-                written = job.result()
-            except ActionRecError as error:
-                failed.append(str(error))
-                continue
-            fields += written
-            skipped += not written
-    return Summary(len(clips) - skipped - len(failed), fields, skipped, sorted(failed))
+    """Extract the flow of `clips` that `folder` does not hold yet, the longest first; see `fill`."""
+    create(settings.algorithm, settings.params)  # a wrong setting is one message, not one a clip
+    return fill(clips, folder, settings, workers, clip_fields)
 
 
-def _extract_one(clip: Clip, path: Path, settings: FlowSettings) -> int:
-    """Number of fields written; 0 if they were there."""
+def fill(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: int, source: Source) -> Summary:
+    """Write the fields that `source` gives for each of `clips`, but for those that `folder` holds already.
+
+    A clip that fails, or whose process dies, does not stop the others.
+
+    Raises:
+        ActionRecError: `folder` holds flow of other settings, or cannot be written.
+    """
+    began = time.perf_counter()
+    work, failed = _missing(clips, folder, settings, workers)
+    skipped = len(clips) - len(work) - len(failed)
+    paths = [store.flow_path(folder, clip) for clip in work]
+    jobs = {clip.path: (clip, path, settings, source) for clip, path in zip(work, paths, strict=True)}
+    written: list[_Written] = []
+    remove_leftovers(paths)
+    try:
+        with _bar("flow", "field", sum(work.values()), disable=not work) as bar:
+            for _, result in run_jobs(
+                _write, jobs, workers, lambda done: bar.update(done - bar.n), spawn=settings.algorithm == "raft"
+            ):
+                if isinstance(result, ActionRecError):
+                    failed.append(str(result))
+                else:
+                    written.append(result)
+                bar.set_postfix_str(f"{len(written)}/{len(jobs)} clips", refresh=False)
+    except OSError as error:
+        raise ActionRecError(
+            f"cannot write flow to {folder}: {error.strerror}; {len(written)} of {len(jobs)} clips are done, "
+            "mend that and run the same command again for the rest"
+        ) from None
+    except KeyboardInterrupt:
+        log.error(
+            "interrupted: %d of %d clips are done; run the same command again for the rest", len(written), len(jobs)
+        )
+        raise
+    finally:
+        remove_leftovers(paths)
+    fields, size = sum(clip.fields for clip in written), sum(clip.bytes for clip in written)
+    return Summary(len(written), fields, size, skipped, sorted(failed), time.perf_counter() - began)
+
+
+def verify(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: int) -> list[str]:
+    """Read all that `folder` holds of `clips`; returns one line for each that is wrong, missing or too much."""
+    paths = [store.flow_path(folder, clip) for clip in clips]
+    jobs = {clip.path: (path, clip, settings) for clip, path in zip(clips, paths, strict=True)}
+    wrong = []
+    with _bar("verifying", "clip", len(jobs)) as bar:
+        for _, result in run_jobs(store.verify, jobs, workers):
+            if isinstance(result, ActionRecError):
+                wrong.append(str(result))
+            bar.update()
+    strange = {file for place in {path.parent for path in paths} for file in place.glob("*.zip")} - set(paths)
+    return sorted(wrong) + [f"{file} is the flow of no clip; delete it" for file in sorted(strange)]
+
+
+def _missing(
+    clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: int
+) -> tuple[dict[Clip, int], list[str]]:
+    """Clips to extract, longest first, with the number of fields that containers say; and what is wrong with others."""
+    found: dict[Clip, _Work] = {}
+    failed = []
+    jobs = {clip.path: (clip, store.flow_path(folder, clip), settings) for clip in clips}
+    by_path = {clip.path: clip for clip in clips}
+    with _bar("checking", "clip", len(clips)) as bar:
+        for path, result in run_jobs(_inspect, jobs, workers):
+            if isinstance(result, store.OtherSettingsError):
+                raise result
+            if isinstance(result, ActionRecError):
+                failed.append(str(result))
+            elif result:
+                found[by_path[path]] = result
+            bar.update()
+    longest_first = sorted(found, key=lambda clip: (-found[clip].pixels, clip.path))
+    return {clip: found[clip].fields for clip in longest_first}, failed
+
+
+def _inspect(clip: Clip, path: Path, settings: FlowSettings) -> _Work | None:
+    """What extracting a clip will take; None if it is done."""
     if store.is_complete(path, clip, settings):
-        return 0
-    return store.write(path, clip, clip_fields(clip.path, settings), settings).fields
+        return None
+    clip_says = probe(clip.path)
+    fields = max(clip_says.frames - 1, 1)
+    return _Work(fields, fields * clip_says.height * clip_says.width)
+
+
+def _write(clip: Clip, path: Path, settings: FlowSettings, source: Source) -> _Written:
+    def counted() -> Iterator[np.ndarray]:
+        for codes in source(clip, settings):
+            yield codes
+            advance()
+
+    header = store.write(path, clip, counted(), settings)
+    return _Written(header.fields, path.stat().st_size)
+
+
+def _bar(what: str, unit: str, total: int, disable: bool = False) -> tqdm:
+    interval = 0.2 if sys.stderr.isatty() else 30  # seconds; a line every half minute will do in a log
+    return tqdm(desc=what, unit=unit, total=total, mininterval=interval, smoothing=0, disable=disable)

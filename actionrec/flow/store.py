@@ -1,7 +1,7 @@
 """Extracted flow on disk: one zip file per clip, `<store>/<action>/<clip>.zip`.
 
-It holds `header.json` and one lossless PNG a field, `00000.png` …, (2H, W) with x above y, so that any window of fields
-is read without the rest.
+It holds `header.json` and one gray JPEG a field, `00000.jpg` …, (2H, W) with x above y, so that any window of fields is
+read without the rest. `python -m benchmarks.flow formats` has the figures that chose this format.
 """
 
 import json
@@ -18,22 +18,34 @@ from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
 from actionrec.files import atomic_path, sha256
 
-FORMAT = 1
-# Run lengths suit smooth codes: 10 kB a field at 320x240 where the default needs 17.
-_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+FORMAT = 2
+JPEG_QUALITY = 95
+_REDO = "delete it and run actionrec.extract_flow"
 
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """What decides the values of a field; networks only fit flow made with the settings they were trained on."""
+    """What decides the values of a field; networks only fit flow made with the settings they were trained on.
+
+    Raises:
+        ActionRecError: a value is nothing for a field.
+    """
 
     algorithm: str
     params: Mapping[str, Any] = field(default_factory=dict)
-    bound: float = 20.0
+    bound: float = 20.0  # pixels
+    short_side: int | None = None  # pixels of the frames' shorter side, None as they are
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.bound, (int, float)) or self.bound <= 0:
+            raise ActionRecError(f"flow.bound={self.bound}: say how many pixels are the longest displacement")
+        if self.short_side is not None and (not isinstance(self.short_side, int) or self.short_side < 16):
+            raise ActionRecError(f"flow.short_side={self.short_side}: use null, or at least 16 pixels")
 
     def __str__(self) -> str:
         params = " ".join(f"{key}={value}" for key, value in self.params.items())
-        return f"{self.algorithm}({params}) bound={self.bound:g}"
+        size = f" short_side={self.short_side}" if self.short_side else ""
+        return f"{self.algorithm}({params}) bound={self.bound:g}{size}"
 
 
 @dataclass(frozen=True)
@@ -53,9 +65,16 @@ def flow_path(store: Path, clip: Clip) -> Path:
     return store / clip.action / f"{clip.path.stem}.zip"
 
 
-def source_of_truth(clip: Clip) -> dict[str, Any]:
+class OtherSettingsError(ActionRecError):
+    """A stored clip was made with other settings than those asked for."""
+
+
+def identify(clip: Clip) -> dict[str, Any]:
     """Size and hash of the clip, by which a later run knows whether its flow is still that of this file."""
-    return {"source_bytes": clip.path.stat().st_size, "source_sha256": sha256(clip.path)}
+    try:
+        return {"source_bytes": clip.path.stat().st_size, "source_sha256": sha256(clip.path)}
+    except OSError as error:
+        raise ActionRecError(f"cannot read {clip.path}: {error.strerror}") from None
 
 
 def write(path: Path, clip: Clip, fields: Iterable[np.ndarray], settings: FlowSettings) -> FlowHeader:
@@ -64,12 +83,12 @@ def write(path: Path, clip: Clip, fields: Iterable[np.ndarray], settings: FlowSe
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for codes in fields:
             shape = codes.shape[:2]
-            archive.writestr(f"{count:05d}.png", _encode(codes))
+            _add(archive, _field_name(count), encode(codes))
             count += 1
         if not count:
             raise ActionRecError(f"{clip.path} has one frame only, flow needs two; take it out of the lists")
-        header = FlowHeader(settings, count, *shape, **source_of_truth(clip))
-        archive.writestr("header.json", json.dumps({"format": FORMAT, **asdict(header)}))
+        header = FlowHeader(settings, count, *shape, **identify(clip))
+        _add(archive, "header.json", json.dumps({"format": FORMAT, **asdict(header)}, sort_keys=True).encode())
     return header
 
 
@@ -90,18 +109,19 @@ def read_fields(path: Path, indices: Iterable[int]) -> np.ndarray:
         ActionRecError: the file is missing or damaged, or has no such field.
     """
     with _open(path) as archive:
-        return np.stack([_decode(archive, index, path) for index in indices])
+        return np.stack([_read_field(archive, index, path) for index in indices])
 
 
 def check_settings(path: Path, wanted: FlowSettings) -> FlowHeader:
     """The header of a stored clip, if it was made with these settings.
 
     Raises:
-        ActionRecError: it was made with others, or the file is missing or damaged.
+        OtherSettingsError: it was made with others.
+        ActionRecError: the file is missing or damaged.
     """
     header = read_header(path)
     if header.settings != wanted:
-        raise ActionRecError(
+        raise OtherSettingsError(
             f"{path} holds flow of {header.settings}, the experiment asks for {wanted}; "
             "set flow= to match, or extract into another paths.flow"
         )
@@ -109,28 +129,73 @@ def check_settings(path: Path, wanted: FlowSettings) -> FlowHeader:
 
 
 def is_complete(path: Path, clip: Clip, settings: FlowSettings) -> bool:
-    """Whether the clip's flow is there, loads, and was made with these settings from this very file."""
+    """Whether the clip's flow is there, loads, and was made from this very file.
+
+    Raises:
+        OtherSettingsError: it is there, made with other settings: no flow to be replaced by mistake.
+    """
     try:
-        header = read_header(path)
+        header = check_settings(path, settings)
         read_fields(path, [header.fields - 1])
+    except OtherSettingsError:
+        raise
     except ActionRecError:
         return False
-    return header == FlowHeader(settings, header.fields, header.height, header.width, **source_of_truth(clip))
+    return _is_of(header, clip)
 
 
-def _encode(codes: np.ndarray) -> bytes:
-    planes = np.concatenate([codes[..., 0], codes[..., 1]])
-    return cv2.imencode(".png", planes, _PNG)[1].tobytes()
+def verify(path: Path, clip: Clip, settings: FlowSettings) -> int:
+    """Read all of a stored clip; returns its number of fields.
+
+    Raises:
+        ActionRecError: what is wrong with it.
+    """
+    header = check_settings(path, settings)
+    for index in range(header.fields):
+        [codes] = read_fields(path, [index])
+        if codes.shape != (header.height, header.width, 2):
+            raise ActionRecError(f"{path}: field {index} has another size than its header says; {_REDO}")
+    if not _is_of(header, clip):
+        raise ActionRecError(f"{path} was extracted from another {clip.path.name}; run actionrec.extract_flow again")
+    return header.fields
 
 
-def _decode(archive: zipfile.ZipFile, index: int, path: Path) -> np.ndarray:
+def _is_of(header: FlowHeader, clip: Clip) -> bool:
+    return {key: getattr(header, key) for key in ("source_bytes", "source_sha256")} == identify(clip)
+
+
+def encode(codes: np.ndarray) -> bytes:
+    """A field's codes (H, W, 2) uint8 as it is stored."""
+    planes = np.concatenate(cv2.split(codes))
+    return cv2.imencode(".jpg", planes, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+
+
+def decode(data: bytes) -> np.ndarray:
+    """Codes (H, W, 2) uint8 of a stored field.
+
+    Raises:
+        ValueError: the data are no such image.
+    """
+    planes = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
+    if planes is None:
+        raise ValueError("not an image")
+    return np.stack(np.split(planes, 2), axis=-1)
+
+
+def _field_name(index: int) -> str:
+    return f"{index:05d}.jpg"
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    # A fixed time: the same clip and settings give the same bytes, whenever they are extracted.
+    archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data)
+
+
+def _read_field(archive: zipfile.ZipFile, index: int, path: Path) -> np.ndarray:
     try:
-        planes = cv2.imdecode(np.frombuffer(archive.read(f"{index:05d}.png"), np.uint8), cv2.IMREAD_GRAYSCALE)
-        return np.stack(np.split(planes, 2), axis=-1)
+        return decode(archive.read(_field_name(index)))
     except (KeyError, zipfile.BadZipFile, cv2.error, ValueError):
-        raise ActionRecError(
-            f"{path} has no readable field {index}; delete it and run actionrec.extract_flow"
-        ) from None
+        raise ActionRecError(f"{path} has no readable field {index}; {_REDO}") from None
 
 
 def _open(path: Path) -> zipfile.ZipFile:
@@ -139,7 +204,7 @@ def _open(path: Path) -> zipfile.ZipFile:
     except FileNotFoundError:
         raise ActionRecError(f"no flow at {path}; extract it first: python -m actionrec.extract_flow") from None
     except (zipfile.BadZipFile, OSError) as error:
-        raise ActionRecError(f"{path} is damaged ({error}); delete it and run actionrec.extract_flow") from None
+        raise ActionRecError(f"{path} is damaged ({error}); {_REDO}") from None
 
 
 def _header(archive: zipfile.ZipFile, path: Path) -> FlowHeader:
@@ -149,6 +214,4 @@ def _header(archive: zipfile.ZipFile, path: Path) -> FlowHeader:
             raise ValueError("another format")
         return FlowHeader(FlowSettings(**values.pop("settings")), **values)
     except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise ActionRecError(
-            f"{path} has no readable header ({error}); delete it and run actionrec.extract_flow"
-        ) from None
+        raise ActionRecError(f"{path} has no readable header ({error}); {_REDO}") from None

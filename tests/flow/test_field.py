@@ -31,9 +31,10 @@ def test_mirroring_a_clip_mirrors_the_field_and_negates_x():
     rng = np.random.default_rng(0)
     texture = cv2.GaussianBlur(rng.integers(0, 256, (140, 200), np.uint8), (0, 0), 2)
     first, second = texture[20:100, 20:140], texture[18:98, 17:137]  # the scene moves by (3, 2)
-    estimate = create("dis", {"preset": "medium"})
-    there = quantize(estimate(first, second), BOUND)
-    back = quantize(estimate(first[:, ::-1], second[:, ::-1]), BOUND)
+    estimator = create("dis", {"preset": "medium"})
+    [there] = estimator.fields([first, second])
+    [back] = estimator.fields([first[:, ::-1], second[:, ::-1]])
+    there, back = quantize(there, BOUND), quantize(back, BOUND)
     middle = np.s_[10:-10, 10:-10]
     assert np.median(np.abs(mirror(there).astype(int) - back)[middle]) <= 1
     assert np.median(dequantize(back, BOUND)[middle][..., 0]) == pytest.approx(-3, abs=0.3)

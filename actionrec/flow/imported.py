@@ -1,0 +1,81 @@
+"""Flow that others computed, as pictures of displacements: the two layouts it is handed around in."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from actionrec.datasets.records import Clip
+from actionrec.errors import ActionRecError
+from actionrec.flow.store import FlowSettings
+from actionrec.video import count_frames
+
+_NUMBERED = re.compile(r"(?P<series>.*?)_?(?P<number>\d+)\.(jpg|jpeg|png)", re.IGNORECASE)
+
+
+def pictures_of(clip: Clip, root: Path) -> tuple[list[Path], list[Path]]:
+    """Pictures of x and of y of a clip's fields, in order, numbered from 0 or from 1.
+
+    They are `[<action>/]<clip>/flow_x_00001.jpg` and `flow_y_00001.jpg` (dense_flow, denseflow, mmaction2), or
+    `u/[<action>/]<clip>/frame000001.jpg` and `v/…` (Feichtenhofer's archives), under `root`.
+
+    Raises:
+        ActionRecError: there is no such folder, or pictures are missing in it.
+    """
+    for name in (Path(clip.path.stem), Path(clip.action) / clip.path.stem):
+        if (root / "u" / name).is_dir():
+            x, y = _series(root / "u" / name, "frame"), _series(root / "v" / name, "frame")
+            break
+        if (root / name).is_dir():
+            x, y = _series(root / name, "flow_x"), _series(root / name, "flow_y")
+            break
+    else:
+        raise ActionRecError(f"no flow of {clip.path.name} under {root}; add it, or take the clip out of the lists")
+    if len(x) != len(y):
+        raise ActionRecError(f"{x[0].parent} has {len(x)} pictures of x and {len(y)} of y; complete them")
+    return x, y
+
+
+def picture_fields(clip: Clip, settings: FlowSettings, root: Path) -> Iterator[np.ndarray]:
+    """Codes (H, W, 2) uint8 of a clip's fields, from pictures whose grays 0 to 255 are -bound to bound.
+
+    Raises:
+        ActionRecError: pictures are missing or unreadable, or are not of this clip.
+    """
+    x_files, y_files = pictures_of(clip, root)
+    fields = count_frames(clip.path) - 1
+    # Decoders disagree on a clip's last frame, and some tools repeat the last field.
+    if abs(len(x_files) - fields) > 1:
+        raise ActionRecError(
+            f"{x_files[0].parent} has {len(x_files)} fields, {clip.path} {fields + 1} frames; import this clip's flow"
+        )
+    for x_file, y_file in zip(x_files[:fields], y_files[:fields], strict=True):
+        x, y = _read(x_file), _read(y_file)
+        if x.shape != y.shape:
+            raise ActionRecError(f"{x_file} and {y_file.name} are of different sizes; replace them")
+        yield np.stack([x, y], axis=-1)
+
+
+def _series(folder: Path, name: str) -> list[Path]:
+    numbered = {}
+    for file in folder.iterdir() if folder.is_dir() else ():
+        match = _NUMBERED.fullmatch(file.name)
+        if match and match["series"] == name:
+            numbered[int(match["number"])] = file
+    first = min(numbered, default=0)
+    wanted = range(first, first + len(numbered))
+    absent = [number for number in wanted if number not in numbered]
+    if not numbered or first > 1 or absent:
+        what = f"number {absent[0]}" if absent else "the first" if numbered else "any"
+        raise ActionRecError(f"{folder} lacks {what} of its pictures {name}…; complete the folder")
+    return [numbered[number] for number in wanted]
+
+
+def _read(file: Path) -> np.ndarray:
+    data = np.fromfile(file, np.uint8)
+    picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
+    if picture is None:
+        raise ActionRecError(f"cannot read the picture {file}; replace it")
+    return picture
