@@ -33,7 +33,7 @@ EXTRACT = $(BIN)/python -m actionrec.extract_flow $(SETTINGS)
 DATA_READY = $(READY) $(if $(filter demo,$(DATA)),$(DEMO))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint clean all data flow stanford40-frame hmdb51-frame hmdb51-flow two-stream sweep report tensorboard
+.PHONY: help install demo test lint benchmark clean all data flow stanford40-frame hmdb51-frame hmdb51-flow two-stream sweep report tensorboard
 
 help: ## Show this help
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | awk -F'\t' '{printf "  %-18s%s\n", $$1, $$2}'
@@ -57,9 +57,12 @@ lint: $(READY) ## Check format, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+benchmark: $(READY) ## Measure what the documents say of speed and memory, on the clips under ../shared/data
+	$(BIN)/python -m benchmarks.flow
+
 clean: ## Remove caches and what the demo made; runs on other data stay
 	rm -rf outputs/demo .mypy_cache .ruff_cache .pytest_cache
-	find actionrec tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find actionrec benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 all: two-stream report ## All four stages, and their table
 

@@ -110,7 +110,7 @@ def report_wrong(wrong: list[str], clips: int, what: str) -> None:
     for line in wrong:
         log.error("%s", line)
     if wrong:
-        raise ActionRecError(f"{len(wrong)} of {clips} clips {what}; each is named above")
+        raise ActionRecError(f"{len(wrong)} of {clips} clips {what} (first: {wrong[0]})")
 
 
 main = verb("extract_flow")(extract_flow)

@@ -1,0 +1,1 @@
+"""Measurements against what they are measured by, in one run: `python -m benchmarks.flow`."""

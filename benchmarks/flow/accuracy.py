@@ -1,0 +1,76 @@
+"""What the choice of flow does to recognition: the flow stage on real motion, over estimators, inputs and seeds."""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from actionrec.errors import ActionRecError
+from benchmarks.flow.estimators import NAMES
+
+ESTIMATORS = [name for name in NAMES if name not in ("tvl1", "raft_small", "raft_large")]  # those a laptop can
+TRAINING = (
+    *("experiment=hmdb51_flow", "recipe=strong", "backbone=efficientnet_lite0"),
+    *("data.size=96", "trainer.precision=32-true"),
+)
+EPOCHS = {"silhouettes": 30, "fights": 12}
+
+
+def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Extract and train what is not finished, then mean and standard deviation of the test accuracy over seeds."""
+    rows = []
+    for name, places in _sets(options.data).items():
+        _run("extract_flow", [*places, f"flow={','.join(ESTIMATORS)}"])
+        for sweep in ("flow_estimator", "flow_input"):
+            _run("train", [*TRAINING, *places, f"trainer.max_epochs={EPOCHS[name]}", f"sweep={sweep}"])
+            rows += gather(Path("outputs") / name / "sweeps" / sweep)
+    return {}, rows
+
+
+def gather(sweep: Path) -> list[dict[str, Any]]:
+    """A row for each setting of a sweep's finished runs, over its seeds."""
+    runs: dict[tuple[str, ...], list[float]] = {}
+    for path in sorted(sweep.glob("*/metrics.json")):
+        config = OmegaConf.load(path.with_name("config.yaml"))
+        setting = (config.flow.name, config.data.representation, config.backbone.stem)
+        runs.setdefault(setting, []).append(json.loads(path.read_text())["test/acc"])
+    return [
+        {
+            "clips": sweep.parents[1].name,
+            "estimator": estimator,
+            "representation": representation,
+            "first convolution": stem,
+            "seeds": len(found),
+            "test top-1": statistics.mean(found),
+            "sd": statistics.stdev(found) if len(found) > 1 else float("nan"),
+        }
+        for (estimator, representation, stem), found in runs.items()
+    ]
+
+
+def _sets(data: Path) -> dict[str, list[str]]:
+    silhouettes = "data.actions=[clap,jump,pour,run,shoot_bow,throw,wave]"
+    fights = data / "fights_hmdb51_layout"
+    return {
+        "silhouettes": [
+            *_places("silhouettes", data / "hmdb51_silhouettes", data / "hmdb51_splits"),
+            *(silhouettes, "data.strict=false"),
+        ],
+        "fights": [*_places("fights", fights / "videos", fights / "splits"), "data.actions=[fight,no_fight]"],
+    }
+
+
+def _places(name: str, videos: Path, lists: Path) -> list[str]:
+    return ["paths=real", f"paths.name={name}", f"paths.hmdb51={videos}", f"paths.hmdb51_splits={lists}"]
+
+
+def _run(verb: str, overrides: Iterable[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", f"actionrec.{verb}", *overrides, "--multirun"])
+    if done.returncode:
+        raise ActionRecError(f"actionrec.{verb} failed; what it said is above")

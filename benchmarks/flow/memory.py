@@ -1,0 +1,87 @@
+"""Peak memory of extraction, whatever the length of the clips."""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from actionrec.errors import ActionRecError
+
+WORKERS = 2
+ESTIMATOR = "dis_ultrafast"  # for the time that the long clips take
+LONG_FRAMES = 20_000
+
+
+def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Peak memory of the verb and its two processes together, in MB; what they share is counted once."""
+    if not Path("/proc/self/smaps_rollup").is_file():
+        raise ActionRecError("memory is measured on Linux only; name the other parts")
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for action in ("first", "second"):  # one for each process
+            _write_clip(folder / "long" / action / f"a_{action}_0.avi", LONG_FRAMES)
+        for videos in (options.data / "hmdb51_clips", folder / "long"):
+            lists, store = folder / f"{videos.name}-lists", folder / f"{videos.name}-flow"
+            _write_lists(videos, lists)
+            places = [f"paths.hmdb51={videos}", f"paths.hmdb51_splits={lists}", f"paths.flow={store}"]
+            rows.append({"clips": videos.name, "peak MB": _peak(places)})
+    return {"peak_memory_mb": max(row["peak MB"] for row in rows)}, rows
+
+
+def _peak(places: list[str]) -> float:
+    settings = [f"flow={ESTIMATOR}", f"workers={WORKERS}", "data.actions=all", "paths=real"]
+    command = [sys.executable, "-m", "actionrec.extract_flow", *settings, *places]
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stderr=said)
+        peak = 0.0
+        while process.poll() is None:
+            peak = max(peak, sum(_megabytes(pid) for pid in _family(process.pid)))
+            time.sleep(0.05)
+        if process.returncode:
+            said.seek(0)
+            raise ActionRecError(f"extraction failed: {said.read().strip().splitlines()[-1]}")
+    return round(peak, 1)
+
+
+def _family(pid: int) -> list[int]:
+    """A process and all that it has started."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid, *(each for child in children for each in _family(int(child)))]
+
+
+def _megabytes(pid: int) -> float:
+    """A process's memory, of shared pages its share."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it has just ended
+        return 0.0
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+def _write_lists(videos: Path, lists: Path) -> None:
+    lists.mkdir(exist_ok=True)
+    for folder in videos.iterdir():
+        names = "".join(f"{path.name} 1\n" for path in folder.glob("*.avi"))
+        (lists / f"{folder.name}_test_split1.txt").write_text(names, encoding="utf-8")
+
+
+def _write_clip(path: Path, frames: int) -> None:
+    """A drifting texture, 320x240."""
+    path.parent.mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    texture = cv2.resize(noise, (640, 240))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"XVID"), 25, (320, 240))
+    for frame in range(frames):
+        left = abs(frame * 2 % 640 - 320)
+        writer.write(np.ascontiguousarray(texture[:, left : left + 320]))
+    writer.release()
