@@ -97,7 +97,7 @@ def job_name(overrides: list[str]) -> str:
 
     Says neither what the place above it says already (`paths`, `experiment`, `sweep`) nor where files are.
     """
-    said = ("experiment=", "sweep=", "paths=", "paths.")
+    said = ("experiment=", "sweep=", "sweep.", "paths=", "paths.")
     kept = sorted(override.lstrip("+~") for override in overrides if not override.lstrip("+~").startswith(said))
     name = re.sub(r"[^\w.,+-]+", "-", "_".join(kept)) or "default"
     # File systems take 255 bytes; what is cut off may be all that tells two jobs apart.

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.flow [speed] [memory] [estimators] [formats] [accuracy] [--clips …]`.
+"""`python -m benchmarks.flow [part …]`: measure all parts but `accuracy`, which trains for an hour, or those named.
 
-Without names all but `accuracy` is measured, which trains for hours. Figures go to `outputs/benchmarks/flow.json`.
+Figures go to `outputs/benchmarks/flow.json`.
 """
 
 import argparse
@@ -23,11 +23,15 @@ PARTS = {
 def main() -> None:
     """Measure, print the tables, and keep the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flow", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="what to measure; default all but accuracy")
+    parts = f"what to measure, of {', '.join(PARTS)}; default all but accuracy"
+    parser.add_argument("parts", nargs="*", metavar="part", help=parts)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="holds hmdb51_clips/, …")
     parser.add_argument("--demo", type=Path, default=Path("outputs/demo/data/hmdb51"), help="clips of the demo set")
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks/flow.json"))
     options = parser.parse_args()
+    for part in options.parts:
+        if part not in PARTS:
+            parser.error(f"{part} is no part; use {', '.join(PARTS)}")
     print(machine())
     for part in options.parts or [part for part in PARTS if part != "accuracy"]:
         try:

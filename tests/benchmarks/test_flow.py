@@ -26,7 +26,7 @@ def test_the_error_of_the_true_field_is_zero_and_of_rest_the_motion(motion):
 
 
 def test_accuracy_is_gathered_over_seeds(tmp_path):
-    sweep = tmp_path / "fights" / "sweeps" / "flow_estimator"
+    sweep = tmp_path / "fights" / "sweeps" / "flow"
     for seed, accuracy in ((0, 0.5), (1, 0.7)):
         run = sweep / f"flow-dis_fast_seed-{seed}"
         run.mkdir(parents=True)
