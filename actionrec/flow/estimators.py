@@ -48,11 +48,19 @@ def farneback(
     return _pair_by_pair(estimate)
 
 
-def dis(preset: str = "medium") -> Estimator:
-    """Dense inverse search (Kroeger et al., ECCV 2016)."""
+def dis(preset: str = "medium", finest_scale: int | None = None) -> Estimator:
+    """Dense inverse search (Kroeger et al., ECCV 2016).
+
+    Args:
+        preset: one of `DIS_PRESETS`.
+        finest_scale: level of the pyramid (0 is the whole size) at which patches are last searched; None is the
+            preset's, 1 of `medium` and 2 of the others.
+    """
     if preset not in DIS_PRESETS:
         raise ActionRecError(f"flow.params.preset={preset}: use one of {', '.join(DIS_PRESETS)}")
     algorithm = cv2.DISOpticalFlow_create(DIS_PRESETS[preset])
+    if finest_scale is not None:
+        algorithm.setFinestScale(finest_scale)
 
     def estimate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         # DIS alone refuses views into larger arrays.

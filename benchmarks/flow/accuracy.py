@@ -20,11 +20,11 @@ TRAINING = (
     *("data.size=96", "trainer.precision=32-true"),
 )
 SWEEP = ("sweep.name=flow", "seed=0,1,2")
-# Estimators with the default input, then other inputs with the default estimator.
+# Estimators with the default input, then other inputs with one of them.
 CHOICES = (
     [f"flow={','.join(ESTIMATORS)}"],
-    ["data.representation=magnitude", "backbone.stem=inflate,random"],
-    ["data.representation=xy", "backbone.stem=random"],
+    ["flow=dis_medium", "data.representation=magnitude"],
+    ["flow=dis_medium", "backbone.stem=random"],
 )
 EPOCHS = {"silhouettes": 30, "fights": 12}
 

@@ -18,7 +18,7 @@ from actionrec.flow.store import FlowSettings
 from actionrec.video import iter_frames
 from benchmarks.common import clips_under, seconds
 
-NAMES = ("dis_ultrafast", "dis_fast", "dis_medium", "farneback", "tvl1", "raft_small", "raft_large")
+NAMES = ("dis_ultrafast", "dis_fast", "dis_balanced", "dis_medium", "farneback", "tvl1", "raft_small", "raft_large")
 MARGIN = 40  # pixels at the rim, where what comes into the picture cannot be known
 PAIRS = {"tvl1": 2, "raft_small": 2, "raft_large": 2}  # a clip, of the slow ones; else
 MANY = 20

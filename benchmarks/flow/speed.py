@@ -24,7 +24,7 @@ from benchmarks.flow.estimators import DEFAULT, settings_of
 ROUNDS = 3
 SOME = 60  # clips, where there are more, for what has no start that must be spread over many
 # Clips are extracted this often under other names, so that a run lasts long enough to be timed.
-COPIES = {"farneback": 1, "dis_medium": 2, "dis_fast": 4, "dis_ultrafast": 8}
+COPIES = {"farneback": 1, "dis_medium": 2, "dis_balanced": 2, "dis_fast": 4, "dis_ultrafast": 8}
 
 
 def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[str, Any]]]:

@@ -8,7 +8,14 @@ from torchvision.transforms._presets import OpticalFlow
 from actionrec.errors import ActionRecError
 from actionrec.flow.estimators import create
 
-TOLERANCE = {"farneback": 0.25, "dis_ultrafast": 0.35, "dis_fast": 0.25, "dis_medium": 0.15, "tvl1": 0.15}  # pixels
+TOLERANCE = {
+    "farneback": 0.25,
+    "dis_ultrafast": 0.35,
+    "dis_fast": 0.25,
+    "dis_balanced": 0.15,
+    "dis_medium": 0.15,
+    "tvl1": 0.15,
+}  # pixels
 
 
 def moving_texture(dx: int, dy: int) -> tuple[np.ndarray, np.ndarray]:
