@@ -115,16 +115,25 @@ def _apply(image: np.ndarray, view: View, size: int, border: int) -> np.ndarray:
     left, top = round(view.left * width), round(view.top * height)
     right, bottom = round((view.left + view.width) * width), round((view.top + view.height) * height)
     crop = np.s_[top : max(bottom, top + 1), left : max(right, left + 1)]
-    shrinks = bottom - top > size or right - left > size
-    mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR  # or small things alias away
     seen = np.empty((size, size, channels), np.uint8)
     for first in range(0, channels, 4):  # OpenCV takes up to four channels at once
         part = np.ascontiguousarray(image[..., first : first + 4])
         if view.degrees:
             part = _turn(part, view.degrees, border)
-        resized = cv2.resize(part[crop], (size, size), interpolation=mode)
-        seen[..., first : first + 4] = resized.reshape(size, size, -1)
+        seen[..., first : first + 4] = _resize(part[crop], size).reshape(size, size, -1)
     return np.ascontiguousarray(seen[:, ::-1]) if view.flip else seen
+
+
+def _resize(image: np.ndarray, size: int) -> np.ndarray:
+    """The image as (size, size, …): by whole factors first, or small things alias away, and bilinearly for the rest.
+
+    OpenCV's area interpolation takes five times as long by other factors.
+    """
+    down, across = (max(side // size, 1) for side in image.shape[:2])
+    if down > 1 or across > 1:
+        height, width = image.shape[0] // down, image.shape[1] // across
+        image = cv2.resize(image[: height * down, : width * across], (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
 def _turn(image: np.ndarray, degrees: float, border: int) -> np.ndarray:
