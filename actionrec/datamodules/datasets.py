@@ -111,7 +111,7 @@ class ClipDataset(Dataset[Sample]):
                 store.flow_path(self.flow.folder, clip),
                 sampling.stack_indices(instant, n_frames - 1, self.flow.fields, self.flow.stride),
             )
-            sample["flow"] = _to_tensor(view_flow(codes, view, self.size, self.flow.representation))
+            sample["flow"] = torch.from_numpy(view_flow(codes, view, self.size, self.flow.representation))
         return sample
 
     def _count(self, clip: Clip) -> int:

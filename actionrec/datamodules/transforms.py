@@ -80,22 +80,23 @@ def draw_view(augmentation: Augmentation, rng: np.random.Generator) -> View:
 
 def view_frame(image: np.ndarray, view: View, size: int) -> np.ndarray:
     """The view of an image (H, W, 3), resized to (size, size, 3), uint8."""
-    return _apply(image, view, size, cv2.BORDER_REFLECT_101)
+    seen = _crop(image, view, size, cv2.BORDER_REFLECT_101)
+    return np.ascontiguousarray(seen[:, ::-1]) if view.flip else seen
 
 
 def view_flow(codes: np.ndarray, view: View, size: int, representation: str) -> np.ndarray:
-    """The view of consecutive fields (T, H, W, 2) as channels (size, size, C), uint8; see `flow.field.stack`.
+    """The view of consecutive fields (T, 2, H, W) as channels (C, size, size), uint8; see `flow.field.stack`.
 
     Flips negate x and turns turn the displacements, as they do in a clip that is flipped or turned. Resizing keeps the
     lengths in pixels of the clip, as the field does since Simonyan & Zisserman (NeurIPS 2014).
     """
-    seen = _apply(field.stack(codes, "xy"), view, size, cv2.BORDER_CONSTANT)
-    fields = seen.reshape(size, size, -1, 2)
+    planes = [_crop(plane, view, size, cv2.BORDER_CONSTANT) for plane in field.stack(codes, "xy")]
+    seen = np.stack(planes).reshape(-1, 2, size, size)
     if view.flip:
-        fields[..., 0] = field.negate(fields[..., 0])
+        seen = field.mirror(seen)
     if view.degrees:
-        fields = field.turn(fields, view.degrees)
-    return field.stack(np.moveaxis(fields, 2, 0), representation)
+        seen = field.turn(seen, view.degrees)
+    return field.stack(seen, representation)
 
 
 def jitter_colours(image: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
@@ -110,22 +111,18 @@ def jitter_colours(image: np.ndarray, amount: float, rng: np.random.Generator) -
     return cv2.addWeighted(mixed, contrast * brightness, mixed, 0, offset)
 
 
-def _apply(image: np.ndarray, view: View, size: int, border: int) -> np.ndarray:
-    height, width, channels = image.shape
+def _crop(image: np.ndarray, view: View, size: int, border: int) -> np.ndarray:
+    """What a view shows of an image (H, W) or (H, W, 3) but for the flip, as (size, size) or (size, size, 3)."""
+    height, width = image.shape[:2]
     left, top = round(view.left * width), round(view.top * height)
     right, bottom = round((view.left + view.width) * width), round((view.top + view.height) * height)
-    crop = np.s_[top : max(bottom, top + 1), left : max(right, left + 1)]
-    seen = np.empty((size, size, channels), np.uint8)
-    for first in range(0, channels, 4):  # OpenCV takes up to four channels at once
-        part = np.ascontiguousarray(image[..., first : first + 4])
-        if view.degrees:
-            part = _turn(part, view.degrees, border)
-        seen[..., first : first + 4] = _resize(part[crop], size).reshape(size, size, -1)
-    return np.ascontiguousarray(seen[:, ::-1]) if view.flip else seen
+    if view.degrees:
+        image = _turn(image, view.degrees, border)
+    return _resize(image[top : max(bottom, top + 1), left : max(right, left + 1)], size)
 
 
 def _resize(image: np.ndarray, size: int) -> np.ndarray:
-    """The image as (size, size, …): by whole factors first, or small things alias away, and bilinearly for the rest.
+    """The image as a square: by whole factors first, or small things alias away, and bilinearly for the rest.
 
     OpenCV's area interpolation takes five times as long by other factors.
     """
@@ -139,5 +136,4 @@ def _resize(image: np.ndarray, size: int) -> np.ndarray:
 def _turn(image: np.ndarray, degrees: float, border: int) -> np.ndarray:
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
-    turned = cv2.warpAffine(image, matrix, (width, height), borderMode=border, borderValue=[field.ZERO] * 4)
-    return turned.reshape(image.shape)
+    return cv2.warpAffine(image, matrix, (width, height), borderMode=border, borderValue=[field.ZERO] * 4)

@@ -47,12 +47,12 @@ class _Written(NamedTuple):
     bytes: int
 
 
-# What computes or reads a clip's fields, as codes (H, W, 2) uint8.
+# What computes or reads a clip's fields, as codes (2, H, W) uint8.
 Source = Callable[[Clip, FlowSettings], Iterable[np.ndarray]]
 
 
 def clip_fields(clip: Clip, settings: FlowSettings) -> Iterator[np.ndarray]:
-    """Codes (H, W, 2) uint8 of a clip's N-1 fields, field i from frame i to frame i+1.
+    """Codes (2, H, W) uint8 of a clip's N-1 fields, field i from frame i to frame i+1.
 
     The clip is decoded once, in sequence, and never held whole.
 

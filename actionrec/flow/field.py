@@ -1,7 +1,7 @@
 """The contract of a flow field: how it is stored, mirrored, turned and stacked.
 
-A field is (H, W, 2): displacements in pixels along x (right) and y (down) from frame i to frame i+1. Stored as uint8 it
-holds `round((clip(v, -bound, bound) + bound) · 255 / (2 · bound))`, so that no motion is 128.
+A field is (H, W, 2): displacements in pixels along x (right) and y (down) from frame i to frame i+1. Its codes, as
+stored, are (2, H, W) uint8, `round((clip(v, -bound, bound) + bound) · 255 / (2 · bound))`, so that no motion is 128.
 """
 
 import numpy as np
@@ -14,16 +14,17 @@ _NEGATED[ZERO] = ZERO
 
 
 def quantize(field: np.ndarray, bound: float) -> np.ndarray:
-    """Codes (uint8) of displacements in pixels (float), of any shape."""
-    return np.rint((np.clip(field, -bound, bound) + bound) * (255 / (2 * bound))).astype(np.uint8)
+    """Codes (..., 2, H, W) uint8 of fields (..., H, W, 2) in pixels (float)."""
+    planes = np.ascontiguousarray(np.moveaxis(field, -1, -3))
+    return np.rint((np.clip(planes, -bound, bound) + bound) * (255 / (2 * bound))).astype(np.uint8)
 
 
 def dequantize(codes: np.ndarray, bound: float) -> np.ndarray:
-    """Displacements in pixels (float32) of codes (uint8), no motion being exactly 0.
+    """Fields (..., H, W, 2) in pixels (float32) of codes (..., 2, H, W), no motion being exactly 0.
 
     Off by at most one step (2·bound/255, 0.16 px at the usual 20) from what was quantised.
     """
-    return (codes.astype(np.float32) - ZERO) * np.float32(2 * bound / 255)
+    return np.moveaxis((codes.astype(np.float32) - ZERO) * np.float32(2 * bound / 255), -3, -1)
 
 
 def negate(codes: np.ndarray) -> np.ndarray:
@@ -32,33 +33,30 @@ def negate(codes: np.ndarray) -> np.ndarray:
 
 
 def mirror(codes: np.ndarray) -> np.ndarray:
-    """Codes (..., H, W, 2) of the field that the mirrored clip has: mirrored, with x negated."""
-    mirrored = np.ascontiguousarray(codes[..., ::-1, :])
-    mirrored[..., 0] = negate(mirrored[..., 0])
+    """Codes (..., 2, H, W) of the field that the mirrored clip has: mirrored, with x negated."""
+    mirrored = np.ascontiguousarray(codes[..., ::-1])
+    mirrored[..., 0, :, :] = negate(mirrored[..., 0, :, :])
     return mirrored
 
 
 def turn(codes: np.ndarray, degrees: float) -> np.ndarray:
-    """Codes (..., 2) with every displacement turned counter-clockwise as seen on the screen, where y points down."""
+    """Codes (..., 2, H, W) with every displacement turned counter-clockwise as seen on the screen."""
     angle = np.deg2rad(degrees)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-    x, y = codes[..., 0].astype(np.float32) - ZERO, codes[..., 1].astype(np.float32) - ZERO
-    turned = np.stack([cos * x + sin * y, cos * y - sin * x], axis=-1)
+    x, y = (codes[..., axis, :, :].astype(np.float32) - ZERO for axis in (0, 1))
+    turned = np.stack([cos * x + sin * y, cos * y - sin * x], axis=-3)
     return np.clip(np.rint(turned) + ZERO, 0, 255).astype(np.uint8)
 
 
 def magnitude(codes: np.ndarray) -> np.ndarray:
-    """Lengths of the displacements (..., 2) as uint8 (...): 0 is no motion, 255 is `bound` pixels or more."""
-    lengths = 2 * np.hypot(codes[..., 0].astype(np.float32) - ZERO, codes[..., 1].astype(np.float32) - ZERO)
-    return np.minimum(np.rint(lengths), 255).astype(np.uint8)
+    """Lengths of displacements (..., 2, H, W) as uint8 (..., H, W): 0 is no motion, 255 is `bound` pixels or more."""
+    x, y = (codes[..., axis, :, :].astype(np.float32) - ZERO for axis in (0, 1))
+    return np.minimum(np.rint(2 * np.hypot(x, y)), 255).astype(np.uint8)
 
 
 def stack(codes: np.ndarray, representation: str) -> np.ndarray:
-    """Channels (H, W, C) of consecutive fields (T, H, W, 2), both uint8.
+    """Channels (C, H, W) of consecutive fields (T, 2, H, W), both uint8.
 
     `xy` interleaves the components, x0 y0 x1 y1 … (C = 2T); `magnitude` keeps the lengths (C = T).
     """
-    if representation == "magnitude":
-        return np.ascontiguousarray(np.moveaxis(magnitude(codes), 0, -1))
-    fields, height, width, _ = codes.shape
-    return np.ascontiguousarray(codes.transpose(1, 2, 0, 3).reshape(height, width, 2 * fields))
+    return magnitude(codes) if representation == "magnitude" else codes.reshape(-1, *codes.shape[-2:])

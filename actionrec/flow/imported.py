@@ -39,7 +39,7 @@ def pictures_of(clip: Clip, root: Path) -> tuple[list[Path], list[Path]]:
 
 
 def picture_fields(clip: Clip, settings: FlowSettings, root: Path) -> Iterator[np.ndarray]:
-    """Codes (H, W, 2) uint8 of a clip's fields, from pictures whose grays 0 to 255 are -bound to bound.
+    """Codes (2, H, W) uint8 of a clip's fields, from pictures whose grays 0 to 255 are -bound to bound.
 
     Raises:
         ActionRecError: pictures are missing or unreadable, or are not of this clip.
@@ -55,7 +55,7 @@ def picture_fields(clip: Clip, settings: FlowSettings, root: Path) -> Iterator[n
         x, y = _read(x_file), _read(y_file)
         if x.shape != y.shape:
             raise ActionRecError(f"{x_file} and {y_file.name} are of different sizes; replace them")
-        yield np.stack([x, y], axis=-1)
+        yield np.stack([x, y])
 
 
 def _series(folder: Path, name: str) -> list[Path]:

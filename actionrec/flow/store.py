@@ -78,11 +78,11 @@ def identify(clip: Clip) -> dict[str, Any]:
 
 
 def write(path: Path, clip: Clip, fields: Iterable[np.ndarray], settings: FlowSettings) -> FlowHeader:
-    """Write the codes of a clip's fields, each (H, W, 2) uint8, as they come; an error among them leaves no file."""
+    """Write the codes of a clip's fields, each (2, H, W) uint8, as they come; an error among them leaves no file."""
     count, shape = 0, (0, 0)
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for codes in fields:
-            shape = codes.shape[:2]
+            shape = codes.shape[1:]
             _add(archive, _field_name(count), encode(codes))
             count += 1
         if not count:
@@ -103,7 +103,7 @@ def read_header(path: Path) -> FlowHeader:
 
 
 def read_fields(path: Path, indices: Iterable[int]) -> np.ndarray:
-    """Codes (T, H, W, 2) uint8 of the fields at `indices`.
+    """Codes (T, 2, H, W) uint8 of the fields at `indices`.
 
     Raises:
         ActionRecError: the file is missing or damaged, or has no such field.
@@ -153,7 +153,7 @@ def verify(path: Path, clip: Clip, settings: FlowSettings) -> int:
     header = check_settings(path, settings)
     for index in range(header.fields):
         [codes] = read_fields(path, [index])
-        if codes.shape != (header.height, header.width, 2):
+        if codes.shape != (2, header.height, header.width):
             raise ActionRecError(f"{path}: field {index} has another size than its header says; {_REDO}")
     if not _is_of(header, clip):
         raise ActionRecError(f"{path} was extracted from another {clip.path.name}; run actionrec.extract_flow again")
@@ -165,13 +165,14 @@ def _is_of(header: FlowHeader, clip: Clip) -> bool:
 
 
 def encode(codes: np.ndarray) -> bytes:
-    """A field's codes (H, W, 2) uint8 as it is stored."""
-    planes = np.concatenate(cv2.split(codes))
-    return cv2.imencode(".jpg", planes, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+    """A field's codes (2, H, W) uint8 as it is stored."""
+    return cv2.imencode(".jpg", codes.reshape(-1, codes.shape[-1]), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[
+        1
+    ].tobytes()
 
 
 def decode(data: bytes) -> np.ndarray:
-    """Codes (H, W, 2) uint8 of a stored field.
+    """Codes (2, H, W) uint8 of a stored field.
 
     Raises:
         ValueError: the data are no such image.
@@ -179,7 +180,7 @@ def decode(data: bytes) -> np.ndarray:
     planes = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
     if planes is None:
         raise ValueError("not an image")
-    return np.stack(np.split(planes, 2), axis=-1)
+    return planes.reshape(2, -1, planes.shape[1])
 
 
 def _field_name(index: int) -> str:

@@ -50,8 +50,7 @@ def stack_colours(stack: np.ndarray, representation: str, bound: float) -> np.nd
         lengths = stack[len(stack) // 2] * (bound / 255)
         return magnitude_colours(np.stack([lengths, np.zeros_like(lengths)], axis=-1), bound * SHOWN_PART)
     middle = len(stack) // 4 * 2
-    codes = np.stack([stack[middle], stack[middle + 1]], axis=-1)
-    return flow_colours(dequantize(codes, bound), bound * SHOWN_PART)
+    return flow_colours(dequantize(stack[middle : middle + 2], bound), bound * SHOWN_PART)
 
 
 def write_preview(path: Path, clip: Clip, settings: FlowSettings) -> None:

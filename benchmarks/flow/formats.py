@@ -22,7 +22,7 @@ RLE = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG
 
 
 class Format(NamedTuple):
-    """`write(path, fields)` of all fields (N, H, W, 2) uint8 of a clip, and `read(path, first)` of a window of them."""
+    """`write(path, fields)` of all fields (N, 2, H, W) uint8 of a clip, and `read(path, first)` of a window of them."""
 
     write: Callable[[Path, np.ndarray], None]
     read: Callable[[Path, int], np.ndarray]
@@ -76,14 +76,14 @@ def _zip(suffix: str, options: Sequence[int]) -> Format:
     def write(path: Path, fields: np.ndarray) -> None:
         with zipfile.ZipFile(path, "w") as archive:
             for index, codes in enumerate(fields):
-                planes = np.concatenate(cv2.split(codes))
+                planes = codes.reshape(-1, codes.shape[-1])
                 archive.writestr(f"{index:05d}{suffix}", cv2.imencode(suffix, planes, options)[1].tobytes())
 
     def read(path: Path, first: int) -> np.ndarray:
         with zipfile.ZipFile(path) as archive:
             data = [archive.read(f"{index:05d}{suffix}") for index in range(first, first + WINDOW)]
         planes = [cv2.imdecode(np.frombuffer(each, np.uint8), cv2.IMREAD_GRAYSCALE) for each in data]
-        return np.stack([np.stack(np.split(each, 2), axis=-1) for each in planes])
+        return np.stack([each.reshape(2, -1, each.shape[1]) for each in planes])
 
     return Format(write, read)
 
@@ -102,12 +102,11 @@ def _npz() -> Format:
 
 def _hdf5(h5py: Any, **compression: Any) -> Format:
     def write(path: Path, fields: np.ndarray) -> None:
-        planes = np.ascontiguousarray(np.moveaxis(fields, -1, 1))
         with h5py.File(path, "w") as file:
-            file.create_dataset("flow", data=planes, chunks=(1, *planes.shape[1:]), **compression)
+            file.create_dataset("flow", data=fields, chunks=(1, *fields.shape[1:]), **compression)
 
     def read(path: Path, first: int) -> np.ndarray:
         with h5py.File(path) as file:
-            return np.moveaxis(file["flow"][first : first + WINDOW], 1, -1)
+            return file["flow"][first : first + WINDOW]
 
     return Format(write, read)

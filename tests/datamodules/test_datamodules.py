@@ -34,9 +34,9 @@ def identity_module(tmp_path):
         frames[..., 0] = 20 + 10 * i
         frames[..., 2] = 10 + 15 * np.arange(N_FRAMES)[:, None, None]
         path = write_video(tmp_path / "videos" / action / f"{name}.avi", list(frames))
-        fields = np.empty((N_FRAMES - 1, 48, 64, 2), np.uint8)
-        fields[..., 0] = 140 + i
-        fields[..., 1] = 140 + np.arange(N_FRAMES - 1)[:, None, None]
+        fields = np.empty((N_FRAMES - 1, 2, 48, 64), np.uint8)
+        fields[:, 0] = 140 + i
+        fields[:, 1] = 140 + np.arange(N_FRAMES - 1)[:, None, None]
         clip = Clip(path, action, f"source{i}")
         store.write(store.flow_path(tmp_path / "flow", clip), clip, fields, settings)
         tags[action][path.name] = 1 if i < 14 else 2

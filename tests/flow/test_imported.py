@@ -22,6 +22,10 @@ def clip(tmp_path) -> Clip:
     return Clip(path, "wave", "#a (b)")
 
 
+def code(displacement: float) -> int:
+    return int(quantize(np.full((1, 1, 2), float(displacement)), SETTINGS.bound)[0, 0, 0])
+
+
 def layout(root: Path, clip: Clip, kind: str, fields: int = FRAMES - 1, first: int = 1) -> Path:
     """Write `fields` fields of which the i-th moves everywhere by (i, -i) pixels."""
     name = clip.path.stem
@@ -34,7 +38,7 @@ def layout(root: Path, clip: Clip, kind: str, fields: int = FRAMES - 1, first: i
         }[kind]
         for file, displacement in zip(files, (i, -i), strict=True):
             (root / file).parent.mkdir(parents=True, exist_ok=True)
-            picture = np.full((30, 40), quantize(np.array(float(displacement)), SETTINGS.bound), np.uint8)
+            picture = np.full((30, 40), code(displacement), np.uint8)
             cv2.imwrite(str(root / file), picture)
     (root / name).mkdir(exist_ok=True, parents=True) if kind == "dense_flow" else None
     cv2.imwrite(str(root / "img_00001.jpg"), np.zeros((3, 3), np.uint8))  # what else such folders hold
@@ -47,8 +51,9 @@ def test_the_usual_layouts_are_read(tmp_path, clip, kind, first):
     fields = list(picture_fields(clip, SETTINGS, layout(tmp_path / "flow", clip, kind, first=first)))
     assert len(fields) == FRAMES - 1
     for i, codes in enumerate(fields):
-        assert codes.shape == (30, 40, 2)
-        assert (codes == quantize(np.array([i, -i], float), SETTINGS.bound)).all()
+        assert codes.shape == (2, 30, 40)
+        assert (codes[0] == code(i)).all()
+        assert (codes[1] == code(-i)).all()
 
 
 @pytest.mark.parametrize(("given", "taken"), [(FRAMES, FRAMES - 1), (FRAMES - 2, FRAMES - 2)])

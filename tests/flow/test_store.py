@@ -27,7 +27,7 @@ def path(tmp_path, clip):
 
 def smooth_fields(n: int) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
-    return [cv2.resize(rng.integers(60, 200, (6, 8, 2), np.uint8), (64, 48)) for _ in range(n)]
+    return [np.stack([cv2.resize(rng.integers(60, 200, (6, 8), np.uint8), (64, 48)) for _ in "xy"]) for _ in range(n)]
 
 
 def test_what_is_written_is_read_back(path, clip):
@@ -36,14 +36,14 @@ def test_what_is_written_is_read_back(path, clip):
     header = store.check_settings(path, SETTINGS)
     assert (header.fields, header.height, header.width) == (5, 48, 64)
     read = store.read_fields(path, [3, 0]).astype(int)
-    assert read.shape == (2, 48, 64, 2)
+    assert read.shape == (2, 2, 48, 64)
     error = np.abs(read - np.stack([written[3], written[0]]))
     assert error.mean() < 0.5  # codes, of JPEG
     assert error.max() <= 6
 
 
 def test_rest_stays_rest(path, clip):
-    store.write(path, clip, [np.full((48, 64, 2), 128, np.uint8)], SETTINGS)
+    store.write(path, clip, [np.full((2, 48, 64), 128, np.uint8)], SETTINGS)
     assert (store.read_fields(path, [0]) == 128).all()
 
 
@@ -106,7 +106,7 @@ def rewrite(path, change) -> None:
 
 
 def shrink(name: str, data: bytes) -> bytes:
-    return store.encode(np.full((10, 10, 2), 128, np.uint8)) if name == "00001.jpg" else data
+    return store.encode(np.full((2, 10, 10), 128, np.uint8)) if name == "00001.jpg" else data
 
 
 def of_another_format(name: str, data: bytes) -> bytes:

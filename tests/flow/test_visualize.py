@@ -41,7 +41,7 @@ def test_magnitude_grows_from_black_to_bright():
 def test_a_stack_shows_its_middle_field(representation):
     fields = np.zeros((4, 8, 8, 2), np.float32)
     fields[2, :, 4:] = (3, -2)
-    shown = stack_colours(np.moveaxis(stack(quantize(fields, BOUND), representation), -1, 0), representation, BOUND)
+    shown = stack_colours(stack(quantize(fields, BOUND), representation), representation, BOUND)
     assert shown.shape == (8, 8, 3)
     assert (shown[:, :4] == shown[0, 0]).all()
     assert (shown[:, 4:] == shown[0, 7]).all()
