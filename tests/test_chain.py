@@ -86,7 +86,7 @@ def test_lineage_names_every_ancestor_by_hash(chain):
     assert parents["frame"]["parents"]["parent"]["sha256"] == best["stanford40_frame"]
     assert lineage["stanford40_frame"]["split"] is None
     assert lineage["hmdb51_flow"]["split"] == 1
-    assert lineage["hmdb51_flow"]["inputs"]["flow"]["params"] == {"preset": "medium"}
+    assert lineage["hmdb51_flow"]["inputs"]["flow"]["params"] == {"preset": "fast", "finest_scale": 1}
     trained_on = set(lineage["hmdb51_two_stream"]["trained_on"])
     assert trained_on >= set(lineage["hmdb51_frame"]["trained_on"]) > set(lineage["stanford40_frame"]["trained_on"])
     assert not trained_on & set(scores.load(run_of(chain, "hmdb51_two_stream") / "scores.npz").names)

@@ -270,7 +270,7 @@ class TestCommandLine:
             outcome = run("extract_flow", *places, f"preview='{name}'")
             assert outcome.status == 0, outcome.err
             video = Path(outcome.out.strip())
-            assert video == tmp_path / "demo" / "previews" / "dis_medium" / f"{clip.stem}.mp4"
+            assert video == tmp_path / "demo" / "previews" / "dis_balanced" / f"{clip.stem}.mp4"
             assert video.is_file()
         outcome = run("extract_flow", *places, "preview=nothing")
         assert outcome.status == 1
