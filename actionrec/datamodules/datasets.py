@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from actionrec import frames
+from actionrec.clipfile import clip_path
 from actionrec.datamodules import sampling
 from actionrec.datamodules.transforms import WHOLE, Augmentation, View, draw_view, jitter_colours, view_flow, view_frame
 from actionrec.datasets.records import Clip, Still
 from actionrec.errors import ActionRecError
 from actionrec.flow import store
 from actionrec.flow.store import FlowSettings
-from actionrec.video import count_frames, read_frames, read_image
+from actionrec.video import read_image
 
 # `frame` (3, S, S) and/or `flow` (C, S, S), uint8; `label` int; `name` str, the same for all views of one record.
 Sample = dict[str, Any]
@@ -65,9 +67,10 @@ class ClipDataset(Dataset[Sample]):
         clips: the records.
         labels: label of each action.
         size: side of the square that views are resized to, in pixels.
-        fractions: instants of evaluation; every clip gives one sample for each. None draws one at random.
+        fractions: instants, as fractions of the clip.
+        draw: whether a sample sees one of them at random; else every clip gives a sample for each.
         augmentation: of training; None sees the whole image.
-        frame: whether samples hold the frame.
+        frame_folder: folder of the frames that samples hold, if any; see `frames.gather`.
         flow: the stack that samples hold, if any.
     """
 
@@ -76,53 +79,56 @@ class ClipDataset(Dataset[Sample]):
         clips: Sequence[Clip],
         labels: Mapping[str, int],
         size: int,
-        fractions: Sequence[float] | None,
+        fractions: Sequence[float],
+        draw: bool,
         augmentation: Augmentation | None,
-        frame: bool,
+        frame_folder: Path | None,
         flow: FlowStack | None,
     ):
         self.clips = clips
         self.labels = labels
         self.size = size
         self.fractions = fractions
+        self.draw = draw
         self.augmentation = augmentation
-        self.frame = frame
+        self.frame_folder = frame_folder
         self.flow = flow
-        self._count_frames = cache(self._count)
+        self._lengths = cache(self._read_lengths)
 
     def __len__(self) -> int:
-        return len(self.clips) * (len(self.fractions) if self.fractions else 1)
+        return len(self.clips) * (1 if self.draw else len(self.fractions))
 
     def __getitem__(self, index: int) -> Sample:
         rng = _generator()
-        if self.fractions:
-            clip, fraction = self.clips[index // len(self.fractions)], self.fractions[index % len(self.fractions)]
+        if self.draw:
+            clip, fraction = self.clips[index], self.fractions[int(rng.integers(len(self.fractions)))]
         else:
-            clip, fraction = self.clips[index], rng.random()
-        n_frames = self._count_frames(clip)
-        instant = sampling.frame_index(fraction, n_frames)
+            clip, fraction = self.clips[index // len(self.fractions)], self.fractions[index % len(self.fractions)]
+        n_frames, n_fields = self._lengths(clip)
+        instant = frames.frame_index(fraction, n_frames)
         view = _view(self.augmentation, rng)
         sample: Sample = {"label": self.labels[clip.action], "name": clip.path.stem}
-        if self.frame:
-            [image] = read_frames(clip.path, [instant])
+        if self.frame_folder:
+            image = frames.read(clip_path(self.frame_folder, clip), instant)
             sample["frame"] = _frame(image, view, self.augmentation, self.size, rng)
         if self.flow:
             codes = store.read_fields(
-                store.flow_path(self.flow.folder, clip),
-                sampling.stack_indices(instant, n_frames - 1, self.flow.fields, self.flow.stride),
+                clip_path(self.flow.folder, clip),
+                sampling.stack_indices(instant, n_fields, self.flow.fields, self.flow.stride),
             )
             sample["flow"] = torch.from_numpy(view_flow(codes, view, self.size, self.flow.representation))
         return sample
 
-    def _count(self, clip: Clip) -> int:
-        if self.flow:
-            return store.read_header(store.flow_path(self.flow.folder, clip)).fields + 1
-        return count_frames(clip.path)
+    def _read_lengths(self, clip: Clip) -> tuple[int, int]:
+        """Numbers of a clip's frames and of its fields; one follows from the other where only one is at hand."""
+        n_fields = store.read_header(clip_path(self.flow.folder, clip)).fields if self.flow else None
+        n_frames = frames.count(clip_path(self.frame_folder, clip)) if self.frame_folder else None
+        return n_frames or (n_fields or 0) + 1, n_fields or 0
 
 
 def check_flow(clips: Sequence[Clip], flow: FlowStack) -> None:
     """Raise unless every clip's flow is extracted from this clip, with these settings, and long enough for a stack."""
-    missing = [clip for clip in clips if not store.flow_path(flow.folder, clip).is_file()]
+    missing = [clip for clip in clips if not clip_path(flow.folder, clip).is_file()]
     if missing:
         raise ActionRecError(
             f"flow of {len(missing)} of {len(clips)} clips is not extracted in {flow.folder} "
@@ -130,7 +136,7 @@ def check_flow(clips: Sequence[Clip], flow: FlowStack) -> None:
             "data.actions"
         )
     for clip in clips:
-        path = store.flow_path(flow.folder, clip)
+        path = clip_path(flow.folder, clip)
         header = store.check_settings(path, flow.settings)
         if header.source_bytes != clip.path.stat().st_size:
             raise ActionRecError(

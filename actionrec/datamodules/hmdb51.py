@@ -7,6 +7,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from actionrec import frames
 from actionrec.datamodules import sampling
 from actionrec.datamodules.base import ActionDataModule, unique_names
 from actionrec.datamodules.datasets import ClipDataset, FlowStack, Sample, check_flow
@@ -15,6 +16,7 @@ from actionrec.datasets import hmdb51
 from actionrec.datasets.records import Clip, Splits
 from actionrec.errors import ActionRecError
 from actionrec.flow.store import FlowSettings
+from actionrec.hardware import usable_cores
 
 CHANNELS = 8  # of a stack, unless its number of fields is given
 CHANNELS_OF_A_FIELD = {"xy": 2, "magnitude": 1}
@@ -28,21 +30,25 @@ class _HMDB51DataModule(ActionDataModule):
         splits: holds `<action>_test_split<k>.txt`.
         split: 1, 2 or 3.
         position: instant of the frame and of the middle of the stack: `first`, `quarter`, `middle`, `three_quarter`,
-            `last`, or `random` (drawn anew in training, the middle in evaluation).
+            `last`, or `random` (in training one of 32 drawn anew, the middle in evaluation).
         segments: instants over the clip whose scores are averaged in the test.
+        frame_folder: where frames are kept that have been taken out of the clips.
         options: see `ActionDataModule`.
     """
 
     frame = False
     flow: FlowStack | None = None
 
-    def __init__(self, videos: str, splits: str, split: int, position: str, segments: int, **options: Any):
+    def __init__(
+        self, videos: str, splits: str, split: int, position: str, segments: int, frame_folder: str, **options: Any
+    ):
         super().__init__(**options)
         self.videos = Path(videos)
         self.lists = Path(splits)
         self.split = split
         self.position = position
         self.segments = segments
+        self.frame_folder = Path(frame_folder)
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -51,20 +57,30 @@ class _HMDB51DataModule(ActionDataModule):
     def index(self) -> tuple[tuple[str, ...], Splits]:
         actions, splits = hmdb51.index(self.videos, self.lists, self.split, self.choice, self.strict)
         unique_names(splits)
+        clips = [clip for part in splits for clip in part]
         if self.flow:
-            check_flow([clip for part in splits for clip in part], self.flow)
+            check_flow(clips, self.flow)
+        if self.frame:
+            for records, part in zip(splits, Splits._fields, strict=True):
+                frames.gather(records, self.frame_folder, self._fractions(part), usable_cores())
         return actions, splits
+
+    def _fractions(self, part: str) -> Sequence[float]:
+        """Instants at which clips of a part are seen."""
+        if part == "train" and self.position == sampling.RANDOM:
+            return sampling.RANDOM_FRACTIONS
+        return sampling.eval_fractions(self.position, self.segments if part == "test" else 1)
 
     def dataset(self, records: Sequence[Clip], labels: Mapping[str, int], part: str) -> Dataset[Sample]:
         train = part == "train"
-        fractions = sampling.eval_fractions(self.position, self.segments if part == "test" else 1)
         return ClipDataset(
             records,
             labels,
             self.size,
-            fractions=None if train and self.position == sampling.RANDOM else fractions,
+            fractions=self._fractions(part),
+            draw=train,
             augmentation=preset(CLIP_PRESETS, self.augmentation) if train else None,
-            frame=self.frame,
+            frame_folder=self.frame_folder if self.frame else None,
             flow=self.flow,
         )
 

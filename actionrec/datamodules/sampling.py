@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from actionrec.errors import ActionRecError
 
+# What `random` draws from: instants of training, evenly spread over the clip.
+RANDOM_FRACTIONS = tuple((instant + 0.5) / 32 for instant in range(32))
 POSITIONS = {"first": 0.0, "quarter": 0.25, "middle": 0.5, "three_quarter": 0.75, "last": 1.0}
 RANDOM = "random"
 
@@ -21,11 +23,6 @@ def eval_fractions(position: str, segments: int) -> list[float]:
     if segments == 1:
         return [POSITIONS.get(position, POSITIONS["middle"])]
     return [(segment + 0.5) / segments for segment in range(segments)]
-
-
-def frame_index(fraction: float, n_frames: int) -> int:
-    """Index of the frame at a fraction of the clip, both ends included."""
-    return min(int(fraction * (n_frames - 1) + 0.5), n_frames - 1)
 
 
 def stack_indices(instant: int, n_fields: int, fields: int, stride: int) -> Sequence[int]:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from actionrec.clipfile import clip_path
 from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
 from actionrec.files import remove_leftovers
@@ -97,7 +98,7 @@ def fill(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: i
     began = time.perf_counter()
     work, failed = _missing(clips, folder, settings, workers)
     skipped = len(clips) - len(work) - len(failed)
-    paths = [store.flow_path(folder, clip) for clip in work]
+    paths = [clip_path(folder, clip) for clip in work]
     jobs = {clip.path: (clip, path, settings, source) for clip, path in zip(work, paths, strict=True)}
     written: list[_Written] = []
     remove_leftovers(paths)
@@ -129,7 +130,7 @@ def fill(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: i
 
 def verify(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: int) -> list[str]:
     """Read all that `folder` holds of `clips`; returns one line for each that is wrong, missing or too much."""
-    paths = [store.flow_path(folder, clip) for clip in clips]
+    paths = [clip_path(folder, clip) for clip in clips]
     jobs = {clip.path: (path, clip, settings) for clip, path in zip(clips, paths, strict=True)}
     wrong = []
     with _bar("verifying", "clip", len(jobs)) as bar:
@@ -147,7 +148,7 @@ def _missing(
     """Clips to extract, longest first, with the number of fields that containers say; and what is wrong with others."""
     found: dict[Clip, _Work] = {}
     failed = []
-    jobs = {clip.path: (clip, store.flow_path(folder, clip), settings) for clip in clips}
+    jobs = {clip.path: (clip, clip_path(folder, clip), settings) for clip in clips}
     by_path = {clip.path: clip for clip in clips}
     with _bar("checking", "clip", len(clips)) as bar:
         for path, result in run_jobs(_inspect, jobs, workers):

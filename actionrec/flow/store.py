@@ -4,9 +4,7 @@ It holds `header.json` and one gray JPEG a field, `00000.jpg` …, (2H, W) with 
 read without the rest. `python -m benchmarks.flow formats` has the figures that chose this format.
 """
 
-import json
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 
+from actionrec import clipfile
+from actionrec.clipfile import identify
 from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
-from actionrec.files import atomic_path, sha256
 
 FORMAT = 2
-JPEG_QUALITY = 95
-_REDO = "delete it and run actionrec.extract_flow"
+_MEND = "extract it with python -m actionrec.extract_flow"
 
 
 @dataclass(frozen=True)
@@ -60,36 +58,28 @@ class FlowHeader:
     source_sha256: str
 
 
-def flow_path(store: Path, clip: Clip) -> Path:
-    """The file that holds a clip's flow."""
-    return store / clip.action / f"{clip.path.stem}.zip"
-
-
 class OtherSettingsError(ActionRecError):
     """A stored clip was made with other settings than those asked for."""
-
-
-def identify(clip: Clip) -> dict[str, Any]:
-    """Size and hash of the clip, by which a later run knows whether its flow is still that of this file."""
-    try:
-        return {"source_bytes": clip.path.stat().st_size, "source_sha256": sha256(clip.path)}
-    except OSError as error:
-        raise ActionRecError(f"cannot read {clip.path}: {error.strerror}") from None
 
 
 def write(path: Path, clip: Clip, fields: Iterable[np.ndarray], settings: FlowSettings) -> FlowHeader:
     """Write the codes of a clip's fields, each (2, H, W) uint8, as they come; an error among them leaves no file."""
     count, shape = 0, (0, 0)
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+
+    def pictures() -> Iterator[tuple[int, np.ndarray]]:
+        nonlocal count, shape
         for codes in fields:
             shape = codes.shape[1:]
-            _add(archive, _field_name(count), encode(codes))
+            yield count, as_picture(codes)
             count += 1
         if not count:
             raise ActionRecError(f"{clip.path} has one frame only, flow needs two; take it out of the lists")
-        header = FlowHeader(settings, count, *shape, **identify(clip))
-        _add(archive, "header.json", json.dumps({"format": FORMAT, **asdict(header)}, sort_keys=True).encode())
-    return header
+
+    def header() -> dict[str, Any]:
+        return {"format": FORMAT, **asdict(FlowHeader(settings, count, *shape, **identify(clip)))}
+
+    clipfile.write(path, pictures(), header)
+    return read_header(path)
 
 
 def read_header(path: Path) -> FlowHeader:
@@ -98,8 +88,13 @@ def read_header(path: Path) -> FlowHeader:
     Raises:
         ActionRecError: the file is missing or damaged.
     """
-    with _open(path) as archive:
-        return _header(archive, path)
+    values = clipfile.read_header(path, _MEND)
+    try:
+        if values.pop("format") != FORMAT:
+            raise ValueError("of another format")
+        return FlowHeader(FlowSettings(**values.pop("settings")), **values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ActionRecError(f"{path} has no readable header ({error}); {_MEND}") from None
 
 
 def read_fields(path: Path, indices: Iterable[int]) -> np.ndarray:
@@ -108,8 +103,13 @@ def read_fields(path: Path, indices: Iterable[int]) -> np.ndarray:
     Raises:
         ActionRecError: the file is missing or damaged, or has no such field.
     """
-    with _open(path) as archive:
-        return np.stack([_read_field(archive, index, path) for index in indices])
+    pictures = clipfile.read(path, indices, cv2.IMREAD_GRAYSCALE, _MEND)
+    return np.stack([picture.reshape(2, -1, picture.shape[1]) for picture in pictures])
+
+
+def as_picture(codes: np.ndarray) -> np.ndarray:
+    """A field's codes (2, H, W) as the picture (2H, W) that is stored."""
+    return codes.reshape(-1, codes.shape[-1])
 
 
 def check_settings(path: Path, wanted: FlowSettings) -> FlowHeader:
@@ -154,65 +154,13 @@ def verify(path: Path, clip: Clip, settings: FlowSettings) -> int:
     for index in range(header.fields):
         [codes] = read_fields(path, [index])
         if codes.shape != (2, header.height, header.width):
-            raise ActionRecError(f"{path}: field {index} has another size than its header says; {_REDO}")
+            raise ActionRecError(
+                f"{path}: field {index} has another size than its header says; delete it, then {_MEND}"
+            )
     if not _is_of(header, clip):
-        raise ActionRecError(f"{path} was extracted from another {clip.path.name}; run actionrec.extract_flow again")
+        raise ActionRecError(f"{path} was extracted from another {clip.path.name}; {_MEND}")
     return header.fields
 
 
 def _is_of(header: FlowHeader, clip: Clip) -> bool:
     return {key: getattr(header, key) for key in ("source_bytes", "source_sha256")} == identify(clip)
-
-
-def encode(codes: np.ndarray) -> bytes:
-    """A field's codes (2, H, W) uint8 as it is stored."""
-    return cv2.imencode(".jpg", codes.reshape(-1, codes.shape[-1]), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[
-        1
-    ].tobytes()
-
-
-def decode(data: bytes) -> np.ndarray:
-    """Codes (2, H, W) uint8 of a stored field.
-
-    Raises:
-        ValueError: the data are no such image.
-    """
-    planes = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
-    if planes is None:
-        raise ValueError("not an image")
-    return planes.reshape(2, -1, planes.shape[1])
-
-
-def _field_name(index: int) -> str:
-    return f"{index:05d}.jpg"
-
-
-def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    # A fixed time: the same clip and settings give the same bytes, whenever they are extracted.
-    archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data)
-
-
-def _read_field(archive: zipfile.ZipFile, index: int, path: Path) -> np.ndarray:
-    try:
-        return decode(archive.read(_field_name(index)))
-    except (KeyError, zipfile.BadZipFile, cv2.error, ValueError):
-        raise ActionRecError(f"{path} has no readable field {index}; {_REDO}") from None
-
-
-def _open(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except FileNotFoundError:
-        raise ActionRecError(f"no flow at {path}; extract it first: python -m actionrec.extract_flow") from None
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ActionRecError(f"{path} is damaged ({error}); {_REDO}") from None
-
-
-def _header(archive: zipfile.ZipFile, path: Path) -> FlowHeader:
-    try:
-        values = json.loads(archive.read("header.json"))
-        if values.pop("format") != FORMAT:
-            raise ValueError("another format")
-        return FlowHeader(FlowSettings(**values.pop("settings")), **values)
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise ActionRecError(f"{path} has no readable header ({error}); {_REDO}") from None

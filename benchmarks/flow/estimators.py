@@ -9,6 +9,7 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from actionrec import clipfile
 from actionrec.cli import CONF, plain
 from actionrec.errors import ActionRecError
 from actionrec.flow import store
@@ -78,11 +79,15 @@ def _row(
     sizes, by_bits, by_jpeg = [], [], []
     for field in fields:
         codes = quantize(field, settings.bound)
-        data = store.encode(codes)
+        data = clipfile.encode(store.as_picture(codes))
         restored = dequantize(codes, settings.bound)
         sizes.append(len(data) / 1000)
         by_bits.append(_distance(restored, np.clip(field, -settings.bound, settings.bound)))
-        by_jpeg.append(_distance(dequantize(store.decode(data), settings.bound), restored))
+        by_jpeg.append(
+            _distance(
+                dequantize(clipfile.decode(data, cv2.IMREAD_GRAYSCALE).reshape(codes.shape), settings.bound), restored
+            )
+        )
     row |= {"kB/field": float(np.mean(sizes)), "8 bits": float(np.mean(by_bits)), "JPEG": float(np.mean(by_jpeg))}
     return row
 

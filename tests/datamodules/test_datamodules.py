@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from actionrec.clipfile import clip_path
 from actionrec.datamodules import HMDB51TwoStreamDataModule
 from actionrec.datasets.records import Clip
 from actionrec.flow import store
@@ -38,7 +39,7 @@ def identity_module(tmp_path):
         fields[:, 0] = 140 + i
         fields[:, 1] = 140 + np.arange(N_FRAMES - 1)[:, None, None]
         clip = Clip(path, action, f"source{i}")
-        store.write(store.flow_path(tmp_path / "flow", clip), clip, fields, settings)
+        store.write(clip_path(tmp_path / "flow", clip), clip, fields, settings)
         tags[action][path.name] = 1 if i < 14 else 2
         identity[name] = i
     write_splits(tmp_path / "splits", tags)
@@ -50,6 +51,7 @@ def identity_module(tmp_path):
             split=1,
             position=position,
             segments=segments,
+            frame_folder=str(tmp_path / "frames"),
             flow_folder=str(tmp_path / "flow"),
             flow={"algorithm": "dis", "params": {"preset": "ultrafast"}, "bound": 20.0},
             fields=4,

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from actionrec.clipfile import clip_path
 from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
 from actionrec.files import atomic_path
-from actionrec.flow import store
 from actionrec.flow.extract import clip_fields, extract, fill, shard, verify
 from actionrec.flow.field import dequantize
 from actionrec.flow.store import FlowSettings
@@ -76,8 +76,8 @@ def test_extraction_does_what_is_missing_and_says_so(out, clips):
     assert summary[:2] == (3, 18)
     assert summary.bytes == sum(len(data) for data in contents(out).values())
     first = contents(out)
-    store.flow_path(out, clips[0]).unlink()
-    store.flow_path(out, clips[2]).write_bytes(b"cut short")
+    clip_path(out, clips[0]).unlink()
+    clip_path(out, clips[2]).write_bytes(b"cut short")
     summary = extract(clips, out, SETTINGS, workers=1)
     assert (summary.written, summary.fields, summary.skipped, summary.failed) == (2, 12, 1, [])
     assert contents(out) == first
@@ -142,10 +142,10 @@ def test_a_process_that_dies_costs_its_clip_only(out, clips, tmp_path):
 
 def test_what_a_killed_run_left_is_removed(out, clips):
     """But nothing of clips that are not this run's."""
-    with atomic_path(store.flow_path(out, clips[0])) as temporary:
+    with atomic_path(clip_path(out, clips[0])) as temporary:
         left = temporary.with_name(temporary.name[:-5] + "_.zip")
     left.write_bytes(b"half")
-    store.flow_path(out, clips[0]).unlink()
+    clip_path(out, clips[0]).unlink()
     assert set(contents(out)) == {f"wave/{left.name}"}
     extract(clips[1:], out, SETTINGS, workers=1)
     assert left.exists()
@@ -168,8 +168,8 @@ def test_shards_are_disjoint_balanced_and_whole(tmp_path):
 def test_verify_names_all_that_is_wrong(out, clips):
     extract(clips, out, SETTINGS, workers=1)
     assert verify(clips, out, SETTINGS, workers=2) == []
-    store.flow_path(out, clips[0]).unlink()
-    store.flow_path(out, clips[1]).write_bytes(b"cut short")
+    clip_path(out, clips[0]).unlink()
+    clip_path(out, clips[1]).write_bytes(b"cut short")
     (out / "wave" / "stranger.zip").write_bytes(b"")
     wrong = verify(clips, out, SETTINGS, workers=1)
     assert len(wrong) == 3
@@ -260,7 +260,7 @@ class TestCommandLine:
         outcome = run("extract_flow", *places, f"paths.flow={tmp_path / 'none'}", "data.actions=[wave,clap]")
         assert outcome.status == 1
         assert "35 of 35 clips are not as they should be" in outcome.err
-        assert outcome.err.count("extract it first") == 35 + 1  # each, and the first again in the last line
+        assert outcome.err.count("extract it with") == 35 + 1  # each, and the first again in the last line
         assert not (tmp_path / "none").exists()
 
     def test_a_preview_shows_frame_flow_and_magnitude(self, run, demo_root, tmp_path):

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from actionrec.clipfile import clip_path
 from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
 from actionrec.flow import store
@@ -106,7 +107,7 @@ def test_the_command_line_imports_and_says_what_failed(tmp_path, clip, run):
     assert outcome.status == 1
     assert "no flow of c_clap_1.avi" in outcome.err
     assert "1 clips written (5 fields" in outcome.err
-    header = store.check_settings(store.flow_path(into, clip), SETTINGS)
+    header = store.check_settings(clip_path(into, clip), SETTINGS)
     assert (header.fields, header.height, header.width) == (5, 30, 40)
     outcome = run("import_flow", *places, "flow.bound=15", "flow.params.by=tvl1")
     assert "0 clips written (0 fields" in outcome.err

@@ -5,6 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
+from actionrec import clipfile
+from actionrec.clipfile import clip_path
 from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
 from actionrec.flow import store
@@ -22,7 +24,7 @@ def clip(tmp_path) -> Clip:
 
 @pytest.fixture
 def path(tmp_path, clip):
-    return store.flow_path(tmp_path / "flow", clip)
+    return clip_path(tmp_path / "flow", clip)
 
 
 def smooth_fields(n: int) -> list[np.ndarray]:
@@ -84,14 +86,14 @@ def test_settings_that_make_no_sense_are_named(settings):
 
 
 def test_missing_damaged_and_short_files_are_named(path, clip):
-    with pytest.raises(ActionRecError, match=r"extract it first: python -m actionrec\.extract_flow"):
+    with pytest.raises(ActionRecError, match=r"extract it with python -m actionrec\.extract_flow"):
         store.read_fields(path, [0])
     path.parent.mkdir(parents=True)
     path.write_bytes(b"no zip")
     with pytest.raises(ActionRecError, match="damaged"):
         store.read_header(path)
     store.write(path, clip, smooth_fields(2), SETTINGS)
-    with pytest.raises(ActionRecError, match="no readable field 2"):
+    with pytest.raises(ActionRecError, match="no readable picture 2"):
         store.read_fields(path, [2])
 
 
@@ -106,7 +108,7 @@ def rewrite(path, change) -> None:
 
 
 def shrink(name: str, data: bytes) -> bytes:
-    return store.encode(np.full((2, 10, 10), 128, np.uint8)) if name == "00001.jpg" else data
+    return clipfile.encode(np.full((20, 10), 128, np.uint8)) if name == "00001.jpg" else data
 
 
 def of_another_format(name: str, data: bytes) -> bytes:
@@ -117,9 +119,9 @@ def of_another_format(name: str, data: bytes) -> bytes:
     ("change", "complete", "says"),
     [
         (lambda name, data: data, True, None),
-        (lambda name, data: None if name == "00001.jpg" else data, True, "no readable field 1"),
-        (lambda name, data: b"" if name == "00001.jpg" else data, True, "no readable field 1"),
-        (lambda name, data: b"no jpeg" if name == "00002.jpg" else data, False, "no readable field 2"),
+        (lambda name, data: None if name == "00001.jpg" else data, True, "no readable picture 1"),
+        (lambda name, data: b"" if name == "00001.jpg" else data, True, "no readable picture 1"),
+        (lambda name, data: b"no jpeg" if name == "00002.jpg" else data, False, "no readable picture 2"),
         (shrink, True, "field 1 has another size"),
         (lambda name, data: None if name == "header.json" else data, False, "no readable header"),
         (of_another_format, False, "no readable header"),

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from actionrec import clipfile, frames
+from actionrec.clipfile import clip_path
+from actionrec.datasets.records import Clip
+from actionrec.errors import ActionRecError
+from actionrec.video import read_frames
+from tests.conftest import noise_video
+
+
+@pytest.fixture
+def clips(tmp_path) -> list[Clip]:
+    names = ["a_wave_1", "#b (c)!_wave_2"]
+    return [
+        Clip(noise_video(tmp_path / "videos" / "wave" / f"{name}.avi", 9 + seed, seed), "wave", name)
+        for seed, name in enumerate(names)
+    ]
+
+
+def gathered(folder, clip: Clip) -> list[int]:
+    return clipfile.read_header(clip_path(folder, clip), "")["indices"]
+
+
+def test_frames_are_those_of_the_video(tmp_path, clips):
+    frames.gather(clips, tmp_path / "frames", [0.5, 1.0], workers=2)
+    for n_frames, clip in zip((9, 10), clips, strict=True):
+        path = clip_path(tmp_path / "frames", clip)
+        assert frames.count(path) == n_frames
+        last = n_frames - 1
+        for index, original in zip(
+            (5 if n_frames == 10 else 4, last), read_frames(clip.path, [n_frames // 2, last]), strict=True
+        ):
+            found = frames.read(path, index)
+            assert found.shape == (48, 64, 3)
+            assert np.abs(found.astype(int) - original).mean() < 8  # JPEG's
+
+
+def test_what_is_there_stays_and_what_lacks_is_added(tmp_path, clips):
+    folder = tmp_path / "frames"
+    frames.gather(clips, folder, [0.5], workers=1)
+    first = {path: path.stat().st_mtime_ns for path in folder.rglob("*.zip")}
+    frames.gather(clips, folder, [0.5], workers=1)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.zip")} == first
+    frames.gather(clips, folder, [0.0, 1.0], workers=1)
+    assert gathered(folder, clips[0]) == [0, 4, 8]
+    assert gathered(folder, clips[1]) == [0, 5, 9]
+
+
+def test_damaged_files_and_other_clips_are_replaced(tmp_path, clips):
+    folder = tmp_path / "frames"
+    frames.gather(clips, folder, [0.5], workers=1)
+    clip_path(folder, clips[0]).write_bytes(b"cut short")
+    noise_video(clips[1].path, 4, seed=9)
+    frames.gather(clips, folder, [0.5], workers=1)
+    assert frames.count(clip_path(folder, clips[0])) == 9
+    assert frames.count(clip_path(folder, clips[1])) == 4
+
+
+def test_a_clip_that_does_not_decode_is_named(tmp_path, clips):
+    clips[1].path.write_bytes(b"no video")
+    with pytest.raises(ActionRecError, match=r"1 of 2 clips have no frames \(first: cannot decode .*#b \(c\)!_wave_2"):
+        frames.gather(clips, tmp_path / "frames", [0.5], workers=1)
+    assert [path.stem for path in (tmp_path / "frames").rglob("*.zip")] == ["a_wave_1"]
+
+
+def test_a_frame_that_is_not_held_is_named(tmp_path, clips):
+    frames.gather(clips, tmp_path / "frames", [0.5], workers=1)
+    with pytest.raises(ActionRecError, match="has no readable picture 3; delete it and run"):
+        frames.read(clip_path(tmp_path / "frames", clips[0]), 3)
