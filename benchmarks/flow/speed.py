@@ -31,7 +31,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[st
     """Ratios of fields a second, each the median of several rounds in which both sides take turns."""
     sets = {"": clips_under(options.data / "hmdb51_clips")}
     if options.demo.is_dir():
-        sets["/demo"] = clips_under(options.demo)
+        sets["/demo"] = clips_under(options.demo)[::3]  # enough for the start not to count
     figures: dict[str, float] = {}
     rows = []
     for suffix, clips in sets.items():
