@@ -65,6 +65,7 @@ class OtherSettingsError(ActionRecError):
 def write(path: Path, clip: Clip, fields: Iterable[np.ndarray], settings: FlowSettings) -> FlowHeader:
     """Write the codes of a clip's fields, each (2, H, W) uint8, as they come; an error among them leaves no file."""
     count, shape = 0, (0, 0)
+    header: FlowHeader | None = None
 
     def pictures() -> Iterator[tuple[int, np.ndarray]]:
         nonlocal count, shape
@@ -72,14 +73,17 @@ def write(path: Path, clip: Clip, fields: Iterable[np.ndarray], settings: FlowSe
             shape = codes.shape[1:]
             yield count, as_picture(codes)
             count += 1
+
+    def describe() -> dict[str, Any]:
+        nonlocal header
         if not count:
             raise ActionRecError(f"{clip.path} has one frame only, flow needs two; take it out of the lists")
+        header = FlowHeader(settings, count, *shape, **identify(clip))
+        return {"format": FORMAT, **asdict(header)}
 
-    def header() -> dict[str, Any]:
-        return {"format": FORMAT, **asdict(FlowHeader(settings, count, *shape, **identify(clip)))}
-
-    clipfile.write(path, pictures(), header)
-    return read_header(path)
+    clipfile.write(path, pictures(), describe)
+    assert header
+    return header
 
 
 def read_header(path: Path) -> FlowHeader:
