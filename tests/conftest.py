@@ -91,10 +91,17 @@ def demo_flow(demo_root, tmp_path_factory, compose_config) -> Path:
     return store
 
 
+@pytest.fixture(scope="session")
+def demo_frames(tmp_path_factory) -> Path:
+    """The demo set's frames, as `paths.frames`; whoever needs some first takes them out."""
+    return tmp_path_factory.mktemp("frames")
+
+
 @pytest.fixture
-def paths(demo_root, demo_flow, tmp_path) -> list[str]:
+def paths(demo_root, demo_flow, demo_frames, tmp_path) -> list[str]:
     """Overrides that read the demo set and write below the test's own folder."""
-    return [f"paths.root={demo_root}", f"paths.flow={demo_flow}", f"paths.outputs={tmp_path / 'outputs'}"]
+    places = {"root": demo_root, "flow": demo_flow, "frames": demo_frames, "outputs": tmp_path / "outputs"}
+    return [f"paths.{name}={place}" for name, place in places.items()]
 
 
 def write_video(path: Path, frames: Sequence[np.ndarray]) -> Path:
