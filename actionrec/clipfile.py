@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +57,19 @@ def decode(data: bytes, mode: int) -> np.ndarray:
     return picture
 
 
-def read(path: Path, numbers: Iterable[int], mode: int, mend: str) -> list[np.ndarray]:
-    """The pictures of those numbers; see `decode`.
+def read(path: Path, numbers: Iterable[int], mode: int, mend: str) -> Iterator[np.ndarray]:
+    """Yield the pictures of those numbers, opening the file once and holding one at a time; see `decode`.
 
     Raises:
         ActionRecError: the file is missing or damaged, or has no such picture; `mend` ends the message.
     """
     with _open(path, mend) as archive:
-        pictures = []
         for number in numbers:
             try:
-                pictures.append(decode(archive.read(_name(number)), mode))
+                picture = decode(archive.read(_name(number)), mode)
             except (KeyError, ValueError, zipfile.BadZipFile, cv2.error):
                 raise ActionRecError(f"{path} has no readable picture {number}; {mend}") from None
-        return pictures
+            yield picture
 
 
 def read_header(path: Path, mend: str) -> dict[str, Any]:

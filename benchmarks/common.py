@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from actionrec import report
 from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
 from actionrec.files import write_text
@@ -38,13 +39,7 @@ def median(values: Sequence[float]) -> float:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Rows with the same keys as a Markdown table."""
-    cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    lines = [
-        "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in cells
-    ]
-    lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
-    return "\n".join(lines)
+    return report.table([tuple(rows[0]), *(tuple(_cell(value) for value in row.values()) for row in rows)])
 
 
 def machine() -> str:
@@ -62,13 +57,9 @@ def keep(path: Path, figures: dict[str, Any]) -> None:
 
 
 def _cell(value: Any) -> str:
-    return (
-        f"{value:.3g}"
-        if isinstance(value, float) and abs(value) < 100
-        else f"{value:.0f}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
 
 
 def _processor() -> str:

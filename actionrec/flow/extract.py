@@ -178,8 +178,8 @@ def _write(clip: Clip, path: Path, settings: FlowSettings, source: Source) -> _W
             yield codes
             advance()
 
-    header = store.write(path, clip, counted(), settings)
-    return _Written(header.fields, path.stat().st_size)
+    fields = store.write(path, clip, counted(), settings)
+    return _Written(fields, path.stat().st_size)
 
 
 def _bar(what: str, unit: str, total: int, disable: bool = False) -> tqdm:

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from actionrec.clipfile import decode
 from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
 from actionrec.flow.store import FlowSettings
@@ -74,8 +75,7 @@ def _series(folder: Path, name: str) -> list[Path]:
 
 
 def _read(file: Path) -> np.ndarray:
-    data = np.fromfile(file, np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
-    if picture is None:
-        raise ActionRecError(f"cannot read the picture {file}; replace it")
-    return picture
+    try:
+        return decode(file.read_bytes(), cv2.IMREAD_GRAYSCALE)
+    except ValueError:
+        raise ActionRecError(f"cannot read the picture {file}; replace it") from None

@@ -62,10 +62,12 @@ class OtherSettingsError(ActionRecError):
     """A stored clip was made with other settings than those asked for."""
 
 
-def write(path: Path, clip: Clip, fields: Iterable[np.ndarray], settings: FlowSettings) -> FlowHeader:
-    """Write the codes of a clip's fields, each (2, H, W) uint8, as they come; an error among them leaves no file."""
+def write(path: Path, clip: Clip, fields: Iterable[np.ndarray], settings: FlowSettings) -> int:
+    """Write the codes of a clip's fields, each (2, H, W) uint8, as they come; returns how many these were.
+
+    An error among them leaves no file.
+    """
     count, shape = 0, (0, 0)
-    header: FlowHeader | None = None
 
     def pictures() -> Iterator[tuple[int, np.ndarray]]:
         nonlocal count, shape
@@ -74,16 +76,13 @@ def write(path: Path, clip: Clip, fields: Iterable[np.ndarray], settings: FlowSe
             yield count, as_picture(codes)
             count += 1
 
-    def describe() -> dict[str, Any]:
-        nonlocal header
+    def header() -> dict[str, Any]:
         if not count:
             raise ActionRecError(f"{clip.path} has one frame only, flow needs two; take it out of the lists")
-        header = FlowHeader(settings, count, *shape, **identify(clip))
-        return {"format": FORMAT, **asdict(header)}
+        return {"format": FORMAT, **asdict(FlowHeader(settings, count, *shape, **identify(clip)))}
 
-    clipfile.write(path, pictures(), describe)
-    assert header
-    return header
+    clipfile.write(path, pictures(), header)
+    return count
 
 
 def read_header(path: Path) -> FlowHeader:
@@ -107,8 +106,7 @@ def read_fields(path: Path, indices: Iterable[int]) -> np.ndarray:
     Raises:
         ActionRecError: the file is missing or damaged, or has no such field.
     """
-    pictures = clipfile.read(path, indices, cv2.IMREAD_GRAYSCALE, _MEND)
-    return np.stack([picture.reshape(2, -1, picture.shape[1]) for picture in pictures])
+    return np.stack(list(_fields(path, indices)))
 
 
 def as_picture(codes: np.ndarray) -> np.ndarray:
@@ -155,8 +153,7 @@ def verify(path: Path, clip: Clip, settings: FlowSettings) -> int:
         ActionRecError: what is wrong with it.
     """
     header = check_settings(path, settings)
-    for index in range(header.fields):
-        [codes] = read_fields(path, [index])
+    for index, codes in enumerate(_fields(path, range(header.fields))):
         if codes.shape != (2, header.height, header.width):
             raise ActionRecError(
                 f"{path}: field {index} has another size than its header says; delete it, then {_MEND}"
@@ -164,6 +161,11 @@ def verify(path: Path, clip: Clip, settings: FlowSettings) -> int:
     if not _is_of(header, clip):
         raise ActionRecError(f"{path} was extracted from another {clip.path.name}; {_MEND}")
     return header.fields
+
+
+def _fields(path: Path, indices: Iterable[int]) -> Iterator[np.ndarray]:
+    for picture in clipfile.read(path, indices, cv2.IMREAD_GRAYSCALE, _MEND):
+        yield picture.reshape(2, -1, picture.shape[1])
 
 
 def _is_of(header: FlowHeader, clip: Clip) -> bool:

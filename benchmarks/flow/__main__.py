@@ -1,4 +1,4 @@
-"""`python -m benchmarks.flow [part …]`: measure all parts but `accuracy`, which trains for an hour, or those named.
+"""`python -m benchmarks.flow [part …]`: measure all parts but `accuracy`, which trains for two hours, or those named.
 
 Figures go to `outputs/benchmarks/flow.json`.
 """
