@@ -62,24 +62,28 @@ class ActionModule(LightningModule):
             },
             prefix="val/",
         )
-        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        # Looking for NaN would wait for the device, and leave them out of the mean.
+        self.train_loss, self.val_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
         self._views: list[tuple[list[str], Tensor, Tensor]] = []
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         logits, labels = self(batch), batch["label"]
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        self.train_loss(loss.detach(), len(labels))
-        self.train_metrics(logits.detach(), labels)
-        self.log("train/loss", self.train_loss, on_step=False, on_epoch=True)
-        self.log_dict(self.train_metrics, on_step=False, on_epoch=True)
-        return loss
+        losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.label_smoothing)
+        self.train_loss.update(losses.detach())
+        self.train_metrics.update(logits.detach(), labels)
+        if self.trainer.is_last_batch:  # the metrics collect by themselves, and to log them costs a millisecond
+            self.log("train/loss", self.train_loss, on_step=False, on_epoch=True)
+            self.log_dict(self.train_metrics, on_step=False, on_epoch=True)
+        return losses.mean()
 
     def validation_step(self, batch: dict[str, Any], index: int) -> None:
         logits, labels = self(batch), batch["label"]
-        self.val_loss(F.cross_entropy(logits, labels), len(labels))
-        self.val_metrics(logits, labels)
-        self.log("val/loss", self.val_loss, on_step=False, on_epoch=True)
-        self.log_dict(self.val_metrics, on_step=False, on_epoch=True)
+        self.val_loss.update(F.cross_entropy(logits, labels, reduction="none"))
+        self.val_metrics.update(logits, labels)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val/loss", self.val_loss)
+        self.log_dict(self.val_metrics)
 
     def on_test_epoch_start(self) -> None:
         self._views = []
@@ -157,4 +161,5 @@ def without_weights(backbone: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _accuracy(classes: int, average: Any = "micro", top_k: int = 1) -> MulticlassAccuracy:
-    return MulticlassAccuracy(classes, top_k=top_k, average=average)
+    # Validation of the arguments looks at their values, for which a GPU would have to be waited for.
+    return MulticlassAccuracy(classes, top_k=top_k, average=average, validate_args=False)

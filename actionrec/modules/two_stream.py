@@ -47,3 +47,8 @@ class TwoStreamModule(ActionModule):
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         return self.network(batch["frame"], batch["flow"])
+
+    def predict_step(self, batch: dict[str, Any], index: int) -> dict[str, Tensor]:
+        """Features (B, F) of the frozen streams, on the CPU."""
+        streams = {role: getattr(self.network, role) for role in self.network.frozen}
+        return {role: stream.embed(batch[role]).float().cpu() for role, stream in streams.items()}

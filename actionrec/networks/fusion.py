@@ -13,7 +13,7 @@ FUSIONS = ("concat", "concat_features", "average", "max")
 
 
 class Stream(nn.Module):
-    """Normalisation, a backbone, and a linear head: (B, C, S, S) uint8 → logits (B, classes).
+    """Normalisation, a backbone, and a linear head: (B, C, S, S) uint8, or features (B, F) → logits (B, classes).
 
     Args:
         backbone: takes C channels.
@@ -36,7 +36,9 @@ class Stream(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
 
     def embed(self, x: Tensor) -> Tensor:
-        """Features (B, backbone.features), with dropout in training."""
+        """Features (B, backbone.features), with dropout in training; features that are given stay what they are."""
+        if x.dim() == 2:
+            return x
         normalised = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         return self.dropout(self.backbone(normalised))
 
@@ -77,6 +79,7 @@ class TwoStream(nn.Module):
             frame.head.requires_grad_(False)
             flow.head.requires_grad_(False)
         self.start_as_average()
+        self.train()  # Lightning does not call it before the first epoch, and frozen streams must be out of it then
 
     def train(self, mode: bool = True) -> "TwoStream":
         super().train(mode)

@@ -1,8 +1,13 @@
 """Each module learns: one step lowers the loss, one batch is learnt by heart."""
 
+import copy
+
 import pytest
 import torch
+from lightning import Trainer
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import DataLoader
 
 from actionrec.modules import FlowModule, FrameModule, TwoStreamModule
 
@@ -74,3 +79,99 @@ def test_tensors_stay_channels_last(batch):
     module(batch)
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
     assert module.network.backbone.network.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+class WaitingCalls(TorchDispatchMode):
+    """Notes the operations whose result a GPU would have to be waited for, since Python or a shape depends on it."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        if name in ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "bincount", "equal", "is_nonzero"):
+            self.seen.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["frame", "concat"])
+def test_no_training_step_waits_for_the_device(name, batch):
+    module = MODULES[name]()
+    waiting = WaitingCalls()
+    step = module.training_step
+
+    def watched_step(batch, batch_idx):
+        with waiting:
+            return step(batch, batch_idx)
+
+    module.training_step = watched_step
+    options = {"accelerator": "cpu", "max_epochs": 1, "logger": False, "enable_checkpointing": False}
+    trainer = Trainer(**options, enable_progress_bar=False, enable_model_summary=False)
+    trainer.fit(module, DataLoader([batch] * 4, batch_size=None))
+    assert waiting.seen == []
+    assert trainer.callback_metrics["train/acc"] <= 1
+    with waiting:
+        batch["label"].max().item()
+    assert waiting.seen  # it does see one
+
+
+def test_the_epochs_loss_and_accuracy_are_those_of_all_its_samples(batch):
+    """Batches of different sizes count by their samples."""
+    module = MODULES["frame"]().eval()
+    small = {key: value[:2] for key, value in batch.items()}
+    with torch.no_grad():
+        logits = torch.cat([module(batch), module(small)])
+    labels = torch.cat([batch["label"], small["label"]])
+    options = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+    trainer = Trainer(**options, enable_checkpointing=False, enable_model_summary=False)
+    [found] = trainer.validate(module, DataLoader([batch, small], batch_size=None), verbose=False)
+    assert found["val/loss"] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-4)
+    assert found["val/acc"] == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_step_stays_on_its_device(name, batch):
+    """On the meta device an operation with a tensor that was left on the CPU is an error, as it is on a GPU."""
+    module = MODULES[name]().to("meta")
+    there = {key: value.to("meta") for key, value in batch.items()}
+    logits = module(there)
+    assert logits.device.type == "meta"
+    F.cross_entropy(logits, there["label"]).backward()
+    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    assert gradients
+    assert all(gradient.device.type == "meta" for gradient in gradients)
+    module.train_metrics.update(logits.detach(), there["label"])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("name", MODULES)
+def test_a_gpu_computes_what_the_cpu_does(name, batch):
+    module = MODULES[name]().eval()
+    with torch.no_grad():
+        expected = module(batch)
+        there = {key: value.cuda() for key, value in batch.items()}
+        found = copy.deepcopy(module).cuda()(there)
+    assert found.is_cuda
+    assert torch.allclose(found.cpu(), expected, atol=1e-2)
+
+
+@pytest.mark.parametrize("frozen", [("frame",), ("frame", "flow")])
+def test_frozen_streams_have_no_gradients_and_keep_their_statistics(frozen, batch):
+    module = TwoStreamModule(BACKBONE, BACKBONE, ACTIONS, INPUTS, ADAM, frozen=frozen, dropout=0.5)
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    assert all(not stream.training for role in frozen for stream in module.network.get_submodule(role).modules())
+    optimizer = module.configure_optimizers()
+    F.cross_entropy(module(batch), batch["label"]).backward()
+    optimizer.step()
+    for key, value in module.state_dict().items():
+        if key.startswith(tuple(f"network.{role}." for role in frozen)):
+            assert torch.equal(value, before[key])
+    assert not torch.equal(module.network.fusion.weight, before["network.fusion.weight"])
+
+
+def test_features_stand_in_for_pixels(batch):
+    module = TwoStreamModule(BACKBONE, BACKBONE, ACTIONS, INPUTS, ADAM, frozen=("frame", "flow")).eval()
+    features = module.predict_step(batch, 0)
+    assert features["frame"].shape == features["flow"].shape == (6, 512)
+    assert torch.allclose(module({**batch, **features}), module(batch), atol=1e-5)
