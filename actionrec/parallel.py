@@ -12,7 +12,7 @@ import cv2
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from actionrec.errors import ActionRecError
-from actionrec.hardware import usable_cores
+from actionrec.hardware import keep_freed_memory, usable_cores
 
 Key = TypeVar("Key")
 TICK_SECONDS = 0.5
@@ -93,3 +93,4 @@ def _start(counter: "Synchronized[int]", threads: int) -> None:
     _counter = counter
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is loaded, which only a job may do
     cv2.setNumThreads(0)
+    keep_freed_memory()

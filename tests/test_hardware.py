@@ -3,7 +3,7 @@ import torch
 
 from actionrec import hardware
 from actionrec.errors import ActionRecError
-from actionrec.hardware import create_trainer, fast_precision, usable_cores
+from actionrec.hardware import create_trainer, fast_precision, free_memory, loader_workers, usable_cores
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,26 @@ def test_cores_are_those_of_the_process(monkeypatch):
     monkeypatch.delattr(hardware.os, "sched_getaffinity")
     monkeypatch.setattr(hardware.os, "cpu_count", lambda: 6)
     assert usable_cores() == 6
+
+
+@pytest.mark.parametrize(
+    ("gpu", "cores", "devices", "workers"),
+    [(False, 1, 1, 1), (False, 2, 1, 1), (False, 16, 1, 4), (True, 8, 1, 8), (True, 64, 1, 16), (True, 16, 4, 4)],
+)
+def test_loader_processes_leave_a_cpu_to_the_network_and_take_the_cores_beside_a_gpu(
+    monkeypatch, gpu, cores, devices, workers
+):
+    monkeypatch.setattr(hardware, "usable_cores", lambda: cores)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: gpu)
+    assert loader_workers(devices) == workers
+
+
+def test_free_memory_is_that_of_the_container(monkeypatch, tmp_path):
+    whole = free_memory()
+    assert 0 < whole < 2**50
+    (tmp_path / "memory.max").write_text("5000\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    monkeypatch.setattr(hardware, "CGROUP", tmp_path)
+    assert free_memory() == 4000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory() > 4000

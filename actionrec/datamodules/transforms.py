@@ -24,6 +24,11 @@ class Augmentation(NamedTuple):
     degrees: float = 0.0  # turned by up to this much to either side
     jitter: float = 0.0  # brightness, contrast and saturation change by up to this fraction; frames only
 
+    @property
+    def smallest_side(self) -> float:
+        """The shortest side that a crop may have, as a fraction of the image's."""
+        return float(np.sqrt(self.scale[0] * min(self.ratio))) if self.scale != (1.0, 1.0) else 1.0
+
 
 NONE = Augmentation()
 # `reference` is what the reference project tried; `strong` is Inception's crop (Szegedy et al., CVPR 2015).
@@ -81,7 +86,7 @@ def draw_view(augmentation: Augmentation, rng: np.random.Generator) -> View:
 def view_frame(image: np.ndarray, view: View, size: int) -> np.ndarray:
     """The view of an image (H, W, 3), resized to (size, size, 3), uint8."""
     seen = _crop(image, view, size, cv2.BORDER_REFLECT_101)
-    return np.ascontiguousarray(seen[:, ::-1]) if view.flip else seen
+    return cv2.flip(seen, 1) if view.flip else seen
 
 
 def view_flow(codes: np.ndarray, view: View, size: int, representation: str) -> np.ndarray:

@@ -4,13 +4,10 @@ A field is (H, W, 2): displacements in pixels along x (right) and y (down) from 
 stored, are (2, H, W) uint8, `round((clip(v, -bound, bound) + bound) · 255 / (2 · bound))`, so that no motion is 128.
 """
 
+import cv2
 import numpy as np
 
 ZERO = 128  # the code of no motion
-
-# -v has the code 255 - code(v), but no motion, a tie that rounds up to 128, must stay what it is.
-_NEGATED = np.arange(255, -1, -1, dtype=np.uint8)
-_NEGATED[ZERO] = ZERO
 
 
 def quantize(field: np.ndarray, bound: float) -> np.ndarray:
@@ -29,12 +26,16 @@ def dequantize(codes: np.ndarray, bound: float) -> np.ndarray:
 
 def negate(codes: np.ndarray) -> np.ndarray:
     """Codes of the opposite displacements."""
-    return _NEGATED[codes]
+    # -v has the code 255 - code(v), but no motion, a tie that rounds up to 128, must stay what it is.
+    negated = ~codes
+    negated += codes == ZERO
+    return negated
 
 
 def mirror(codes: np.ndarray) -> np.ndarray:
     """Codes (..., 2, H, W) of the field that the mirrored clip has: mirrored, with x negated."""
-    mirrored = np.ascontiguousarray(codes[..., ::-1])
+    planes = [cv2.flip(plane, 1) for plane in codes.reshape(-1, *codes.shape[-2:])]  # five times as fast as a slice
+    mirrored = np.stack(planes).reshape(codes.shape)
     mirrored[..., 0, :, :] = negate(mirrored[..., 0, :, :])
     return mirrored
 

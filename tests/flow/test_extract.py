@@ -209,6 +209,11 @@ def undisturbed(data, tmp_path_factory) -> dict[str, bytes]:
     return contents(folder)
 
 
+def heed_interrupts() -> None:
+    """A process that a shell started in the background ignores them, and so would what it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class TestCommandLine:
     """`python -m actionrec.extract_flow` on clips long enough to be disturbed."""
 
@@ -217,7 +222,7 @@ class TestCommandLine:
     def test_killed_and_run_again(self, command, tmp_path, undisturbed, sign, status):
         flow = tmp_path / "flow"
         for _ in range(5):  # on a busy machine it may be done before the signal comes
-            process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+            process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
             while not any(flow.glob("*/[!.]*.zip")) and process.poll() is None:
                 time.sleep(0.005)
             process.send_signal(sign)
