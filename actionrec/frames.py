@@ -55,14 +55,13 @@ def count(path: Path) -> int:
     return clipfile.read_header(path, _MEND)["frames"]
 
 
-def read(path: Path, index: int) -> np.ndarray:
-    """The frame at an index, (H, W, 3) uint8 RGB.
+def read(path: Path, indices: Iterable[int]) -> list[np.ndarray]:
+    """The frames at `indices`, each (H, W, 3) uint8 RGB.
 
     Raises:
-        ActionRecError: the file is missing or damaged, or does not hold it.
+        ActionRecError: the file is missing or damaged, or does not hold one of them.
     """
-    [picture] = clipfile.read(path, [index], cv2.IMREAD_COLOR, _MEND)
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return list(clipfile.read(path, indices, cv2.IMREAD_COLOR_RGB, _MEND))
 
 
 def _has(path: Path, clip: Clip, fractions: Sequence[float]) -> bool:

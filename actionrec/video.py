@@ -5,11 +5,13 @@ frames are counted by reading, and read in sequence rather than sought.
 """
 
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from actionrec.errors import ActionRecError
 
@@ -97,20 +99,44 @@ def read_frames(path: Path, indices: Sequence[int]) -> list[np.ndarray]:
     return [frames[index] for index in indices]
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path, enough: int | None = None) -> np.ndarray:
     """An image as (H, W, 3) uint8 RGB.
+
+    Args:
+        path: the file.
+        enough: pixels that the shorter side needs; a large JPEG is decoded at a half, a quarter or an eighth of its
+            size while that leaves as many, which takes a fraction of the time. None keeps its size.
 
     Raises:
         ActionRecError: the file is missing or not an image.
     """
     # imdecode rather than imread: imread prints a warning of its own, and cannot open every non-ASCII path on Windows.
     try:
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):
+        data = np.fromfile(path, np.uint8)
+        image = cv2.imdecode(data, _REDUCED[_reduction(data, enough)])
+    except (OSError, cv2.error, Image.DecompressionBombError):
         image = None
     if image is None:
         raise ActionRecError(f"cannot read the image {path}; replace the file, or take it out of the list")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+_JPEG = b"\xff\xd8"
+_LARGE = 300_000  # bytes; to look at the size of smaller images takes longer than it saves
+_REDUCED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+
+def _reduction(data: np.ndarray, enough: int | None) -> int:
+    """By how much an encoded image may be shrunk while it is decoded."""
+    if enough is None or data.size < _LARGE or data[:2].tobytes() != _JPEG:  # others would alias
+        return 1
+    with Image.open(BytesIO(data.tobytes())) as image:  # reads the header only
+        return max(factor for factor in _REDUCED if factor == 1 or min(image.size) >= factor * enough)
 
 
 def _iter_bgr(path: Path) -> Iterator[np.ndarray]:

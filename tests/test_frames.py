@@ -31,7 +31,7 @@ def test_frames_are_those_of_the_video(tmp_path, clips):
         for index, original in zip(
             (5 if n_frames == 10 else 4, last), read_frames(clip.path, [n_frames // 2, last]), strict=True
         ):
-            found = frames.read(path, index)
+            [found] = frames.read(path, [index])
             assert found.shape == (48, 64, 3)
             assert np.abs(found.astype(int) - original).mean() < 8  # JPEG's
 
@@ -67,4 +67,4 @@ def test_a_clip_that_does_not_decode_is_named(tmp_path, clips):
 def test_a_frame_that_is_not_held_is_named(tmp_path, clips):
     frames.gather(clips, tmp_path / "frames", [0.5], workers=1)
     with pytest.raises(ActionRecError, match="has no readable picture 3; delete it and run"):
-        frames.read(clip_path(tmp_path / "frames", clips[0]), 3)
+        frames.read(clip_path(tmp_path / "frames", clips[0]), [3])

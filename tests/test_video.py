@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -60,3 +61,34 @@ def test_real_clips_decode_to_the_last_frame():
         count = count_frames(path)
         assert count == sum(1 for _ in iter_frames(path))
         assert read_frames(path, [count - 1])[0].std() > 0
+
+
+@pytest.mark.parametrize(
+    ("suffix", "enough", "side"),
+    [
+        (".jpg", None, 2000),
+        (".jpg", 224, 250),
+        (".jpg", 250, 250),
+        (".jpg", 251, 500),
+        (".jpg", 501, 1000),
+        (".jpg", 1001, 2000),
+        (".png", 224, 2000),  # OpenCV would shrink it by leaving pixels out
+    ],
+)
+def test_large_photos_are_decoded_as_small_as_is_enough(tmp_path, suffix, enough, side):
+    image = np.zeros((3000, 2000, 3), np.uint8)
+    image[..., 0] = np.linspace(0, 120, 2000)
+    image[..., 2] = 100
+    image += np.random.default_rng(0).integers(0, 30, image.shape, np.uint8)
+    path = tmp_path / f"large{suffix}"
+    cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    assert path.stat().st_size > 300_000
+    found = read_image(path, enough)
+    assert found.shape == (side * 3 // 2, side, 3)
+    seen, true = (cv2.resize(each, (20, 30), interpolation=cv2.INTER_AREA).astype(int) for each in (found, image))
+    assert np.abs(seen - true).max() <= 2
+
+
+def test_small_images_keep_their_size(tmp_path):
+    cv2.imwrite(str(tmp_path / "small.jpg"), np.zeros((400, 600, 3), np.uint8))
+    assert read_image(tmp_path / "small.jpg", 10).shape == (400, 600, 3)

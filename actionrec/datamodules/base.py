@@ -1,6 +1,7 @@
 """What the data modules share: splits of one data set and modality, as loaders of uint8 batches."""
 
 import logging
+import multiprocessing
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,12 +9,13 @@ from typing import Any
 
 import torch
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, default_collate
 
-from actionrec.datamodules.datasets import Sample
+from actionrec.datamodules import cache
+from actionrec.datamodules.datasets import ActionDataset, Sample
 from actionrec.datasets.records import Splits
 from actionrec.errors import ActionRecError
-from actionrec.hardware import usable_cores
+from actionrec.hardware import loader_workers
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +27,10 @@ class ActionDataModule(LightningDataModule, ABC):
         actions: see `actions.class_list`.
         size: side of the input, in pixels.
         batch_size: samples per batch, on each device.
-        num_workers: loader processes; `auto` takes the cores there are, eight at most.
+        num_workers: loader processes; `auto` asks `hardware.loader_workers`.
         augmentation: preset of training, see `datamodules.transforms`.
         strict: whether a listed file that is not on disk is an error, or left out.
+        cache: `ram` keeps the decoded pictures of training and validation in memory, see `datamodules.cache`.
     """
 
     def __init__(
@@ -38,14 +41,20 @@ class ActionDataModule(LightningDataModule, ABC):
         num_workers: int | str,
         augmentation: str,
         strict: bool,
+        cache: str | None = None,
     ):
         super().__init__()
         self.choice = actions
         self.size = size
         self.batch_size = batch_size
-        self.num_workers = min(usable_cores(), 8) if num_workers == "auto" else int(num_workers)
+        if num_workers != "auto" and not (isinstance(num_workers, int) and num_workers >= 0):
+            raise ActionRecError(f"data.num_workers={num_workers}: use auto, or a number of processes")
+        self.num_workers = num_workers
         self.augmentation = augmentation
         self.strict = strict
+        if cache not in (None, "ram"):
+            raise ActionRecError(f"data.cache={cache}: use ram or null")
+        self.cache = cache
         self.splits: Splits | None = None
 
     @property
@@ -58,7 +67,7 @@ class ActionDataModule(LightningDataModule, ABC):
         """The class list, in the order of the labels, and the records of each part."""
 
     @abstractmethod
-    def dataset(self, records: Sequence[Any], labels: Mapping[str, int], part: str) -> Dataset[Sample]:
+    def dataset(self, records: Sequence[Any], labels: Mapping[str, int], part: str) -> ActionDataset:
         """The samples of a part: `train`, `val` or `test`."""
 
     def setup(self, stage: str | None = None) -> None:
@@ -70,6 +79,8 @@ class ActionDataModule(LightningDataModule, ABC):
         self.datasets = {
             part: self.dataset(records, labels, part) for part, records in zip(Splits._fields, self.splits, strict=True)
         }
+        kept = [self.datasets["train"], self.datasets["val"]] if self.cache else []  # the test reads a picture once
+        cache.fill(source for dataset in kept for source in dataset.sources())
         counts = ", ".join(f"{len(records)} {part}" for part, records in self.splits._asdict().items())
         log.info("%s: %d actions, %s", type(self).__name__, len(self.actions), counts)
 
@@ -81,26 +92,50 @@ class ActionDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Batches in random order; a last one of a single sample, which batch norm cannot take, is left out."""
         dataset = self.datasets["train"]
-        single = len(dataset) % self.batch_size == 1  # type: ignore[arg-type]  # ours have a length
+        single = len(dataset) % self.batch_size == 1
         return self._loader(dataset, shuffle=True, drop_last=single)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Batches in the index's order."""
-        return self._loader(self.datasets["val"])
+        return self.ordered_dataloader("val")
+
+    def ordered_dataloader(self, part: str) -> DataLoader[Sample]:
+        """Batches of a part in the index's order."""
+        return self._loader(self.datasets[part])
 
     def test_dataloader(self) -> DataLoader[Sample]:
         """Batches in the index's order; all segments of a clip follow each other."""
-        return self._loader(self.datasets["test"])
+        return self.ordered_dataloader("test")
 
-    def _loader(self, dataset: Dataset[Sample], **options: Any) -> DataLoader[Sample]:
+    def _loader(self, dataset: ActionDataset, **options: Any) -> DataLoader[Sample]:
+        workers = self.num_workers
+        if not isinstance(workers, int):
+            workers = loader_workers(self.trainer.num_devices if self.trainer else 1)
+            if self.cache and multiprocessing.get_start_method() != "fork":
+                workers = 0  # others would not see the pictures
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            num_workers=workers,
+            persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
+            collate_fn=collate,
             **options,
         )
+
+
+def collate(samples: Sequence[Sample]) -> dict[str, Any]:
+    """A batch of samples: tensors stacked, names in a list.
+
+    Frames keep the memory format `channels_last`, in which they were decoded and the network wants them.
+    """
+    frames = [sample["frame"] for sample in samples if "frame" in sample]
+    batch = default_collate([{key: value for key, value in sample.items() if key != "frame"} for sample in samples])
+    if frames:
+        pixels = frames[0].dim() == 3
+        stacked = default_collate([frame.permute(1, 2, 0) if pixels else frame for frame in frames])
+        batch["frame"] = stacked.permute(0, 3, 1, 2) if pixels else stacked
+    return batch
 
 
 def unique_names(splits: Splits) -> None:

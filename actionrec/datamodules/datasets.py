@@ -1,7 +1,8 @@
 """Map-style data sets: a record to a sample of uint8 tensors."""
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,8 +12,18 @@ from torch.utils.data import Dataset
 
 from actionrec import frames
 from actionrec.clipfile import clip_path
-from actionrec.datamodules import sampling
-from actionrec.datamodules.transforms import WHOLE, Augmentation, View, draw_view, jitter_colours, view_flow, view_frame
+from actionrec.datamodules import cache, sampling
+from actionrec.datamodules.cache import Source
+from actionrec.datamodules.transforms import (
+    NONE,
+    WHOLE,
+    Augmentation,
+    View,
+    draw_view,
+    jitter_colours,
+    view_flow,
+    view_frame,
+)
 from actionrec.datasets.records import Clip, Still
 from actionrec.errors import ActionRecError
 from actionrec.flow import store
@@ -33,7 +44,18 @@ class FlowStack(NamedTuple):
     representation: str = "xy"
 
 
-class StillDataset(Dataset[Sample]):
+class ActionDataset(Dataset[Sample], ABC):
+    """What the loaders want of a data set."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def sources(self) -> Iterator[Source]:
+        """All pictures that its samples may be made of."""
+
+
+class StillDataset(ActionDataset):
     """Stills: one view each, random where there is an augmentation."""
 
     def __init__(
@@ -50,15 +72,28 @@ class StillDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         still = self.stills[index]
         rng = _generator()
-        image = read_image(still.path)
+        [image] = cache.read(self._source(still))
         return {
             "frame": _frame(image, _view(self.augmentation, rng), self.augmentation, self.size, rng),
             "label": self.labels[still.action],
             "name": still.path.stem,
         }
 
+    def sources(self) -> Iterator[Source]:
+        return map(self._source, self.stills)
 
-class ClipDataset(Dataset[Sample]):
+    def _source(self, still: Still) -> Source:
+        return Source(still.path, (0,), self._read)
+
+    def _read(self, path: Path, numbers: Sequence[int]) -> list[np.ndarray]:
+        """The image with as many pixels as the smallest crop needs; not fewer for a larger crop, so that what is kept
+        in memory is what would be read.
+        """
+        smallest = self.augmentation.smallest_side if self.augmentation else 1.0
+        return [read_image(path, enough=math.ceil(self.size / smallest))]
+
+
+class ClipDataset(ActionDataset):
     """Clips: the frame and/or the flow of one clip at one instant, under one view.
 
     Both come from one record in one call, so a frame can only be paired with its own clip's flow.
@@ -72,6 +107,10 @@ class ClipDataset(Dataset[Sample]):
         augmentation: of training; None sees the whole image.
         frame_folder: folder of the frames that samples hold, if any; see `frames.gather`.
         flow: the stack that samples hold, if any.
+
+    Attributes:
+        features: by modality, what a frozen stream makes of each sample, (N, F); samples then hold that in place of
+            the pixels.
     """
 
     def __init__(
@@ -93,7 +132,8 @@ class ClipDataset(Dataset[Sample]):
         self.augmentation = augmentation
         self.frame_folder = frame_folder
         self.flow = flow
-        self._lengths = cache(self._read_lengths)
+        self.features: dict[str, torch.Tensor] = {}
+        self._lengths: dict[Path, tuple[int, int]] = {}
 
     def __len__(self) -> int:
         return len(self.clips) * (1 if self.draw else len(self.fractions))
@@ -104,26 +144,50 @@ class ClipDataset(Dataset[Sample]):
             clip, fraction = self.clips[index], self.fractions[int(rng.integers(len(self.fractions)))]
         else:
             clip, fraction = self.clips[index // len(self.fractions)], self.fractions[index % len(self.fractions)]
-        n_frames, n_fields = self._lengths(clip)
-        instant = frames.frame_index(fraction, n_frames)
-        view = _view(self.augmentation, rng)
         sample: Sample = {"label": self.labels[clip.action], "name": clip.path.stem}
-        if self.frame_folder:
-            image = frames.read(clip_path(self.frame_folder, clip), instant)
-            sample["frame"] = _frame(image, view, self.augmentation, self.size, rng)
-        if self.flow:
-            codes = store.read_fields(
-                clip_path(self.flow.folder, clip),
-                sampling.stack_indices(instant, n_fields, self.flow.fields, self.flow.stride),
-            )
-            sample["flow"] = torch.from_numpy(view_flow(codes, view, self.size, self.flow.representation))
+        sample |= {modality: features[index] for modality, features in self.features.items()}
+        view = _view(self.augmentation, rng)
+        for modality, source in self._sources(clip, [fraction]).items():
+            pictures = cache.read(source)
+            if modality == "frame":
+                sample["frame"] = _frame(pictures[0], view, self.augmentation, self.size, rng)
+            elif self.flow:
+                seen = view_flow(np.asarray(pictures), view, self.size, self.flow.representation)
+                sample["flow"] = torch.from_numpy(seen)
         return sample
 
-    def _read_lengths(self, clip: Clip) -> tuple[int, int]:
+    @property
+    def fixed(self) -> bool:
+        """Whether a sample is the same each time."""
+        return self.augmentation in (None, NONE) and not (self.draw and len(self.fractions) > 1)
+
+    def sources(self) -> Iterator[Source]:
+        for clip in self.clips:
+            yield from self._sources(clip, self.fractions).values()
+
+    def _sources(self, clip: Clip, fractions: Sequence[float]) -> dict[str, Source]:
+        """By modality, what is seen of a clip at those instants."""
+        sources = {}
+        n_frames, n_fields = self._count(clip)
+        instants = [frames.frame_index(fraction, n_frames) for fraction in fractions]
+        if self.frame_folder and "frame" not in self.features:
+            sources["frame"] = Source(clip_path(self.frame_folder, clip), sorted(set(instants)), frames.read)
+        if self.flow and "flow" not in self.features:
+            stacks = [
+                sampling.stack_indices(instant, n_fields, self.flow.fields, self.flow.stride) for instant in instants
+            ]
+            fields = sorted(set().union(*stacks))
+            sources["flow"] = Source(clip_path(self.flow.folder, clip), fields, store.read_fields)
+        return sources
+
+    def _count(self, clip: Clip) -> tuple[int, int]:
         """Numbers of a clip's frames and of its fields; one follows from the other where only one is at hand."""
+        if clip.path in self._lengths:
+            return self._lengths[clip.path]
         n_fields = store.read_header(clip_path(self.flow.folder, clip)).fields if self.flow else None
         n_frames = frames.count(clip_path(self.frame_folder, clip)) if self.frame_folder else None
-        return n_frames or (n_fields or 0) + 1, n_fields or 0
+        self._lengths[clip.path] = n_frames or (n_fields or 0) + 1, n_fields or 0
+        return self._lengths[clip.path]
 
 
 def check_flow(clips: Sequence[Clip], flow: FlowStack) -> None:
@@ -167,4 +231,5 @@ def _generator() -> np.random.Generator:
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    """(H, W, 3) as (3, H, W), without a copy."""
+    return torch.from_numpy(image).permute(2, 0, 1)

@@ -5,12 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from actionrec import frames
 from actionrec.datamodules import sampling
 from actionrec.datamodules.base import ActionDataModule, unique_names
-from actionrec.datamodules.datasets import ClipDataset, FlowStack, Sample, check_flow
+from actionrec.datamodules.datasets import ClipDataset, FlowStack, check_flow
 from actionrec.datamodules.transforms import CLIP_PRESETS, preset
 from actionrec.datasets import hmdb51
 from actionrec.datasets.records import Clip, Splits
@@ -71,7 +69,7 @@ class _HMDB51DataModule(ActionDataModule):
             return sampling.RANDOM_FRACTIONS
         return sampling.eval_fractions(self.position, self.segments if part == "test" else 1)
 
-    def dataset(self, records: Sequence[Clip], labels: Mapping[str, int], part: str) -> Dataset[Sample]:
+    def dataset(self, records: Sequence[Clip], labels: Mapping[str, int], part: str) -> ClipDataset:
         train = part == "train"
         return ClipDataset(
             records,

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from actionrec.datamodules.base import ActionDataModule
-from actionrec.datamodules.datasets import Sample, StillDataset
+from actionrec.datamodules.datasets import StillDataset
 from actionrec.datamodules.transforms import STILL_PRESETS, preset
 from actionrec.datasets import stanford40
 from actionrec.datasets.records import Splits, Still
@@ -34,6 +32,6 @@ class Stanford40FrameDataModule(ActionDataModule):
     def index(self) -> tuple[tuple[str, ...], Splits]:
         return stanford40.index(self.root, self.choice, self.protocol, self.strict)
 
-    def dataset(self, records: Sequence[Still], labels: Mapping[str, int], part: str) -> Dataset[Sample]:
+    def dataset(self, records: Sequence[Still], labels: Mapping[str, int], part: str) -> StillDataset:
         augmentation = preset(STILL_PRESETS, self.augmentation) if part == "train" else None
         return StillDataset(records, labels, self.size, augmentation)

@@ -44,7 +44,9 @@ def identity_module(tmp_path):
         identity[name] = i
     write_splits(tmp_path / "splits", tags)
 
-    def create(position: str, segments: int = 1, workers: int = 0) -> HMDB51TwoStreamDataModule:
+    def create(
+        position: str, segments: int = 1, workers: int | str = 0, augmentation: str = "none"
+    ) -> HMDB51TwoStreamDataModule:
         module = HMDB51TwoStreamDataModule(
             videos=str(tmp_path / "videos"),
             splits=str(tmp_path / "splits"),
@@ -61,7 +63,7 @@ def identity_module(tmp_path):
             size=32,
             batch_size=3,
             num_workers=workers,
-            augmentation="none",
+            augmentation=augmentation,
             strict=True,
         )
         module.setup()
@@ -127,3 +129,41 @@ def test_random_instants_differ_between_epochs_and_repeat_by_seed(identity_modul
     torch.manual_seed(1)
     assert draw() == first
     assert first != second
+
+
+def test_frames_lie_as_the_network_wants_them(identity_module):
+    batch = next(iter(identity_module[0]("middle").train_dataloader()))
+    assert batch["frame"].is_contiguous(memory_format=torch.channels_last)
+    assert batch["flow"].is_contiguous()
+
+
+def test_views_differ_by_process_and_epoch_and_repeat_by_seed(identity_module):
+    """Two processes with the same draws would show pairs of samples the same crop and flip."""
+    module = identity_module[0]("middle", workers=2, augmentation="strong")
+    dataset = module.datasets["train"]
+    dataset.clips = [dataset.clips[0]] * 12  # so that all that differs is the view
+
+    def epochs(seed: int) -> list[list[torch.Tensor]]:
+        torch.manual_seed(seed)
+        loader = module.train_dataloader()
+        return [[frame for batch in loader for frame in batch["frame"]] for _ in range(2)]
+
+    first, second = epochs(1)
+    everything = torch.stack(first + second).flatten(1)
+    assert len(torch.unique(everything, dim=0)) == 24
+    again = [frame for epoch in epochs(1) for frame in epoch]
+    assert all(torch.equal(one, other) for one, other in zip(first + second, again, strict=True))
+    assert not torch.equal(torch.stack(epochs(2)[0]), torch.stack(first))
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_memory_is_pinned_where_there_is_a_gpu(identity_module, monkeypatch, gpu):
+    module = identity_module[0]("middle")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert module.train_dataloader().pin_memory == gpu
+
+
+def test_processes_follow_the_machine_unless_they_are_given(identity_module, monkeypatch):
+    monkeypatch.setattr("actionrec.datamodules.base.loader_workers", lambda devices: 2)
+    assert identity_module[0]("middle", workers="auto").train_dataloader().num_workers == 2
+    assert identity_module[0]("middle", workers=1).train_dataloader().num_workers == 1
