@@ -48,7 +48,7 @@ class InputPictures(Callback):
         if trainer.global_step or not isinstance(trainer.logger, TensorBoardLogger):
             return
         for modality in ("frame", "flow"):
-            if modality in batch:
+            if modality in batch and batch[modality].dim() == 4:  # not features
                 pictures = batch[modality][: self.samples].cpu()
                 if modality == "flow":
                     pictures = self._colours(pictures, trainer.datamodule.inputs)  # type: ignore[attr-defined]

@@ -3,7 +3,8 @@
 import json
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from actionrec.files import write_text
 from actionrec.runs import RunFolder, run_folder
 
 if TYPE_CHECKING:  # heavy; a verb's --help does without
-    from lightning import LightningDataModule, Trainer
+    from lightning import Callback, LightningDataModule, Trainer
+    from torch import nn
 
     from actionrec.datamodules.base import ActionDataModule
     from actionrec.evaluation.scores import Scores
@@ -34,6 +36,7 @@ def train(config: DictConfig) -> float:
 
     from actionrec.evaluation import scores
     from actionrec.modules.checkpoint import check_parent, open_parents, read, start_from
+    from actionrec.modules.features import keep_features
 
     run = run_folder(config)
     if in_multirun() and run.finished:
@@ -57,12 +60,15 @@ def train(config: DictConfig) -> float:
         log.info("init_from %s", line)
     module.lineage = create_lineage(config, data, parents)
 
-    trainer = _create_trainer(config)
+    trainer = create_trainer(config)
     if trainer.is_global_zero:
         run.start(config.resume)
         write_text(run.partial / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     began = time.perf_counter()
-    _fit(trainer, module, data, run, run.resume_from(config.resume))
+    with _compiled(module.network, config):
+        if config.cache_features:
+            keep_features(trainer, module, data)
+        _fit(trainer, module, data, run, run.resume_from(config.resume))
     seconds = time.perf_counter() - began
     if not trainer.is_global_zero:
         return float("nan")
@@ -163,11 +169,32 @@ def _model_name(config: DictConfig) -> str:
     return str(config.model._target_).rpartition(".")[2]
 
 
-def _create_trainer(config: DictConfig) -> "Trainer":
+def create_trainer(config: DictConfig, callbacks: "Sequence[Callback]" = ()) -> "Trainer":
+    """The configuration's trainer, with its callbacks and those given."""
     from hydra.utils import instantiate
 
-    callbacks = [instantiate(callback) for callback in config.callbacks.values()]
+    callbacks = [*(instantiate(callback) for callback in config.callbacks.values()), *callbacks]
     return instantiate(config.trainer, callbacks=callbacks, logger=instantiate(config.logger), _convert_="all")
+
+
+@contextmanager
+def _compiled(network: "nn.Module", config: DictConfig) -> Iterator[None]:
+    """Have torch compile the network, in place, which leaves its parameters their names."""
+    if not config.compile:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException
+
+    options = plain(config)["compile"]
+    try:
+        try:
+            network.compile(**(options if isinstance(options, dict) else {}))
+        except (RuntimeError, TypeError) as error:
+            raise ActionRecError(f"compile={options}: {error}; see torch.compile") from None
+        yield
+    except TorchDynamoException as error:  # among others where there is no C++ compiler
+        reason = next(line for line in str(error).splitlines() if line)
+        raise ActionRecError(f"compile={options}: {reason}; set compile=false") from None
 
 
 def _fit(

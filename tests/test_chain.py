@@ -1,5 +1,6 @@
 """The command lines: the whole chain on a tiny demo set, and every bad input in one line."""
 
+import gc
 import json
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -177,6 +179,59 @@ def test_a_sweep_skips_what_is_finished(tmp_path, paths, run):
     assert jobs[1].stat().st_mtime_ns == times[1]
 
 
+def metrics_of(outputs: Path, stage: str) -> dict[str, float]:
+    metrics = json.loads((outputs / "demo" / stage / "split1-seed0/metrics.json").read_text())
+    return {tag: value for tag, value in metrics.items() if tag != "fit_seconds"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frozen", ["[frame]", "[frame,flow]"])
+def test_cached_features_and_pictures_change_nothing(paths, run, tmp_path, frozen):
+    stage, outputs = "hmdb51_two_stream", tmp_path / "outputs"
+    settings = ["init_from=null", f"model.frozen={frozen}", "trainer.max_epochs=2", "seed=0"]
+    command = [f"experiment={stage}", *paths, *QUICK, *settings]
+    assert run("train", *command).status == 0
+    plain = metrics_of(outputs, stage)
+    outcome = run("train", *command, "cache_features=true", "data.cache=ram")
+    assert outcome.status == 0, outcome.err
+    assert "computed once" in outcome.err
+    assert metrics_of(outputs, stage) == pytest.approx(plain, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_is_logged_and_kept_as_any_other(paths, run, tmp_path):
+    """Without the compiler itself, which takes a minute: the graph is captured and run as it is."""
+    stage, outputs = "stanford40_frame", tmp_path / "outputs"
+    command = [f"experiment={stage}", *paths, *QUICK]
+    assert run("train", *command).status == 0
+    plain = metrics_of(outputs, stage)
+    keys = set(read(outputs / f"demo/{stage}/split1-seed0/checkpoints/best.ckpt")["state_dict"])
+    outcome = run("train", *command, "compile={backend: aot_eager}")
+    assert outcome.status == 0, outcome.err
+    assert metrics_of(outputs, stage) == pytest.approx(plain, abs=0.02)
+    assert set(read(outputs / f"demo/{stage}/split1-seed0/checkpoints/best.ckpt")["state_dict"]) == keys
+    assert run("evaluate", *command).status == 0
+
+
+@pytest.mark.slow
+def test_jobs_of_a_multirun_leave_nothing_to_each_other(paths, run, tmp_path):
+    """The second job is what it would be alone, and no loader process or picture outlives the jobs."""
+    stage, outputs = "stanford40_frame", tmp_path / "outputs"
+    command = [f"experiment={stage}", *paths, *QUICK, "recipe=strong", "data.num_workers=1", "data.cache=ram"]
+    command += ["trainer.max_epochs=1"]
+    assert run("train", *command, "seed=1").status == 0
+    alone = json.loads((outputs / f"demo/{stage}/split1-seed1/metrics.json").read_text())
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    assert run("train", *command, "seed=0,1", "sweep.name=both", "--multirun").status == 0
+    [second] = (outputs / "demo/sweeps/both").glob("*seed-1*/metrics.json")
+    after = json.loads(second.read_text())
+    assert {**after, "fit_seconds": 0} == {**alone, "fit_seconds": 0}
+    events = list(second.parent.glob("tensorboard/events.out.*"))
+    assert len(events) == len(list((outputs / f"demo/{stage}/split1-seed1/tensorboard").glob("events.out.*")))
+    gc.collect()
+    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+
+
 @pytest.mark.slow
 def test_two_processes_share_a_training(tmp_path, paths):
     """trainer=ddp on the CPU; the command starts itself again for the second process."""
@@ -227,6 +282,17 @@ class TestBadInput:
             (["experiment=hmdb51_frame"], ["init_from=", "no such checkpoint", "train that stage first"]),
             (["experiment=hmdb51_two_stream"], ["init_from.frame=", "no such checkpoint"]),
             (["experiment=hmdb51_flow", "resume=true"], ["resume: there is no", "train without resume"]),
+            (["experiment=hmdb51_flow", "data.cache=disk"], ["data.cache=disk", "use ram or null"]),
+            (["experiment=hmdb51_flow", "data.num_workers=many"], ["data.num_workers=many", "use auto"]),
+            (["experiment=hmdb51_flow", "cache_features=true"], ["needs frozen streams", "model.frozen"]),
+            (
+                [
+                    *("experiment=hmdb51_two_stream", "init_from=null", "model.frozen=[flow]", "cache_features=true"),
+                    "recipe=strong",
+                ],
+                ["needs samples that stay the same", "data.augmentation=none"],
+            ),
+            (["experiment=hmdb51_flow", "compile={backend: fast}"], ["compile", "fast"]),
         ],
     )
     def test_settings(self, refused, overrides, names):

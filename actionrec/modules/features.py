@@ -1,0 +1,40 @@
+"""Features of frozen streams, computed once instead of in every epoch."""
+
+import logging
+
+import torch
+from lightning import LightningModule, Trainer
+
+from actionrec.datamodules.base import ActionDataModule
+from actionrec.datamodules.datasets import ClipDataset
+from actionrec.errors import ActionRecError
+from actionrec.modules.two_stream import TwoStreamModule
+
+log = logging.getLogger(__name__)
+
+
+def keep_features(trainer: Trainer, module: LightningModule, data: ActionDataModule) -> None:
+    """Have training and validation samples hold the features of the module's frozen streams in place of pixels.
+
+    Raises:
+        ActionRecError: no stream is frozen, its pixels differ from epoch to epoch, or there are several devices.
+    """
+    if not isinstance(module, TwoStreamModule) or not module.network.frozen:
+        raise ActionRecError("cache_features=true needs frozen streams; set model.frozen=[frame,flow], or one of them")
+    if trainer.world_size > 1:
+        raise ActionRecError("cache_features=true works on one device; set trainer.devices=1")
+    for part in ("train", "val"):
+        dataset = data.datasets[part]
+        assert isinstance(dataset, ClipDataset)
+        if not dataset.fixed:
+            raise ActionRecError(
+                "cache_features=true needs samples that stay the same; set data.augmentation=none and a data.position "
+                "other than random"
+            )
+        with torch.random.fork_rng():  # training draws what it would have drawn
+            batches = trainer.predict(module, dataloaders=data.ordered_dataloader(part)) or []
+        for role in module.network.frozen:
+            dataset.features[role] = torch.cat([batch[role] for batch in batches])  # type: ignore[call-overload]
+    if len(module.network.frozen) == 2:
+        data.num_workers = 0  # nothing is left to read
+    log.info("cache_features: %s computed once", " and ".join(module.network.frozen))
