@@ -57,8 +57,9 @@ lint: $(READY) ## Check format, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-benchmark: $(READY) ## Measure what the documents say of speed and memory, on the clips under ../shared/data
+benchmark: $(READY) ## Measure what the documents say of speed and memory, on the data under ../shared/data
 	$(BIN)/python -m benchmarks.flow
+	$(BIN)/python -m benchmarks.training
 
 clean: ## Remove caches and what the demo made; runs on other data stay
 	rm -rf outputs/demo .mypy_cache .ruff_cache .pytest_cache

@@ -1,14 +1,21 @@
-"""What the benchmarks share: data, medians, tables, and the file that keeps the figures."""
+"""What the benchmarks share: data, processes, medians, tables, and the file that keeps the figures."""
 
+import argparse
 import json
+import multiprocessing
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from actionrec import report
 from actionrec.datasets.records import Clip
@@ -37,6 +44,37 @@ def median(values: Sequence[float]) -> float:
     return round(statistics.median(values), 4)
 
 
+def fresh(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns in a process of its own, which has neither the threads nor the memory of this one."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def run_verb(verb: str, overrides: Iterable[str]) -> None:
+    """Run a multirun of a verb.
+
+    Raises:
+        ActionRecError: it failed.
+    """
+    done = subprocess.run([sys.executable, "-m", f"actionrec.{verb}", *overrides, "--multirun"])
+    if done.returncode:
+        raise ActionRecError(f"actionrec.{verb} failed; what it said is above")
+
+
+def megabytes(pid: int | None = None) -> float:
+    """Memory of a process and all that it has started, of shared pages its share; of this process by default."""
+    if not psutil.LINUX:
+        raise ActionRecError("memory is measured on Linux only; name the other parts")
+    total = 0
+    try:
+        parent = psutil.Process(pid)
+        for process in (parent, *parent.children(recursive=True)):
+            total += process.memory_full_info().pss
+    except psutil.NoSuchProcess:  # it has just ended
+        pass
+    return total / 1e6
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Rows with the same keys as a Markdown table."""
     return report.table([tuple(rows[0]), *(tuple(_cell(value) for value in row.values()) for row in rows)])
@@ -54,6 +92,41 @@ def keep(path: Path, figures: dict[str, Any]) -> None:
     earlier = json.loads(path.read_text()) if path.is_file() else {}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps({**earlier, **figures, "machine": machine()}, indent=2) + "\n")
+
+
+Part = Callable[[argparse.Namespace], tuple[dict[str, float], list[dict[str, Any]]]]
+
+
+def main(package: str, parts: Mapping[str, Part], unasked: Sequence[str]) -> None:
+    """The command line of a benchmark: measure the parts that are named, print their tables, and keep the figures.
+
+    Args:
+        package: `benchmarks.<name>`; figures go to `outputs/benchmarks/<name>.json`.
+        parts: by name, what measures figures and the rows of a table.
+        unasked: those that take so long that they must be named.
+    """
+    name = package.rpartition(".")[2]
+    usual = [part for part in parts if part not in unasked]
+    parser = argparse.ArgumentParser(prog=f"python -m {package}", description=sys.modules["__main__"].__doc__)
+    what = f"what to measure, of {', '.join(parts)}; default {', '.join(usual)}"
+    parser.add_argument("parts", nargs="*", metavar="part", help=what)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="holds hmdb51_clips/, stanford40/, …")
+    parser.add_argument("--demo", type=Path, default=Path("outputs/demo/data/hmdb51"), help="clips of the demo set")
+    parser.add_argument("--output", type=Path, default=Path(f"outputs/benchmarks/{name}.json"))
+    options = parser.parse_args()
+    for part in options.parts:
+        if part not in parts:
+            parser.error(f"{part} is no part; use {', '.join(parts)}")
+    print(machine())
+    for part in options.parts or usual:
+        try:
+            figures, rows = parts[part](options)
+        except ActionRecError as error:
+            sys.exit(f"error: {error}")
+        print(f"\n## {part}\n\n{table(rows)}\n")
+        for key, value in figures.items():
+            print(f"{key} {value}")
+        keep(options.output, {**figures, part: rows})
 
 
 def _cell(value: Any) -> str:

@@ -3,15 +3,12 @@
 import argparse
 import json
 import statistics
-import subprocess
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from actionrec.errors import ActionRecError
+from benchmarks.common import run_verb
 from benchmarks.flow.estimators import NAMES
 
 ESTIMATORS = [name for name in NAMES if name not in ("tvl1", "raft_small", "raft_large")]  # those a laptop can
@@ -33,9 +30,9 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[st
     """Extract and train what is not finished, then mean and standard deviation of the test accuracy over seeds."""
     rows = []
     for name, places in _sets(options.data).items():
-        _run("extract_flow", [*places, f"flow={','.join(ESTIMATORS)}"])
+        run_verb("extract_flow", [*places, f"flow={','.join(ESTIMATORS)}"])
         for choice in CHOICES:
-            _run("train", [*TRAINING, *places, f"trainer.max_epochs={EPOCHS[name]}", *SWEEP, *choice])
+            run_verb("train", [*TRAINING, *places, f"trainer.max_epochs={EPOCHS[name]}", *SWEEP, *choice])
         rows += gather(Path("outputs") / name / "sweeps" / "flow")
     return {}, rows
 
@@ -76,9 +73,3 @@ def _sets(data: Path) -> dict[str, list[str]]:
 
 def _places(name: str, videos: Path, lists: Path) -> list[str]:
     return ["paths=real", f"paths.name={name}", f"paths.hmdb51={videos}", f"paths.hmdb51_splits={lists}"]
-
-
-def _run(verb: str, overrides: Iterable[str]) -> None:
-    done = subprocess.run([sys.executable, "-m", f"actionrec.{verb}", *overrides, "--multirun"])
-    if done.returncode:
-        raise ActionRecError(f"actionrec.{verb} failed; what it said is above")

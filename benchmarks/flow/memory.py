@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from actionrec.errors import ActionRecError
+from benchmarks.common import megabytes
 
 WORKERS = 2
 ESTIMATOR = "dis_ultrafast"  # for the time that the long clips take
@@ -20,8 +21,6 @@ LONG_FRAMES = 20_000
 
 def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Peak memory of the verb and its two processes together, in MB; what they share is counted once."""
-    if not Path("/proc/self/smaps_rollup").is_file():
-        raise ActionRecError("memory is measured on Linux only; name the other parts")
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -42,30 +41,12 @@ def _peak(places: list[str]) -> float:
         process = subprocess.Popen(command, stderr=said)
         peak = 0.0
         while process.poll() is None:
-            peak = max(peak, sum(_megabytes(pid) for pid in _family(process.pid)))
+            peak = max(peak, megabytes(process.pid))
             time.sleep(0.05)
         if process.returncode:
             said.seek(0)
             raise ActionRecError(f"extraction failed: {said.read().strip().splitlines()[-1]}")
     return round(peak, 1)
-
-
-def _family(pid: int) -> list[int]:
-    """A process and all that it has started."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [pid, *(each for child in children for each in _family(int(child)))]
-
-
-def _megabytes(pid: int) -> float:
-    """A process's memory, of shared pages its share."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:  # it has just ended
-        return 0.0
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 def _write_lists(videos: Path, lists: Path) -> None:

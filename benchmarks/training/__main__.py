@@ -1,0 +1,19 @@
+"""`python -m benchmarks.training [part …]`: all parts but `accuracy`, which trains for half an hour, or those named.
+
+Figures go to `outputs/benchmarks/training.json`.
+"""
+
+from benchmarks.common import main
+from benchmarks.training import accuracy, chain, growth, loader, plain, stages
+
+PARTS = {
+    "stages": stages.measure,
+    "plain": plain.measure,
+    "loader": loader.measure,
+    "growth": growth.measure,
+    "chain": chain.measure,
+    "accuracy": accuracy.measure,
+}
+
+if __name__ == "__main__":
+    main("benchmarks.training", PARTS, unasked=["accuracy"])

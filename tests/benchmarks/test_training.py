@@ -1,0 +1,70 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from actionrec.datasets import stanford40
+from actionrec.modules import FrameModule
+from benchmarks.common import fresh, megabytes
+from benchmarks.training.growth import write_stills
+from benchmarks.training.loader import write_photos
+from benchmarks.training.stages import bare_step, compose_stage
+
+
+def test_the_bare_step_is_the_modules_own(compose_config):
+    """The limit that stages are held against must not do less than they do."""
+    torch.manual_seed(0)
+    backbone = {"name": "resnet18", "weights": None, "stem": "inflate"}
+    optimizer = {"_target_": "torch.optim.SGD", "lr": 0.1}
+    module = FrameModule(backbone, ["clap", "wave"], {"size": 32}, optimizer, label_smoothing=0.1).train()
+    batch = {"frame": torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8), "label": torch.tensor([0, 1, 0, 1])}
+    before = {name: value.clone() for name, value in module.network.named_parameters()}
+
+    networks = []
+    step = bare_step(module, batch, "32-true")
+    networks.append(dict(zip(step.__code__.co_freevars, (c.cell_contents for c in step.__closure__), strict=True)))
+    step()
+    optimizer = module.configure_optimizers()
+    module._trainer = type("Trainer", (), {"is_last_batch": False})()
+    module.training_step(batch, 0).backward()
+    optimizer.step()
+    bare = dict(networks[0]["network"].named_parameters())
+    for name, value in module.network.named_parameters():
+        assert not torch.equal(value, before[name])
+        assert torch.allclose(value, bare[name], atol=1e-6)
+
+
+@pytest.mark.parametrize("stage", ["frame", "flow", "two_stream"])
+def test_stages_are_those_that_users_train(stage, tmp_path):
+    config = compose_stage(tmp_path, stage)
+    assert config.recipe.position == "random"
+    assert (config.data.size, config.data.augmentation, config.trainer.precision) == (224, "strong", "auto")
+    assert config.backbone.name == "resnet18"
+
+
+def test_generated_sets_are_indexed(tmp_path):
+    write_stills(tmp_path / "stills", 40)
+    actions, splits = stanford40.index(tmp_path / "stills" / "stanford40", "all")
+    assert actions == ("clap", "run")
+    assert [len(part) for part in splits] == [30, 8, 2]
+    write_photos(tmp_path / "photos")
+    actions, splits = stanford40.index(tmp_path / "photos" / "stanford40", "all")
+    assert splits.train[0].path.stat().st_size > 1_000_000
+
+
+def _hold(size: int) -> float:
+    held = torch.ones(size)
+    return megabytes() + 0 * float(held[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured on Linux")
+def test_memory_is_of_the_process_alone():
+    little, much = fresh(_hold, 1), fresh(_hold, 50_000_000)
+    assert 150 < much - little < 250
+
+
+def test_an_unknown_part_is_named():
+    done = subprocess.run([sys.executable, "-m", "benchmarks.training", "speed"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "speed is no part; use stages, plain, loader" in done.stderr
