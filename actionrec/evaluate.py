@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from actionrec.cli import verb
+from actionrec.cli import plain, verb
 from actionrec.errors import ActionRecError
 from actionrec.files import write_text
 
@@ -13,15 +13,18 @@ from actionrec.files import write_text
 def evaluate(config: DictConfig) -> None:
     """Measure `checkpoint` with the class list and the inputs it was trained with, and print its metrics.
 
-    They go to `metrics.json` and `scores.npz` in `output`, by default the run whose best checkpoint it is; what else
-    the training has written there stays.
+    They go to `metrics.json` and the scores beside it in `output`, by default the run whose best checkpoint it is; what
+    else the training has written there stays.
     """
     import actionrec.modules
-    from actionrec.evaluation import scores
+    from actionrec.evaluation.scores import FILES
     from actionrec.modules.checkpoint import Parent, check_parent, read
     from actionrec.train import create_data, data_split, measure
 
     path = Path(config.checkpoint)
+    parts = plain(config)["parts"]
+    if unknown := set(parts) - set(FILES):
+        raise ActionRecError(f"parts={parts}: {unknown.pop()} is none of {', '.join(FILES)}")
     if not config.output and path.parts[-2:] != ("checkpoints", "best.ckpt"):
         raise ActionRecError(f"checkpoint={path} is not a run's best; say where its metrics go: output=<folder>")
     folder = Path(config.output) if config.output else path.parents[1]
@@ -38,10 +41,9 @@ def evaluate(config: DictConfig) -> None:
         path, map_location="cpu", weights_only=True
     )
 
-    metrics, test_scores = measure(config, module, data)
+    metrics = measure(config, module, data, folder, parts)
     written = folder / "metrics.json"
     earlier = json.loads(written.read_text()) if written.is_file() else {}
-    scores.save(test_scores, folder / "scores.npz")
     write_text(written, json.dumps({**earlier, **metrics}, indent=2) + "\n")
     print("\n".join(f"{tag:14} {value:.4f}" for tag, value in metrics.items()))
 

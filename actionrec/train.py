@@ -20,7 +20,6 @@ if TYPE_CHECKING:  # heavy; a verb's --help does without
     from torch import nn
 
     from actionrec.datamodules.base import ActionDataModule
-    from actionrec.evaluation.scores import Scores
     from actionrec.modules.base import ActionModule
     from actionrec.modules.checkpoint import Parent
 
@@ -34,7 +33,6 @@ def train(config: DictConfig) -> float:
     """
     import lightning
 
-    from actionrec.evaluation import scores
     from actionrec.modules.checkpoint import check_parent, open_parents, read, start_from
     from actionrec.modules.features import keep_features
 
@@ -73,7 +71,7 @@ def train(config: DictConfig) -> float:
     if not trainer.is_global_zero:
         return float("nan")
     module.load_state_dict(read(run.partial / "checkpoints" / "best.ckpt")["state_dict"])
-    measured, test_scores = measure(config, module, data)
+    measured = measure(config, module, data, run.partial)
     metrics = {
         **{tag: float(value) for tag, value in trainer.callback_metrics.items() if tag.startswith("train/")},
         **measured,
@@ -81,7 +79,6 @@ def train(config: DictConfig) -> float:
         "fit_seconds": round(seconds, 1),
         "epochs": trainer.current_epoch,
     }
-    scores.save(test_scores, run.partial / "scores.npz")
     write_text(run.partial / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     _log_hyperparameters(config, trainer, metrics)
     run.finish()
@@ -140,14 +137,20 @@ def data_split(config: DictConfig) -> int | None:
     return config.data.get("split")
 
 
-def measure(config: DictConfig, module: "ActionModule", data: "ActionDataModule") -> "tuple[dict[str, float], Scores]":
-    """Validation and test metrics of a module, and its test scores.
+def measure(
+    config: DictConfig,
+    module: "ActionModule",
+    data: "ActionDataModule",
+    folder: Path,
+    parts: Sequence[str] = ("val", "test"),
+) -> dict[str, float]:
+    """Metrics of a module on parts of its data, with intervals for the test; the scores go to `folder`.
 
     On one device, since several would pad the last batch with samples that are then counted twice.
     """
     from hydra.utils import instantiate
 
-    from actionrec.evaluation import scores
+    from actionrec.evaluation import metrics, scores
 
     options = {
         "devices": 1,
@@ -157,12 +160,16 @@ def measure(config: DictConfig, module: "ActionModule", data: "ActionDataModule"
         "enable_checkpointing": False,
     }
     trainer = instantiate(config.trainer, **options)
-    metrics: dict[str, float] = {}
-    for part, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
-        trainer.test(module, dataloaders=loader, verbose=False)
-        found = scores.average_views(*module.tested(), module.actions)
-        metrics |= scores.metrics(found, part)
-    return metrics, found
+    measured: dict[str, float] = {}
+    for part in parts:
+        trainer.test(module, dataloaders=data.scoring_dataloader(part), verbose=False)
+        found = scores.average_views(*module.tested(), module.actions, data.groups())
+        scores.save(found, folder / scores.FILES[part])
+        if part != "train":  # what it was fitted to; train/ is what the last epoch saw
+            measured |= metrics.measure(found, part)
+        if part == "test":
+            measured |= metrics.intervals(found, part)
+    return measured
 
 
 def _model_name(config: DictConfig) -> str:

@@ -12,7 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from actionrec import evaluate, extract_flow, import_flow, prepare, report, train
+from actionrec import evaluate, extract_flow, fuse, import_flow, prepare, report, train
 from actionrec.cli import CONF
 from actionrec.datasets import demo
 
@@ -20,6 +20,7 @@ VERBS = {
     "train": train,
     "evaluate": evaluate,
     "extract_flow": extract_flow,
+    "fuse": fuse,
     "import_flow": import_flow,
     "prepare": prepare,
     "report": report,

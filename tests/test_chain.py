@@ -15,6 +15,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from actionrec.evaluation import scores
+from actionrec.evaluation.metrics import HEADLINES, METRICS, measure
 from actionrec.files import sha256
 from actionrec.modules import FlowModule, FrameModule, TwoStreamModule
 from actionrec.modules.checkpoint import read
@@ -26,9 +27,8 @@ STAGES = {
     "hmdb51_flow": FlowModule,
     "hmdb51_two_stream": TwoStreamModule,
 }
-TAGS = {"train/loss", "train/acc"} | {
-    f"{part}/{name}" for part in ("val", "test") for name in ("loss", "acc", "acc_top5", "acc_macro")
-}
+TAGS = {"train/loss", "train/acc"} | {f"{part}/{name}" for part in ("val", "test") for name in METRICS}
+TAGS |= {f"test/{name}_{bound}" for name in HEADLINES for bound in ("low", "high")}
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +63,15 @@ def test_a_stage_leaves_a_whole_run(chain, stage, module):
         "config.yaml",
         "metrics.json",
         "scores.npz",
+        "scores_val.npz",
         "tensorboard",
     }
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     metrics = json.loads((run / "metrics.json").read_text())
     assert TAGS | {"parameters", "fit_seconds", "epochs"} == set(metrics)
     found = scores.load(run / "scores.npz")
-    assert scores.metrics(found, "test")["test/acc"] == pytest.approx(metrics["test/acc"])
+    assert measure(found, "test")["test/acc"] == pytest.approx(metrics["test/acc"])
+    assert metrics["test/acc_low"] <= metrics["test/acc"] <= metrics["test/acc_high"]
     assert len(found.names) == len(set(found.names)) == {"stanford40_frame": 24}.get(stage, 36)
 
     loaded = module.load_from_checkpoint(run / "checkpoints" / "best.ckpt", map_location="cpu", weights_only=True)
@@ -122,10 +124,46 @@ def test_evaluate_finds_what_training_found(chain, tmp_path, paths, run, stage):
 
 
 @pytest.mark.slow
+def test_fusions_of_the_chains_scores(chain, tmp_path, paths, run):
+    for stage in ("hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream"):
+        copy_of(chain, stage, tmp_path / "outputs")
+    refused = run("fuse", *paths)
+    assert refused.status == 1
+    assert "scores_train.npz is not a scores file" in refused.err
+    for stage in ("hmdb51_frame", "hmdb51_flow"):
+        written = run("evaluate", f"experiment={stage}", *paths, *QUICK, "parts=[train,val,test]")
+        assert written.status == 0, written.err
+    outcome = run("fuse", *paths)
+    assert outcome.status == 0, outcome.err
+    rows = json.loads((tmp_path / "outputs/demo/fusion/split1-seed0/fusion.json").read_text())
+    networks = ["frame", "flow", "average", "weighted", "max", "product", "linear layer", "linear SVM", "trained"]
+    assert [row["network"] for row in rows] == networks
+    assert sum("p" not in row for row in rows) == 1  # the better stream has nothing to be compared with
+    for row, stage in zip(
+        (rows[0], rows[1], rows[-1]), ("hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream"), strict=True
+    ):
+        metrics = json.loads((run_of(chain, stage) / "metrics.json").read_text())
+        assert row["test/acc"] == pytest.approx(metrics["test/acc"])
+    assert "n = 36 of " in outcome.out
+    wrong = run("fuse", *paths, f"runs.flow={tmp_path / 'outputs/demo/hmdb51_frame/split1-seed1'}")
+    assert wrong.status == 1
+
+
+@pytest.mark.slow
+def test_evaluate_averages_instants_and_crops(chain, tmp_path, paths, run):
+    copy_of(chain, "hmdb51_two_stream", tmp_path / "outputs")
+    many = ["views.segments=3", "views.crops=10", f"output={tmp_path / 'many'}", "parts=[test]"]
+    outcome = run("evaluate", "experiment=hmdb51_two_stream", *paths, *QUICK, *many)
+    assert outcome.status == 0, outcome.err
+    assert len(scores.load(tmp_path / "many/scores.npz").names) == 36
+    assert not (tmp_path / "many/scores_val.npz").exists()
+
+
+@pytest.mark.slow
 def test_evaluate_of_another_checkpoint_leaves_the_run_alone(chain, tmp_path, paths, run):
     copy = copy_of(chain, "hmdb51_flow", tmp_path / "outputs")
     before = (copy / "metrics.json").read_bytes()
-    last = [f"checkpoint={copy / 'checkpoints/last.ckpt'}", "data.segments=3"]
+    last = [f"checkpoint={copy / 'checkpoints/last.ckpt'}", "views.segments=3"]
     refused = run("evaluate", "experiment=hmdb51_flow", *paths, *QUICK, *last)
     assert refused.status == 1
     assert "output=<folder>" in refused.err
@@ -281,6 +319,7 @@ class TestBadInput:
             (["experiment=hmdb51_flow", "backbone.name=resnet17"], ["backbone.name=resnet17"]),
             (["experiment=hmdb51_frame"], ["init_from=", "no such checkpoint", "train that stage first"]),
             (["experiment=hmdb51_two_stream"], ["init_from.frame=", "no such checkpoint"]),
+            (["experiment=hmdb51_flow", "views.crops=7"], ["views.crops=7", "1, 3, 5, 10"]),
             (["experiment=hmdb51_flow", "resume=true"], ["resume: there is no", "train without resume"]),
             (["experiment=hmdb51_flow", "data.cache=disk"], ["data.cache=disk", "use ram or null"]),
             (["experiment=hmdb51_flow", "data.num_workers=many"], ["data.num_workers=many", "use auto"]),

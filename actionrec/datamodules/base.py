@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from actionrec.datamodules import cache
 from actionrec.datamodules.datasets import ActionDataset, Sample
+from actionrec.datamodules.transforms import eval_views
 from actionrec.datasets.records import Splits
 from actionrec.errors import ActionRecError
 from actionrec.hardware import loader_workers
@@ -30,6 +31,7 @@ class ActionDataModule(LightningDataModule, ABC):
         num_workers: loader processes; `auto` asks `hardware.loader_workers`.
         augmentation: preset of training, see `datamodules.transforms`.
         strict: whether a listed file that is not on disk is an error, or left out.
+        crops: views of each picture that are averaged in the test, see `datamodules.transforms.eval_views`.
         cache: `ram` keeps the decoded pictures of training and validation in memory, see `datamodules.cache`.
     """
 
@@ -41,6 +43,7 @@ class ActionDataModule(LightningDataModule, ABC):
         num_workers: int | str,
         augmentation: str,
         strict: bool,
+        crops: int = 1,
         cache: str | None = None,
     ):
         super().__init__()
@@ -52,6 +55,7 @@ class ActionDataModule(LightningDataModule, ABC):
         self.num_workers = num_workers
         self.augmentation = augmentation
         self.strict = strict
+        self.views = eval_views(crops)
         if cache not in (None, "ram"):
             raise ActionRecError(f"data.cache={cache}: use ram or null")
         self.cache = cache
@@ -75,9 +79,10 @@ class ActionDataModule(LightningDataModule, ABC):
         if self.splits is not None:
             return
         self.actions, self.splits = self.index()
-        labels = {action: label for label, action in enumerate(self.actions)}
+        self.labels = {action: label for label, action in enumerate(self.actions)}
         self.datasets = {
-            part: self.dataset(records, labels, part) for part, records in zip(Splits._fields, self.splits, strict=True)
+            part: self.dataset(records, self.labels, part)
+            for part, records in zip(Splits._fields, self.splits, strict=True)
         }
         kept = [self.datasets["train"], self.datasets["val"]] if self.cache else []  # the test reads a picture once
         cache.fill(source for dataset in kept for source in dataset.sources())
@@ -106,6 +111,18 @@ class ActionDataModule(LightningDataModule, ABC):
     def test_dataloader(self) -> DataLoader[Sample]:
         """Batches in the index's order; all segments of a clip follow each other."""
         return self.ordered_dataloader("test")
+
+    def scoring_dataloader(self, part: str) -> DataLoader[Sample]:
+        """Batches of a part as the test sees its own: all views, no augmentation, in the index's order."""
+        if part == "test":
+            return self.test_dataloader()
+        assert self.splits is not None
+        return self._loader(self.dataset(getattr(self.splits, part), self.labels, "test"))
+
+    def groups(self) -> dict[str, str]:
+        """The source video of every record, by name; a still is its own."""
+        assert self.splits is not None
+        return {record.path.stem: getattr(record, "group", record.path.stem) for part in self.splits for record in part}
 
     def _loader(self, dataset: ActionDataset, **options: Any) -> DataLoader[Sample]:
         workers = self.num_workers

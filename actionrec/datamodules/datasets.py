@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,25 +57,34 @@ class ActionDataset(Dataset[Sample], ABC):
 
 
 class StillDataset(ActionDataset):
-    """Stills: one view each, random where there is an augmentation."""
+    """Stills: one random view of each where there is an augmentation, else a sample for each of `views`."""
 
     def __init__(
-        self, stills: Sequence[Still], labels: Mapping[str, int], size: int, augmentation: Augmentation | None
+        self,
+        stills: Sequence[Still],
+        labels: Mapping[str, int],
+        size: int,
+        augmentation: Augmentation | None,
+        views: Sequence[View] = (WHOLE,),
     ):
         self.stills = stills
+        self.views = views
         self.labels = labels
         self.size = size
         self.augmentation = augmentation
 
     def __len__(self) -> int:
-        return len(self.stills)
+        return len(self.stills) * (1 if self.augmentation else len(self.views))
 
     def __getitem__(self, index: int) -> Sample:
-        still = self.stills[index]
         rng = _generator()
+        if self.augmentation:
+            still, view = self.stills[index], draw_view(self.augmentation, rng)
+        else:
+            still, view = self.stills[index // len(self.views)], self.views[index % len(self.views)]
         [image] = cache.read(self._source(still))
         return {
-            "frame": _frame(image, _view(self.augmentation, rng), self.augmentation, self.size, rng),
+            "frame": _frame(image, view, self.augmentation, self.size, rng),
             "label": self.labels[still.action],
             "name": still.path.stem,
         }
@@ -89,7 +99,9 @@ class StillDataset(ActionDataset):
         """The image with as many pixels as the smallest crop needs; not fewer for a larger crop, so that what is kept
         in memory is what would be read.
         """
-        smallest = self.augmentation.smallest_side if self.augmentation else 1.0
+        smallest = min(min(view.width, view.height) for view in self.views)
+        if self.augmentation:
+            smallest = self.augmentation.smallest_side
         return [read_image(path, enough=math.ceil(self.size / smallest))]
 
 
@@ -103,8 +115,9 @@ class ClipDataset(ActionDataset):
         labels: label of each action.
         size: side of the square that views are resized to, in pixels.
         fractions: instants, as fractions of the clip.
-        draw: whether a sample sees one of them at random; else every clip gives a sample for each.
-        augmentation: of training; None sees the whole image.
+        draw: whether a sample sees one of them at random; else every clip gives a sample for each, under each view.
+        augmentation: of training; None takes `views`.
+        views: what is seen of the picture without an augmentation.
         frame_folder: folder of the frames that samples hold, if any; see `frames.gather`.
         flow: the stack that samples hold, if any.
 
@@ -123,8 +136,10 @@ class ClipDataset(ActionDataset):
         augmentation: Augmentation | None,
         frame_folder: Path | None,
         flow: FlowStack | None,
+        views: Sequence[View] = (WHOLE,),
     ):
         self.clips = clips
+        self.views = views
         self.labels = labels
         self.size = size
         self.fractions = fractions
@@ -132,21 +147,23 @@ class ClipDataset(ActionDataset):
         self.augmentation = augmentation
         self.frame_folder = frame_folder
         self.flow = flow
+        self._instants = list(product(fractions, views))
         self.features: dict[str, torch.Tensor] = {}
         self._lengths: dict[Path, tuple[int, int]] = {}
 
     def __len__(self) -> int:
-        return len(self.clips) * (1 if self.draw else len(self.fractions))
+        return len(self.clips) * (1 if self.draw else len(self._instants))
 
     def __getitem__(self, index: int) -> Sample:
         rng = _generator()
         if self.draw:
             clip, fraction = self.clips[index], self.fractions[int(rng.integers(len(self.fractions)))]
+            view = draw_view(self.augmentation, rng) if self.augmentation else WHOLE
         else:
-            clip, fraction = self.clips[index // len(self.fractions)], self.fractions[index % len(self.fractions)]
+            clip = self.clips[index // len(self._instants)]
+            fraction, view = self._instants[index % len(self._instants)]
         sample: Sample = {"label": self.labels[clip.action], "name": clip.path.stem}
         sample |= {modality: features[index] for modality, features in self.features.items()}
-        view = _view(self.augmentation, rng)
         for modality, source in self._sources(clip, [fraction]).items():
             pictures = cache.read(source)
             if modality == "frame":
@@ -212,10 +229,6 @@ def check_flow(clips: Sequence[Clip], flow: FlowStack) -> None:
             raise ActionRecError(
                 f"{clip.path} is too short: {error}; lower data.fields or data.stride, or leave the clip out"
             ) from None
-
-
-def _view(augmentation: Augmentation | None, rng: np.random.Generator) -> View:
-    return draw_view(augmentation, rng) if augmentation else WHOLE
 
 
 def _frame(

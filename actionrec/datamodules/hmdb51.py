@@ -9,7 +9,7 @@ from actionrec import frames
 from actionrec.datamodules import sampling
 from actionrec.datamodules.base import ActionDataModule, unique_names
 from actionrec.datamodules.datasets import ClipDataset, FlowStack, check_flow
-from actionrec.datamodules.transforms import CLIP_PRESETS, preset
+from actionrec.datamodules.transforms import CLIP_PRESETS, WHOLE, preset
 from actionrec.datasets import hmdb51
 from actionrec.datasets.records import Clip, Splits
 from actionrec.errors import ActionRecError
@@ -58,9 +58,6 @@ class _HMDB51DataModule(ActionDataModule):
         clips = [clip for part in splits for clip in part]
         if self.flow:
             check_flow(clips, self.flow)
-        if self.frame:
-            for records, part in zip(splits, Splits._fields, strict=True):
-                frames.gather(records, self.frame_folder, self._fractions(part), usable_cores())
         return actions, splits
 
     def _fractions(self, part: str) -> Sequence[float]:
@@ -71,6 +68,8 @@ class _HMDB51DataModule(ActionDataModule):
 
     def dataset(self, records: Sequence[Clip], labels: Mapping[str, int], part: str) -> ClipDataset:
         train = part == "train"
+        if self.frame:
+            frames.gather(records, self.frame_folder, self._fractions(part), usable_cores())
         return ClipDataset(
             records,
             labels,
@@ -80,6 +79,7 @@ class _HMDB51DataModule(ActionDataModule):
             augmentation=preset(CLIP_PRESETS, self.augmentation) if train else None,
             frame_folder=self.frame_folder if self.frame else None,
             flow=self.flow,
+            views=self.views if part == "test" else (WHOLE,),
         )
 
 

@@ -19,7 +19,7 @@ def eval_fractions(position: str, segments: int) -> list[float]:
     if position not in POSITIONS and position != RANDOM:
         raise ActionRecError(f"data.position={position}: use one of {', '.join([*POSITIONS, RANDOM])}")
     if segments < 1:
-        raise ActionRecError(f"data.segments={segments}: use at least 1")
+        raise ActionRecError(f"views.segments={segments}: use at least 1")
     if segments == 1:
         return [POSITIONS.get(position, POSITIONS["middle"])]
     return [(segment + 0.5) / segments for segment in range(segments)]

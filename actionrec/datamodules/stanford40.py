@@ -6,7 +6,7 @@ from typing import Any
 
 from actionrec.datamodules.base import ActionDataModule
 from actionrec.datamodules.datasets import StillDataset
-from actionrec.datamodules.transforms import STILL_PRESETS, preset
+from actionrec.datamodules.transforms import STILL_PRESETS, WHOLE, preset
 from actionrec.datasets import stanford40
 from actionrec.datasets.records import Splits, Still
 
@@ -34,4 +34,5 @@ class Stanford40FrameDataModule(ActionDataModule):
 
     def dataset(self, records: Sequence[Still], labels: Mapping[str, int], part: str) -> StillDataset:
         augmentation = preset(STILL_PRESETS, self.augmentation) if part == "train" else None
-        return StillDataset(records, labels, self.size, augmentation)
+        views = self.views if part == "test" else (WHOLE,)
+        return StillDataset(records, labels, self.size, augmentation, views)

@@ -57,6 +57,27 @@ class View(NamedTuple):
 
 
 WHOLE = View()
+# Corners and middle as ten-crop testing takes them (Krizhevsky et al., NeurIPS 2012): 224 of 256 pixels.
+_SIDE = 224 / 256
+_CORNERS = tuple(
+    View(left, top, _SIDE, _SIDE)
+    for left, top in ((0, 0), (1 - _SIDE, 0), (0, 1 - _SIDE), (1 - _SIDE, 1 - _SIDE), ((1 - _SIDE) / 2,) * 2)
+)
+# Three squares side by side on a 4:3 picture.
+_THIRDS = tuple(View(left, 0, 0.75, 1) for left in (0, 0.125, 0.25))
+EVAL_VIEWS = {
+    1: (WHOLE,),
+    3: _THIRDS,
+    5: _CORNERS,
+    10: _CORNERS + tuple(view._replace(flip=True) for view in _CORNERS),
+}
+
+
+def eval_views(crops: int) -> tuple[View, ...]:
+    """The views of a picture that a test averages."""
+    if crops not in EVAL_VIEWS:
+        raise ActionRecError(f"views.crops={crops}: use one of {', '.join(map(str, EVAL_VIEWS))}")
+    return EVAL_VIEWS[crops]
 
 
 def preset(presets: dict[str, Augmentation], name: str) -> Augmentation:

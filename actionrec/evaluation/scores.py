@@ -1,61 +1,54 @@
 """Scores of clips (or stills): what networks are compared by, kept by name."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-from torchmetrics.functional.classification import multiclass_accuracy
 
 from actionrec.errors import ActionRecError
 from actionrec.files import atomic_path
 
+# Of a run folder, the scores of each part.
+FILES = {"train": "scores_train.npz", "val": "scores_val.npz", "test": "scores.npz"}
+
 
 class Scores(NamedTuple):
-    """Logits (N, K) float32 and labels (N,) int64 of N names; `actions` names the K labels."""
+    """Logits (N, K) float32 and labels (N,) int64 of N names.
+
+    `actions` names the K labels, `groups` the N source videos; a still is its own.
+    """
 
     names: list[str]
     logits: Tensor
     labels: Tensor
     actions: tuple[str, ...]
+    groups: list[str]
 
 
-def average_views(names: list[str], logits: Tensor, labels: Tensor, actions: tuple[str, ...]) -> Scores:
+def average_views(
+    names: list[str], logits: Tensor, labels: Tensor, actions: tuple[str, ...], group_of: Mapping[str, str]
+) -> Scores:
     """One row per name, in order of first appearance: log of the mean of its views' probabilities.
 
     A name with one view keeps its logits.
     """
     order = list(dict.fromkeys(names))
+    groups = [group_of[name] for name in order]
     if len(order) == len(names):
-        return Scores(names, logits, labels, actions)
+        return Scores(names, logits, labels, actions, groups)
     row_of = {name: row for row, name in enumerate(order)}
     rows = torch.tensor([row_of[name] for name in names])
     sums = torch.zeros(len(order), logits.shape[1]).index_add_(0, rows, logits.softmax(dim=1))
     views = torch.bincount(rows).unsqueeze(1)
     first = torch.tensor([names.index(name) for name in order])
-    return Scores(order, (sums / views).clamp_min(1e-12).log(), labels[first], actions)
-
-
-def metrics(scores: Scores, prefix: str) -> dict[str, float]:
-    """`<prefix>/loss`, `/acc` (top-1), `/acc_top5` (top-K where K < 5) and `/acc_macro` (mean over the actions)."""
-    classes = len(scores.actions)
-
-    def accuracy(average: Literal["micro", "macro"], top_k: int = 1) -> float:
-        value = multiclass_accuracy(scores.logits, scores.labels, classes, average=average, top_k=top_k)
-        return float(value)
-
-    return {
-        f"{prefix}/loss": float(F.cross_entropy(scores.logits, scores.labels)),
-        f"{prefix}/acc": accuracy("micro"),
-        f"{prefix}/acc_top5": accuracy("micro", min(5, classes)),
-        f"{prefix}/acc_macro": accuracy("macro"),
-    }
+    return Scores(order, (sums / views).clamp_min(1e-12).log(), labels[first], actions, groups)
 
 
 def save(scores: Scores, path: Path) -> None:
-    """Write scores as npz: `names`, `logits`, `labels`, `actions`."""
+    """Write scores as npz: `names`, `logits`, `labels`, `actions`, `groups`."""
     with atomic_path(path) as temporary:
         np.savez_compressed(
             temporary,
@@ -63,6 +56,7 @@ def save(scores: Scores, path: Path) -> None:
             logits=scores.logits.numpy(),
             labels=scores.labels.numpy(),
             actions=np.array(scores.actions),
+            groups=np.array(scores.groups),
         )
 
 
@@ -72,9 +66,11 @@ def load(path: Path) -> Scores:
     Raises:
         ActionRecError: the file is missing or holds something else.
     """
+    keys = ("names", "logits", "labels", "actions", "groups")
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            names, logits, labels, actions = (arrays[key] for key in ("names", "logits", "labels", "actions"))
-    except (OSError, KeyError, ValueError) as error:
+            names, logits, labels, actions, groups = (arrays[key] for key in keys)
+    except (OSError, KeyError, ValueError, EOFError) as error:
         raise ActionRecError(f"{path} is not a scores file ({error}); run actionrec.evaluate to write it") from None
-    return Scores(names.tolist(), torch.from_numpy(logits), torch.from_numpy(labels), tuple(actions.tolist()))
+    labels_logits = torch.from_numpy(logits), torch.from_numpy(labels)
+    return Scores(names.tolist(), *labels_logits, tuple(actions.tolist()), groups.tolist())

@@ -45,7 +45,7 @@ def identity_module(tmp_path):
     write_splits(tmp_path / "splits", tags)
 
     def create(
-        position: str, segments: int = 1, workers: int | str = 0, augmentation: str = "none"
+        position: str, segments: int = 1, workers: int | str = 0, augmentation: str = "none", crops: int = 1
     ) -> HMDB51TwoStreamDataModule:
         module = HMDB51TwoStreamDataModule(
             videos=str(tmp_path / "videos"),
@@ -65,6 +65,7 @@ def identity_module(tmp_path):
             num_workers=workers,
             augmentation=augmentation,
             strict=True,
+            crops=crops,
         )
         module.setup()
         return module
@@ -108,6 +109,22 @@ def test_segments_show_every_clip_at_several_instants(identity_module):
     assert len(names) == 3 * len(set(names)) == 18
     blues = {round(float(frame[2].float().mean()), -1) for batch in batches for frame in batch["frame"]}
     assert len(blues) == 3
+
+
+@pytest.mark.parametrize(("segments", "crops"), [(1, 3), (2, 5), (25, 10)])
+def test_every_view_of_a_clip_is_seen_by_frame_and_flow(identity_module, segments, crops):
+    create, identity = identity_module
+    module = create("middle", segments=segments, crops=crops)
+    batches = list(module.test_dataloader())
+    names = [name for batch in batches for name in batch["name"]]
+    assert len(names) == segments * crops * len(set(names))
+    for batch in batches:
+        clips = torch.tensor([identity[name] for name in batch["name"]])
+        assert (identity_of(batch["frame"]) == clips).all()
+        x = batch["flow"][:, 0].amax((1, 2)).long()
+        assert ((x == 140 + clips) | (x == 255 - 140 - clips)).all()  # mirrored ones are negated
+    assert len(module.val_dataloader().dataset) == len(module.names("val"))
+    assert len(module.scoring_dataloader("val").dataset) == segments * crops * len(module.names("val"))
 
 
 def test_no_source_video_is_on_two_sides(identity_module):

@@ -25,7 +25,7 @@ def test_segments_spread_evenly():
 
 @pytest.mark.parametrize(("position", "segments"), [("centre", 1), ("middle", 0)])
 def test_bad_settings_are_refused(position, segments):
-    with pytest.raises(ActionRecError, match=r"data\.(position|segments)="):
+    with pytest.raises(ActionRecError, match=r"(data\.position|views\.segments)="):
         eval_fractions(position, segments)
 
 

@@ -10,6 +10,7 @@ from actionrec.datamodules.transforms import (
     Augmentation,
     View,
     draw_view,
+    eval_views,
     jitter_colours,
     view_flow,
     view_frame,
@@ -96,3 +97,12 @@ def test_crops_reach_the_scale_they_say(rng):
     areas = [view.width * view.height for view in (draw_view(Augmentation(scale=(0.3, 1)), rng) for _ in range(500))]
     assert 0.25 < min(areas) < 0.4
     assert max(areas) > 0.9
+
+
+@pytest.mark.parametrize("crops", [3, 5, 10])
+def test_views_of_a_test_are_inside_the_picture_and_differ(crops):
+    views = eval_views(crops)
+    assert len(set(views)) == crops
+    for view in views:
+        assert 0 <= view.left <= view.left + view.width <= 1
+        assert 0 <= view.top <= view.top + view.height <= 1

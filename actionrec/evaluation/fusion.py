@@ -1,0 +1,141 @@
+"""Fusion of two or more networks from their saved scores.
+
+What is fitted is fitted to training scores, what is chosen is chosen on validation, and the test is scored once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
+
+from actionrec.errors import ActionRecError
+from actionrec.evaluation.metrics import measure, probabilities_of
+from actionrec.evaluation.scores import Scores
+from actionrec.evaluation.significance import match
+
+STEPS = 20  # of a weight between 0 and 1
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse strengths of regularisation that are tried
+PARTS = ("train", "val", "test")
+
+
+class Fused(NamedTuple):
+    """A fusion's scores of the test part, and what was chosen for it on validation."""
+
+    scores: Scores
+    chosen: str = ""
+
+
+Parts = Mapping[str, Sequence[Scores]]  # by part, the scores of the same networks in the same order
+
+
+def matched(parts: Parts) -> dict[str, list[Scores]]:
+    """Each part's scores with their rows in the order of the first network's.
+
+    Raises:
+        ActionRecError: names, labels or actions differ between networks, or a sample is in two parts.
+    """
+    names = {part: set().union(*(scores.names for scores in found)) for part, found in parts.items()}
+    for one, other in combinations(parts, 2):
+        if shared := names[one] & names[other]:
+            raise ActionRecError(
+                f"{len(shared)} samples are among the {one} and the {other} scores (first: {min(shared)}); the runs "
+                "are of different splits"
+            )
+    return {part: [found[0], *(match(found[0], each) for each in found[1:])] for part, found in parts.items()}
+
+
+def average(parts: Parts) -> Fused:
+    """Mean of the probabilities (Simonyan & Zisserman, NeurIPS 2014)."""
+    return Fused(_weigh(parts["test"], np.ones(len(parts["test"]))))
+
+
+def maximum(parts: Parts) -> Fused:
+    """Largest of the probabilities."""
+    return Fused(_scores(parts["test"], np.log(np.max([probabilities_of(each) for each in parts["test"]], axis=0))))
+
+
+def product(parts: Parts) -> Fused:
+    """Product of the probabilities: the sum of their logarithms."""
+    return Fused(_scores(parts["test"], np.sum(_log_probabilities(parts["test"]), axis=0)))
+
+
+def weighted(parts: Parts) -> Fused:
+    """Weighted mean of the probabilities; the weights are the best on validation, of all in steps of a twentieth."""
+    options = [np.array(weights) / STEPS for weights in _shares(len(parts["val"]), STEPS)]
+    # Of equally good weights the evenest: a tie is no reason to drop a network.
+    options.sort(key=lambda weights: float(np.square(weights).sum()))
+    best = max(options, key=lambda weights: _accuracy(_weigh(parts["val"], weights)))
+    return Fused(_weigh(parts["test"], best), "weights " + ", ".join(f"{weight:.2f}" for weight in best))
+
+
+def linear(parts: Parts) -> Fused:
+    """A linear layer on the log-probabilities of all networks."""
+    return _fitted(parts, lambda strength: LogisticRegression(C=strength, max_iter=5000))
+
+
+def svm(parts: Parts) -> Fused:
+    """A linear support vector machine on the log-probabilities of all networks, one action against the rest."""
+    return _fitted(parts, lambda strength: LinearSVC(C=strength, max_iter=20000))
+
+
+FUSIONS: dict[str, Callable[[Parts], Fused]] = {
+    "average": average,
+    "weighted": weighted,
+    "max": maximum,
+    "product": product,
+    "linear layer": linear,
+    "linear SVM": svm,
+}
+
+
+def _fitted(parts: Parts, create: Callable[[float], Any]) -> Fused:
+    inputs = {part: np.concatenate(_log_probabilities(found), axis=1) for part, found in parts.items()}
+    labels = parts["train"][0].labels.numpy()
+    candidates = [(strength, create(strength).fit(inputs["train"], labels)) for strength in STRENGTHS]
+    strength, best = max(
+        candidates, key=lambda each: _accuracy(_scores(parts["val"], _decide(each[1], inputs["val"], parts["val"])))
+    )
+    return Fused(_scores(parts["test"], _decide(best, inputs["test"], parts["test"])), f"C = {strength:g}")
+
+
+def _decide(classifier: Any, inputs: np.ndarray, like: Sequence[Scores]) -> np.ndarray:
+    """Logits (N, K) of a classifier; actions that it never saw are out of the question."""
+    decisions = classifier.decision_function(inputs)
+    if decisions.ndim == 1:  # of two classes, only the second's
+        decisions = np.stack([-decisions, decisions], axis=1) / 2
+    logits = np.full((len(inputs), len(like[0].actions)), -1e3)
+    logits[:, classifier.classes_] = decisions
+    return logits
+
+
+def _shares(parts: int, whole: int) -> Iterator[tuple[int, ...]]:
+    """Every way to share out a whole number."""
+    if parts == 1:
+        yield (whole,)
+        return
+    for first in range(whole + 1):
+        for rest in _shares(parts - 1, whole - first):
+            yield (first, *rest)
+
+
+def _weigh(found: Sequence[Scores], weights: np.ndarray) -> Scores:
+    probabilities = np.tensordot(weights / weights.sum(), [probabilities_of(each) for each in found], axes=1)
+    return _scores(found, np.log(np.maximum(probabilities, 1e-12)))
+
+
+def _log_probabilities(found: Sequence[Scores]) -> list[np.ndarray]:
+    return [np.log(np.maximum(probabilities_of(each), 1e-12)) for each in found]
+
+
+def _scores(like: Sequence[Scores], logits: np.ndarray) -> Scores:
+    return like[0]._replace(logits=torch.from_numpy(logits).float())
+
+
+def _accuracy(scores: Scores) -> tuple[float, float]:
+    """What is chosen by: accuracy, and between equals likelihood."""
+    found = measure(scores, "val")
+    return found["val/acc"], -found["val/loss"]

@@ -1,0 +1,94 @@
+"""`python -m actionrec.fuse`: one table of the streams, of every fusion of their scores, and of the trained one."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from actionrec.cli import plain, verb
+from actionrec.errors import ActionRecError
+from actionrec.files import write_text
+from actionrec.runs import RunFolder
+
+log = logging.getLogger("actionrec.fuse")  # __name__ is __main__ here
+
+HEADER = ("network", "chosen on validation", "top-1", "mean class", "mAP", "loss", "top-1 − better stream", "McNemar p")
+
+
+def fuse(config: DictConfig) -> None:
+    """Fuse the scores of `runs`, print the table, and write it and the figures to `output`.
+
+    Raises:
+        ActionRecError: scores are missing, are not of the same samples, or are of samples that a run was trained on.
+    """
+    from actionrec.evaluation import fusion, scores
+    from actionrec.report import table
+
+    runs = {name: Path(path) for name, path in plain(config)["runs"].items() if path}
+    if len(runs) < 2:
+        raise ActionRecError("runs: name two runs or more, such as runs.frame=<folder> runs.flow=<folder>")
+    parts = {part: [scores.load(run / scores.FILES[part]) for run in runs.values()] for part in scores.FILES}
+    trained = Path(config.trained) if config.trained else None
+    if trained and not RunFolder(trained).finished:
+        log.info("%s is not trained; its row is left out", trained)
+        trained = None
+    for run in (*runs.values(), *([trained] if trained else [])):
+        _check_unseen(run, parts)
+    matched = fusion.matched(parts)
+    networks = {name: fusion.Fused(found) for name, found in zip(runs, matched["test"], strict=True)}
+    better = max(networks.values(), key=lambda each: _accuracy(each.scores)).scores
+    networks |= {name: function(matched) for name, function in fusion.FUSIONS.items()}
+    if trained:
+        networks["trained"] = fusion.Fused(scores.load(trained / scores.FILES["test"]))
+
+    rows = [_row(name, found, better) for name, found in networks.items()]
+    folder = Path(config.output)
+    write_text(folder / "fusion.json", json.dumps(rows, indent=2) + "\n")
+    text = table([HEADER, *map(_cells, rows)])
+    write_text(folder / "fusion.md", text + "\n")
+    print(
+        f"{text}\n\nn = {len(better.names)}, of {len(set(better.groups))} source videos; 95 % intervals by source video"
+    )
+
+
+def _check_unseen(run: Path, parts: dict[str, list[Any]]) -> None:
+    """Raise if a run was trained on what it is measured on here."""
+    from actionrec.modules.checkpoint import read
+
+    lineage = read(run / "checkpoints" / "best.ckpt", "runs")["lineage"]
+    for part in ("val", "test"):
+        if seen := set(lineage["trained_on"]) & {name for found in parts[part] for name in found.names}:
+            raise ActionRecError(
+                f"{run} was trained on {len(seen)} of the {part} samples (first: {min(seen)}); it is of another split"
+            )
+
+
+def _row(name: str, found: Any, better: Any) -> dict[str, Any]:
+    from actionrec.evaluation.metrics import intervals, measure
+    from actionrec.evaluation.significance import compare
+
+    row = {"network": name, "chosen": found.chosen, **measure(found.scores, "test"), **intervals(found.scores, "test")}
+    return row if found.scores is better else {**row, **compare(found.scores, better)._asdict()}
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    accuracy = f"{row['test/acc']:.3f} [{row['test/acc_low']:.3f}, {row['test/acc_high']:.3f}]"
+    others = (f"{row[tag]:.3f}" for tag in ("test/acc_macro", "test/map", "test/loss"))
+    if "p" not in row:
+        return row["network"], row["chosen"], accuracy, *others, "(the better one)", ""
+    against = f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+    return row["network"], row["chosen"], accuracy, *others, against, f"{row['p']:.3f}"
+
+
+def _accuracy(found: Any) -> float:
+    from actionrec.evaluation.metrics import measure
+
+    return measure(found, "test")["test/acc"]
+
+
+main = verb("fuse")(fuse)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+import pytest
+import torch
+
+from actionrec.errors import ActionRecError
+from actionrec.evaluation.scores import Scores
+from actionrec.evaluation.significance import compare, match, mcnemar
+
+
+def scores_of(right: list[bool], names: list[str] | None = None) -> Scores:
+    """Two actions; every label is the first, and a network is right where its first logit is the larger."""
+    names = names or [f"clip{i}" for i in range(len(right))]
+    logits = torch.tensor([[1.0, 0.0] if each else [0.0, 1.0] for each in right])
+    return Scores(names, logits, torch.zeros(len(right), dtype=torch.long), ("x", "y"), [name[:5] for name in names])
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    [(0, 0, 1.0), (5, 5, 1.0), (1, 9, 0.021484375), (0, 6, 0.03125), (6, 16, 0.0524787902832)],  # 2 · P(X ≤ min)
+)
+def test_mcnemar_is_the_binomial_test(only_first, only_second, p):
+    assert mcnemar(only_first, only_second) == pytest.approx(p)
+    assert mcnemar(only_second, only_first) == pytest.approx(p)
+
+
+def test_a_comparison_counts_what_only_one_has_right():
+    found = compare(
+        scores_of([True] * 12 + [False] * 4), scores_of([True] * 4 + [False] * 8 + [True] * 2 + [False] * 2)
+    )
+    assert (found.only_first, found.only_second) == (8, 2)
+    assert found.difference == pytest.approx(6 / 16)
+    assert found.low < found.difference < found.high
+    assert found.p == pytest.approx(mcnemar(8, 2))
+
+
+def test_a_network_is_no_better_than_itself():
+    scores = scores_of([True, False] * 10)
+    assert compare(scores, scores) == (0, 0, 0, 0, 0, 1.0)
+
+
+def test_rows_are_matched_by_name():
+    scores = scores_of([True, False, True])
+    shuffled = Scores(
+        *(each[::-1] if isinstance(each, list) else each.flip(0) for each in scores[:3]),
+        scores.actions,
+        scores.groups[::-1],
+    )
+    assert match(scores, shuffled).names == scores.names
+    assert torch.equal(match(scores, shuffled).logits, scores.logits)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["clip0", "clip1"], "1 names are missing in the second scores .first: clip2"),
+        (["clip0", "clip1", "clip2", "clip2"], "clip2 occurs twice"),
+        (["clip0", "clip1", "clipX"], "missing in the second scores .first: clip2"),
+        (["clip0", "clip1", "clip2", "clip3"], "missing in the first scores .first: clip3"),
+    ],
+)
+def test_a_missing_doubled_or_renamed_clip_is_named(names, message):
+    with pytest.raises(ActionRecError, match=message):
+        match(scores_of([True] * 3), scores_of([True] * len(names), names))
+
+
+def test_other_actions_and_labels_are_refused():
+    scores = scores_of([True] * 3)
+    with pytest.raises(ActionRecError, match="scores of other actions: x, y and x, z"):
+        match(scores, scores._replace(actions=("x", "z")))
+    with pytest.raises(ActionRecError, match="other labels"):
+        match(scores, scores._replace(labels=torch.ones(3, dtype=torch.long)))
