@@ -30,8 +30,10 @@ def free_memory() -> int:
     try:
         limit = int((CGROUP / "memory.max").read_text())  # "max" where there is none
         used = int((CGROUP / "memory.current").read_text())
+        parts = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
         return free
+    used -= int(parts.get("inactive_file", 0))  # copies of files, let go when memory is wanted
     return min(free, max(limit - used, 0))
 
 

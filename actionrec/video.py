@@ -19,6 +19,15 @@ from actionrec.errors import ActionRecError
 cv2.setNumThreads(0)
 _ONE_THREAD = (cv2.CAP_ANY, [cv2.CAP_PROP_N_THREADS, 1])
 
+_JPEG = b"\xff\xd8"
+_LARGE = 300_000  # bytes; to look at the size of smaller images takes longer than it saves
+_REDUCED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
 
 def iter_frames(path: Path) -> Iterator[np.ndarray]:
     """Yield the frames of a clip in order, each (H, W, 3) uint8 RGB.
@@ -119,16 +128,6 @@ def read_image(path: Path, enough: int | None = None) -> np.ndarray:
     if image is None:
         raise ActionRecError(f"cannot read the image {path}; replace the file, or take it out of the list")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-_JPEG = b"\xff\xd8"
-_LARGE = 300_000  # bytes; to look at the size of smaller images takes longer than it saves
-_REDUCED = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-}
 
 
 def _reduction(data: np.ndarray, enough: int | None) -> int:

@@ -47,7 +47,12 @@ def median(values: Sequence[float]) -> float:
 def fresh(function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function returns in a process of its own, which has neither the threads nor the memory of this one."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+        return pool.submit(_as_usual, function, *arguments).result()
+
+
+def _as_usual(function: Callable[..., Any], *arguments: Any) -> Any:
+    multiprocessing.set_start_method(None, force=True)  # a spawned process would spawn its loaders, too
+    return function(*arguments)
 
 
 def run_verb(verb: str, overrides: Iterable[str]) -> None:

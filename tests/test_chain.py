@@ -14,6 +14,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from actionrec import train
 from actionrec.evaluation import scores
 from actionrec.evaluation.metrics import HEADLINES, METRICS, measure
 from actionrec.files import sha256
@@ -33,14 +34,20 @@ TAGS |= {f"test/{name}_{bound}" for name in HEADLINES for bound in ("low", "high
 
 @pytest.fixture(scope="module")
 def chain(demo_root, demo_flow, tmp_path_factory) -> Path:
-    """The four stages, each by a process of its own; returns `outputs/demo`."""
+    """The four stages, the first and the last by a process of their own; returns `outputs/demo`."""
     outputs = tmp_path_factory.mktemp("chain") / "outputs"
     places = [f"paths.root={demo_root}", f"paths.flow={demo_flow}", f"paths.outputs={outputs}"]
     for stage in STAGES:
-        command = [sys.executable, "-m", "actionrec.train", f"experiment={stage}", *places, *QUICK]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        assert "Traceback" not in done.stderr
+        arguments = [f"experiment={stage}", *places, *QUICK]
+        if stage in ("stanford40_frame", "hmdb51_two_stream"):
+            command = [sys.executable, "-m", "actionrec.train", *arguments]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, done.stderr
+            assert "Traceback" not in done.stderr
+        else:  # loading the libraries takes longer than training
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(sys, "argv", ["train", *arguments])
+                train.main()
     return outputs / "demo"
 
 

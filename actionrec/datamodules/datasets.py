@@ -93,16 +93,14 @@ class StillDataset(ActionDataset):
         return map(self._source, self.stills)
 
     def _source(self, still: Still) -> Source:
-        return Source(still.path, (0,), self._read)
+        """The image, numbered by the pixels that its shorter side needs for the smallest crop.
 
-    def _read(self, path: Path, numbers: Sequence[int]) -> list[np.ndarray]:
-        """The image with as many pixels as the smallest crop needs; not fewer for a larger crop, so that what is kept
-        in memory is what would be read.
+        Not fewer where the crop is larger, so that what is kept in memory is what would be read.
         """
         smallest = min(min(view.width, view.height) for view in self.views)
         if self.augmentation:
             smallest = self.augmentation.smallest_side
-        return [read_image(path, enough=math.ceil(self.size / smallest))]
+        return Source(still.path, (math.ceil(self.size / smallest),), _read_images)
 
 
 class ClipDataset(ActionDataset):
@@ -229,6 +227,14 @@ def check_flow(clips: Sequence[Clip], flow: FlowStack) -> None:
             raise ActionRecError(
                 f"{clip.path} is too short: {error}; lower data.fields or data.stride, or leave the clip out"
             ) from None
+
+
+def _view(augmentation: Augmentation | None, rng: np.random.Generator) -> View:
+    return draw_view(augmentation, rng) if augmentation else WHOLE
+
+
+def _read_images(path: Path, sizes: Sequence[int]) -> list[np.ndarray]:
+    return [read_image(path, enough) for enough in sizes]
 
 
 def _frame(

@@ -4,11 +4,12 @@ Figures go to `outputs/benchmarks/training.json`.
 """
 
 from benchmarks.common import main
-from benchmarks.training import accuracy, chain, growth, loader, plain, stages
+from benchmarks.training import accuracy, chain, growth, loader, plain, stages, tricks
 
 PARTS = {
     "stages": stages.measure,
     "plain": plain.measure,
+    "tricks": tricks.measure,
     "loader": loader.measure,
     "growth": growth.measure,
     "chain": chain.measure,

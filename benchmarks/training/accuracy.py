@@ -11,7 +11,7 @@ from benchmarks.common import run_verb
 
 TRAINING = (
     *("experiment=stanford40_frame", "recipe=strong", "backbone=efficientnet_lite0"),
-    *("paths=real", "paths.name=stills", "data.size=96", "trainer.max_epochs=4", "sweep.name=training"),
+    *("paths=real", "paths.name=stills", "data.size=96", "trainer.max_epochs=3", "sweep.name=training"),
 )
 PLAIN = ("trainer.precision=32-true", "optimizer.fused=false")
 # What is added to a float32 run without any of them, and the seeds of it.

@@ -26,7 +26,7 @@ from benchmarks.common import fresh, median
 
 STAGES = {"frame": "stanford40_frame", "flow": "hmdb51_flow", "two_stream": "hmdb51_two_stream"}
 FIGHTS = "data.actions=[fight,no_fight]"
-ROUNDS = 9  # many short ones, since a shared machine is not as fast in one second as in another
+ROUNDS = 7  # many short ones, since a shared machine is not as fast in one second as in another
 STEPS = 6  # of a round, on each side
 
 

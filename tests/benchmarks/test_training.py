@@ -67,4 +67,4 @@ def test_memory_is_of_the_process_alone():
 def test_an_unknown_part_is_named():
     done = subprocess.run([sys.executable, "-m", "benchmarks.training", "speed"], capture_output=True, text=True)
     assert done.returncode == 2
-    assert "speed is no part; use stages, plain, loader" in done.stderr
+    assert "speed is no part; use stages, plain, tricks, loader" in done.stderr

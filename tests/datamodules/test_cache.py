@@ -3,6 +3,7 @@
 import pickle
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -107,6 +108,23 @@ def test_samples_are_the_same_with_and_without(compose_config, paths, stage):
     for first, second in zip(plain, kept, strict=True):
         for key, value in first.items():
             assert torch.equal(value, second[key]) if isinstance(value, torch.Tensor) else value == second[key]
+
+
+def test_large_photos_are_kept_as_large_as_each_job_needs(compose_config, paths, demo_root, tmp_path):
+    """Jobs of a multirun with other sizes share the process, and must not share what was shrunk for the other."""
+    root = tmp_path / "Stanford40"
+    shutil.copytree(demo_root / "Stanford40", root)
+    noise = np.random.default_rng(0).integers(0, 255, (900, 900, 3), np.uint8)
+    for path in (root / "JPEGImages").iterdir():
+        cv2.imwrite(str(path), noise)
+
+    def sample(size: int, *overrides: str) -> torch.Tensor:
+        places = [*paths, f"paths.stanford40={root}", *QUICK, f"data.size={size}", "data.actions=[clap,wave]"]
+        data = create_data(compose_config("train", "experiment=stanford40_frame", *places, *overrides))
+        return data.datasets["val"][0]["frame"]
+
+    sample(100, "data.cache=ram")
+    assert torch.equal(sample(400, "data.cache=ram"), sample(400))
 
 
 def test_loader_processes_read_from_memory(compose_config, paths, demo_root, tmp_path):
