@@ -13,14 +13,15 @@ TRAINING = (
     *("experiment=stanford40_frame", "recipe=strong", "backbone=efficientnet_lite0"),
     *("paths=real", "paths.name=stills", "data.size=96", "trainer.max_epochs=3", "sweep.name=training"),
 )
-PLAIN = ("trainer.precision=32-true", "optimizer.fused=false")
+# Written as Hydra writes them, since runs are found by it.
+PLAIN = ("trainer.precision=32-true", "optimizer.fused=False")
 # What is added to a float32 run without any of them, and the seeds of it.
 TRICKS: dict[str, tuple[tuple[str, ...], int]] = {
     "none": (PLAIN, 3),
-    "bf16": (("trainer.precision=bf16-mixed", "optimizer.fused=false"), 3),
-    "fused": (("trainer.precision=32-true", "optimizer.fused=true"), 1),
+    "bf16": (("trainer.precision=bf16-mixed", "optimizer.fused=False"), 3),
+    "fused": (("trainer.precision=32-true", "optimizer.fused=True"), 1),
     "cache=ram": ((*PLAIN, "data.cache=ram"), 1),
-    "compile": ((*PLAIN, "compile=true"), 1),
+    "compile": ((*PLAIN, "compile=True"), 1),
 }
 
 

@@ -49,6 +49,8 @@ def test_a_module_learns_a_batch_by_heart(name, batch):
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
+        if len(losses) > 1 and losses[-1] < 0.05:
+            break
     assert losses[1] < losses[0]
     assert (module(batch).argmax(1) == batch["label"]).all()
 
