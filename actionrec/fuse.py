@@ -48,9 +48,8 @@ def fuse(config: DictConfig) -> None:
     write_text(folder / "fusion.json", json.dumps(rows, indent=2) + "\n")
     text = table([HEADER, *map(_cells, rows)])
     write_text(folder / "fusion.md", text + "\n")
-    print(
-        f"{text}\n\nn = {len(better.names)}, of {len(set(better.groups))} source videos; 95 % intervals by source video"
-    )
+    sources = len(set(better.groups))
+    print(f"{text}\n\nn = {len(better.names)} of {sources} source videos; 95 % bootstrap intervals by source video")
 
 
 def _check_unseen(run: Path, parts: dict[str, list[Any]]) -> None:
