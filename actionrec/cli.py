@@ -105,6 +105,7 @@ def _quieten() -> None:
         ".*number of training batches.*is smaller than the logging interval.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*lr_scheduler.step\\(\\).*",
+        ".*module\\(s\\) in eval mode at the start of training.*",  # frozen streams
         ".*isinstance\\(treespec, LeafSpec\\).*",
     ):
         warnings.filterwarnings("ignore", message)
