@@ -50,7 +50,7 @@ demo: ## The whole chain on generated data, ending in a table
 	$(MAKE) --no-print-directory all DATA=demo RECIPE=demo
 
 test: $(READY) ## Run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(READY) ## Check format, style and types
 	$(BIN)/ruff format --check .

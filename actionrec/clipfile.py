@@ -15,7 +15,7 @@ import numpy as np
 
 from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
-from actionrec.files import atomic_path, sha256
+from actionrec.files import atomic_path, sha256, stamp
 
 JPEG_QUALITY = 95
 _SUFFIX = ".jpg"
@@ -69,14 +69,7 @@ def read(path: Path, numbers: Iterable[int], mode: int, mend: str) -> Iterator[n
     Raises:
         ActionRecError: the file is missing or damaged, or has no such picture; `mend` ends the message.
     """
-    try:
-        stat = path.stat()
-    except OSError:
-        raise ActionRecError(f"there is no {path}; {mend}") from None
-    try:
-        entries = _entries(path, stat.st_size, stat.st_mtime_ns)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise ActionRecError(f"{path} is damaged ({error}); {mend}") from None
+    entries = _entries(path, stamp(path) if path.is_file() else None, mend)
     with path.open("rb") as file:
         for number in numbers:
             try:
@@ -109,9 +102,9 @@ def _open(path: Path, mend: str) -> zipfile.ZipFile:
 
 
 @lru_cache(8192)  # to find them anew for every sample takes a fifth of a sample's time
-def _entries(path: Path, size: int, changed: int) -> np.ndarray:
-    """A row for each picture: its number, where its entry starts, bytes, and CRC; of a file of this size and time."""
-    with zipfile.ZipFile(path) as archive:
+def _entries(path: Path, version: tuple[int, int] | None, mend: str) -> np.ndarray:
+    """A row for each picture of that version of the file: its number, where its entry starts, bytes, and CRC."""
+    with _open(path, mend) as archive:
         found = [info for info in archive.infolist() if info.filename.endswith(_SUFFIX)]
     rows = sorted(
         (int(info.filename.removesuffix(_SUFFIX)), info.header_offset, info.file_size, info.CRC) for info in found

@@ -58,3 +58,9 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Size and time of change, in nanoseconds: by them a file is told from what it was, without reading it."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns

@@ -24,6 +24,8 @@ def fuse(config: DictConfig) -> None:
         ActionRecError: scores are missing, are not of the same samples, or are of samples that a run was trained on.
     """
     from actionrec.evaluation import fusion, scores
+    from actionrec.evaluation.metrics import measure
+    from actionrec.modules.checkpoint import Parent, check_parent, read
     from actionrec.report import table
 
     runs = {name: Path(path) for name, path in plain(config)["runs"].items() if path}
@@ -34,11 +36,13 @@ def fuse(config: DictConfig) -> None:
     if trained and not RunFolder(trained).finished:
         log.info("%s is not trained; its row is left out", trained)
         trained = None
+    held_out = {name for part in ("val", "test") for found in parts[part] for name in found.names}
     for run in (*runs.values(), *([trained] if trained else [])):
-        _check_unseen(run, parts)
+        best = RunFolder(run).best
+        check_parent(Parent(best, read(best, "runs")), None, held_out)
     matched = fusion.matched(parts)
     networks = {name: fusion.Fused(found) for name, found in zip(runs, matched["test"], strict=True)}
-    better = max(networks.values(), key=lambda each: _accuracy(each.scores)).scores
+    better = max(networks.values(), key=lambda each: measure(each.scores, "test")["test/acc"]).scores
     networks |= {name: function(matched) for name, function in fusion.FUSIONS.items()}
     if trained:
         networks["trained"] = fusion.Fused(scores.load(trained / scores.FILES["test"]))
@@ -50,18 +54,6 @@ def fuse(config: DictConfig) -> None:
     write_text(folder / "fusion.md", text + "\n")
     sources = len(set(better.groups))
     print(f"{text}\n\nn = {len(better.names)} of {sources} source videos; 95 % bootstrap intervals by source video")
-
-
-def _check_unseen(run: Path, parts: dict[str, list[Any]]) -> None:
-    """Raise if a run was trained on what it is measured on here."""
-    from actionrec.modules.checkpoint import read
-
-    lineage = read(run / "checkpoints" / "best.ckpt", "runs")["lineage"]
-    for part in ("val", "test"):
-        if seen := set(lineage["trained_on"]) & {name for found in parts[part] for name in found.names}:
-            raise ActionRecError(
-                f"{run} was trained on {len(seen)} of the {part} samples (first: {min(seen)}); it is of another split"
-            )
 
 
 def _row(name: str, found: Any, better: Any) -> dict[str, Any]:
@@ -79,12 +71,6 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         return row["network"], row["chosen"], accuracy, *others, "(the better one)", ""
     against = f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
     return row["network"], row["chosen"], accuracy, *others, against, f"{row['p']:.3f}"
-
-
-def _accuracy(found: Any) -> float:
-    from actionrec.evaluation.metrics import measure
-
-    return measure(found, "test")["test/acc"]
 
 
 main = verb("fuse")(fuse)

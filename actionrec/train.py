@@ -200,11 +200,11 @@ def _compiled(network: "nn.Module", config: DictConfig) -> Iterator[None]:
 
     options = plain(config)["compile"]
     try:
-        try:
-            for backbone in (module for module in network.modules() if isinstance(module, Backbone)):
-                backbone.compile(**(options if isinstance(options, dict) else {}))
-        except (RuntimeError, TypeError) as error:
-            raise ActionRecError(f"compile={options}: {error}; see torch.compile") from None
+        for backbone in (module for module in network.modules() if isinstance(module, Backbone)):
+            backbone.compile(**(options if isinstance(options, dict) else {}))
+    except (RuntimeError, TypeError) as error:
+        raise ActionRecError(f"compile={options}: {error}; see torch.compile") from None
+    try:
         yield
     except TorchDynamoException as error:  # among others where there is no C++ compiler
         reason = next(line for line in str(error).splitlines() if line)

@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
 from actionrec import report
+from actionrec.cli import CONF
 from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
 from actionrec.files import write_text
@@ -55,13 +58,19 @@ def _as_usual(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
 
 
+def composed(name: str, *overrides: str) -> DictConfig:
+    """The configuration `conf/<name>.yaml` with overrides."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(name, list(overrides))
+
+
 def run_verb(verb: str, overrides: Iterable[str]) -> None:
-    """Run a multirun of a verb.
+    """Run a verb.
 
     Raises:
         ActionRecError: it failed.
     """
-    done = subprocess.run([sys.executable, "-m", f"actionrec.{verb}", *overrides, "--multirun"])
+    done = subprocess.run([sys.executable, "-m", f"actionrec.{verb}", *overrides])
     if done.returncode:
         raise ActionRecError(f"actionrec.{verb} failed; what it said is above")
 

@@ -141,18 +141,15 @@ class ActionDataModule(LightningDataModule, ABC):
         )
 
 
-def collate(samples: Sequence[Sample]) -> dict[str, Any]:
+def collate(samples: list[Sample]) -> dict[str, Any]:
     """A batch of samples: tensors stacked, names in a list.
 
     Frames keep the memory format `channels_last`, in which they were decoded and the network wants them.
     """
-    frames = [sample["frame"] for sample in samples if "frame" in sample]
-    batch = default_collate([{key: value for key, value in sample.items() if key != "frame"} for sample in samples])
-    if frames:
-        pixels = frames[0].dim() == 3
-        stacked = default_collate([frame.permute(1, 2, 0) if pixels else frame for frame in frames])
-        batch["frame"] = stacked.permute(0, 3, 1, 2) if pixels else stacked
-    return batch
+    if "frame" not in samples[0] or samples[0]["frame"].dim() == 1:  # flow alone, or features
+        return default_collate(samples)
+    batch = default_collate([{**sample, "frame": sample["frame"].permute(1, 2, 0)} for sample in samples])
+    return {**batch, "frame": batch["frame"].permute(0, 3, 1, 2)}
 
 
 def unique_names(splits: Splits) -> None:

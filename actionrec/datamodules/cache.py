@@ -13,6 +13,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from actionrec.errors import ActionRecError
+from actionrec.files import stamp
 from actionrec.hardware import free_memory, usable_cores
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Source(NamedTuple):
 
 _AT_ONCE = 64  # files decoded between two looks at the memory
 _pictures: dict[tuple[Path, int], np.ndarray] = {}
-_stamps: dict[Path, tuple[int, int]] = {}  # size and time of change of the files that they are of
+_stamps: dict[Path, tuple[int, int]] = {}  # of the files that they are of
 
 
 def fill(sources: Iterable[Source]) -> None:
@@ -42,7 +43,7 @@ def fill(sources: Iterable[Source]) -> None:
     """
     wanted = list(sources)
     keys = {(source.path, number) for source in wanted for number in source.numbers}
-    stamps = {source.path: _stamp(source.path) for source in wanted}
+    stamps = {source.path: stamp(source.path) for source in wanted}
     for key in [key for key in _pictures if key not in keys or _stamps[key[0]] != stamps[key[0]]]:
         del _pictures[key]
     _stamps.clear()
@@ -55,11 +56,10 @@ def fill(sources: Iterable[Source]) -> None:
     # Threads, since OpenCV decodes without holding Python's lock, and only what this process holds is shared by forks.
     with ThreadPoolExecutor(usable_cores()) as pool:
         for start in range(0, len(missing), _AT_ONCE):
-            for source, decoded in pool.map(_decode, missing[start : start + _AT_ONCE]):
-                for number, picture in zip(source.numbers, decoded, strict=True):
-                    picture.flags.writeable = False
-                    _pictures[source.path, number] = picture
-                    size, done = size + picture.nbytes, done + 1
+            for decoded in pool.map(_decode, missing[start : start + _AT_ONCE]):
+                _pictures.update(decoded)
+                size += sum(picture.nbytes for picture in decoded.values())
+                done += len(decoded)
             if size / done * pictures > free:
                 _pictures.clear()
                 raise ActionRecError(
@@ -78,10 +78,8 @@ def read(source: Source) -> Pictures:
     return source.read(source.path, source.numbers)
 
 
-def _decode(source: Source) -> tuple[Source, Pictures]:
-    return source, source.read(source.path, source.numbers)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
+def _decode(source: Source) -> dict[tuple[Path, int], np.ndarray]:
+    pictures = source.read(source.path, source.numbers)
+    for picture in pictures:
+        picture.flags.writeable = False
+    return {(source.path, number): picture for number, picture in zip(source.numbers, pictures, strict=True)}

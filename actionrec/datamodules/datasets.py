@@ -72,6 +72,10 @@ class StillDataset(ActionDataset):
         self.labels = labels
         self.size = size
         self.augmentation = augmentation
+        smallest = min(min(view.width, view.height) for view in views)
+        if augmentation:
+            smallest = augmentation.smallest_side
+        self._enough = math.ceil(size / smallest)
 
     def __len__(self) -> int:
         return len(self.stills) * (1 if self.augmentation else len(self.views))
@@ -97,10 +101,7 @@ class StillDataset(ActionDataset):
 
         Not fewer where the crop is larger, so that what is kept in memory is what would be read.
         """
-        smallest = min(min(view.width, view.height) for view in self.views)
-        if self.augmentation:
-            smallest = self.augmentation.smallest_side
-        return Source(still.path, (math.ceil(self.size / smallest),), _read_images)
+        return Source(still.path, (self._enough,), _read_images)
 
 
 class ClipDataset(ActionDataset):
@@ -227,10 +228,6 @@ def check_flow(clips: Sequence[Clip], flow: FlowStack) -> None:
             raise ActionRecError(
                 f"{clip.path} is too short: {error}; lower data.fields or data.stride, or leave the clip out"
             ) from None
-
-
-def _view(augmentation: Augmentation | None, rng: np.random.Generator) -> View:
-    return draw_view(augmentation, rng) if augmentation else WHOLE
 
 
 def _read_images(path: Path, sizes: Sequence[int]) -> list[np.ndarray]:

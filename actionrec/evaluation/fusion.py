@@ -13,13 +13,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from actionrec.errors import ActionRecError
-from actionrec.evaluation.metrics import measure, probabilities_of
+from actionrec.evaluation.metrics import loss, probabilities_of, top_k
 from actionrec.evaluation.scores import Scores
 from actionrec.evaluation.significance import match
 
 STEPS = 20  # of a weight between 0 and 1
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse strengths of regularisation that are tried
-PARTS = ("train", "val", "test")
 
 
 class Fused(NamedTuple):
@@ -68,7 +67,7 @@ def weighted(parts: Parts) -> Fused:
     options = [np.array(weights) / STEPS for weights in _shares(len(parts["val"]), STEPS)]
     # Of equally good weights the evenest: a tie is no reason to drop a network.
     options.sort(key=lambda weights: float(np.square(weights).sum()))
-    best = max(options, key=lambda weights: _accuracy(_weigh(parts["val"], weights)))
+    best = max(options, key=lambda weights: _worth(_weigh(parts["val"], weights)))
     return Fused(_weigh(parts["test"], best), "weights " + ", ".join(f"{weight:.2f}" for weight in best))
 
 
@@ -97,7 +96,7 @@ def _fitted(parts: Parts, create: Callable[[float], Any]) -> Fused:
     labels = parts["train"][0].labels.numpy()
     candidates = [(strength, create(strength).fit(inputs["train"], labels)) for strength in STRENGTHS]
     strength, best = max(
-        candidates, key=lambda each: _accuracy(_scores(parts["val"], _decide(each[1], inputs["val"], parts["val"])))
+        candidates, key=lambda each: _worth(_scores(parts["val"], _decide(each[1], inputs["val"], parts["val"])))
     )
     return Fused(_scores(parts["test"], _decide(best, inputs["test"], parts["test"])), f"C = {strength:g}")
 
@@ -135,7 +134,7 @@ def _scores(like: Sequence[Scores], logits: np.ndarray) -> Scores:
     return like[0]._replace(logits=torch.from_numpy(logits).float())
 
 
-def _accuracy(scores: Scores) -> tuple[float, float]:
+def _worth(scores: Scores) -> tuple[float, float]:
     """What is chosen by: accuracy, and between equals likelihood."""
-    found = measure(scores, "val")
-    return found["val/acc"], -found["val/loss"]
+    arrays = probabilities_of(scores), scores.labels.numpy(), np.ones((1, len(scores.names)))
+    return float(top_k(*arrays)[0]), -float(loss(*arrays)[0])

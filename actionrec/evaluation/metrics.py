@@ -96,10 +96,10 @@ def measure(scores: Scores, prefix: str) -> dict[str, float]:
 
 def intervals(scores: Scores, prefix: str) -> dict[str, float]:
     """`<prefix>/<name>_low` and `_high` of the headlines: the 95 % bootstrap interval, resampled by source video."""
-    weights = resample(scores.groups)
+    arrays = probabilities_of(scores), scores.labels.numpy(), resample(scores.groups)
     bounds = {}
     for name in HEADLINES:
-        values = METRICS[name](probabilities_of(scores), scores.labels.numpy(), weights)
+        values = METRICS[name](*arrays)
         bounds[f"{prefix}/{name}_low"], bounds[f"{prefix}/{name}_high"] = interval(values)
     return bounds
 

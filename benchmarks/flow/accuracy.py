@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from benchmarks.common import run_verb
+from benchmarks.data import FIGHT_ACTIONS, SILHOUETTE_ACTIONS, fights, silhouettes
 from benchmarks.flow.estimators import NAMES
 
 ESTIMATORS = [name for name in NAMES if name not in ("tvl1", "raft_small", "raft_large")]  # those a laptop can
@@ -29,10 +30,14 @@ EPOCHS = {"silhouettes": 30, "fights": 12}
 def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Extract and train what is not finished, then mean and standard deviation of the test accuracy over seeds."""
     rows = []
-    for name, places in _sets(options.data).items():
-        run_verb("extract_flow", [*places, f"flow={','.join(ESTIMATORS)}"])
+    sets = {
+        "silhouettes": [*silhouettes(options.data), SILHOUETTE_ACTIONS],
+        "fights": [*fights(options.data), FIGHT_ACTIONS],
+    }
+    for name, places in sets.items():
+        run_verb("extract_flow", [*places, f"flow={','.join(ESTIMATORS)}", "--multirun"])
         for choice in CHOICES:
-            run_verb("train", [*TRAINING, *places, f"trainer.max_epochs={EPOCHS[name]}", *SWEEP, *choice])
+            run_verb("train", [*TRAINING, *places, f"trainer.max_epochs={EPOCHS[name]}", *SWEEP, *choice, "--multirun"])
         rows += gather(Path("outputs") / name / "sweeps" / "flow")
     return {}, rows
 
@@ -57,19 +62,3 @@ def gather(sweep: Path) -> list[dict[str, Any]]:
         }
         for (estimator, representation, stem), found in by_setting
     ]
-
-
-def _sets(data: Path) -> dict[str, list[str]]:
-    silhouettes = "data.actions=[clap,jump,pour,run,shoot_bow,throw,wave]"
-    fights = data / "fights_hmdb51_layout"
-    return {
-        "silhouettes": [
-            *_places("silhouettes", data / "hmdb51_silhouettes", data / "hmdb51_splits"),
-            *(silhouettes, "data.strict=false"),
-        ],
-        "fights": [*_places("fights", fights / "videos", fights / "splits"), "data.actions=[fight,no_fight]"],
-    }
-
-
-def _places(name: str, videos: Path, lists: Path) -> list[str]:
-    return ["paths=real", f"paths.name={name}", f"paths.hmdb51={videos}", f"paths.hmdb51_splits={lists}"]

@@ -6,18 +6,16 @@ from typing import Any
 
 import cv2
 import numpy as np
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 
 from actionrec import clipfile
-from actionrec.cli import CONF, plain
+from actionrec.cli import plain
 from actionrec.errors import ActionRecError
 from actionrec.flow import store
 from actionrec.flow.estimators import Estimator, create
 from actionrec.flow.field import dequantize, quantize
 from actionrec.flow.store import FlowSettings
 from actionrec.video import iter_frames
-from benchmarks.common import clips_under, seconds
+from benchmarks.common import clips_under, composed, seconds
 
 NAMES = ("dis_ultrafast", "dis_fast", "dis_balanced", "dis_medium", "farneback", "tvl1", "raft_small", "raft_large")
 MARGIN = 40  # pixels at the rim, where what comes into the picture cannot be known
@@ -25,17 +23,12 @@ PAIRS = {"tvl1": 2, "raft_small": 2, "raft_large": 2}  # a clip, of the slow one
 MANY = 20
 
 
-def _composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("extract_flow", list(overrides))
-
-
 def settings_of(name: str) -> FlowSettings:
     """The settings of a file of conf/flow/."""
-    return FlowSettings(**plain(_composed(f"flow={name}").data)["flow"])
+    return FlowSettings(**plain(composed("extract_flow", f"flow={name}").data)["flow"])
 
 
-DEFAULT: str = _composed().flow.name
+DEFAULT: str = composed("extract_flow").flow.name
 
 
 def motions() -> dict[str, np.ndarray]:

@@ -32,7 +32,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[st
         stills = f"paths.stanford40={options.data / 'stanford40'}"
         chosen = ",".join(str(seed) for seed in range(seeds))
         settings = [*TRAINING, stills, *overrides]
-        run_verb("train", [*settings, f"seed={chosen}"])
+        run_verb("train", [*settings, f"seed={chosen}", "--multirun"])
         for seed in range(seeds):
             run = Path("outputs/stills/sweeps/training") / job_name([*settings, f"seed={seed}"])
             metrics = json.loads((run / "metrics.json").read_text())

@@ -14,12 +14,13 @@ from torch.utils.data import DataLoader
 from actionrec.hardware import keep_freed_memory
 from actionrec.train import create_data
 from benchmarks.common import fresh, median
+from benchmarks.data import write_stills
 from benchmarks.training.plain import BATCH, plain_loader
 from benchmarks.training.stages import compose_stage, extract_flow
 
 ROUNDS = 3
 EPOCHS = 3  # the first warms up
-PHOTOS = 24
+PHOTOS = 48
 
 
 def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[str, Any]]]:
@@ -27,7 +28,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[st
     extract_flow(options.data)
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder)
-        write_photos(photos)
+        write_stills(photos, PHOTOS, [_photo()])
         loaders: dict[str, Callable[[], Any]] = {
             "PIL stills": lambda: fresh(_plain_rate, options.data),
             "stills": lambda: fresh(_rate, options.data, "frame"),
@@ -50,19 +51,10 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[st
     return figures, table
 
 
-def write_photos(root: Path) -> None:
-    """Photos as cameras take them, in Stanford40's layout under `stanford40/`."""
-    pictures, lists = root / "stanford40" / "JPEGImages", root / "stanford40" / "ImageSplits"
-    pictures.mkdir(parents=True)
-    lists.mkdir()
+def _photo() -> np.ndarray:
+    """As a camera takes it: 12 megapixels."""
     rng = np.random.default_rng(0)
-    names = [f"{action}_{number:03d}.jpg" for action in ("applauding", "running") for number in range(1, PHOTOS)]
-    photo = cv2.resize(rng.integers(0, 256, (375, 500, 3), np.uint8), (4000, 3000), interpolation=cv2.INTER_CUBIC)
-    cv2.imwrite(str(pictures / names[0]), photo)
-    for name in names[1:]:
-        (pictures / name).hardlink_to(pictures / names[0])
-    for part, chosen in (("train", names[:-1]), ("test", names[-1:])):
-        (lists / f"{part}.txt").write_text("\n".join(chosen))
+    return cv2.resize(rng.integers(0, 256, (375, 500, 3), np.uint8), (4000, 3000), interpolation=cv2.INTER_CUBIC)
 
 
 def _plain_rate(data: Path, actions: str = "shared", batch: int = BATCH) -> float:

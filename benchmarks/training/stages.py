@@ -2,8 +2,6 @@
 
 import argparse
 import copy
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,21 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from lightning import Callback, LightningModule, Trainer
 from omegaconf import DictConfig
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from actionrec.cli import CONF
-from actionrec.errors import ActionRecError
 from actionrec.modules.base import ActionModule
 from actionrec.train import create_data, create_module, create_trainer
-from benchmarks.common import fresh, median
+from benchmarks.common import composed, fresh, median, run_verb
+from benchmarks.data import FIGHT_ACTIONS, fights
 
 STAGES = {"frame": "stanford40_frame", "flow": "hmdb51_flow", "two_stream": "hmdb51_two_stream"}
-FIGHTS = "data.actions=[fight,no_fight]"
 ROUNDS = 7  # many short ones, since a shared machine is not as fast in one second as in another
 STEPS = 6  # of a round, on each side
 
@@ -49,31 +45,14 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[st
 
 def compose_stage(data: Path, name: str, *overrides: str) -> DictConfig:
     """The configuration of a stage on real data as a user trains it, from random weights."""
-    settings = [
-        f"experiment={STAGES.get(name, name)}",
-        "recipe=strong",
-        "backbone.weights=null",
-        "init_from=null",
-        *places(data),
-    ]
-    with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
-        return compose("train", [*settings, *([] if name == "frame" else [FIGHTS]), *overrides])
-
-
-def places(data: Path) -> list[str]:
-    """Overrides that say where the real data are."""
-    fights = data / "fights_hmdb51_layout"
-    return [
-        *("paths=real", "paths.name=fights", f"paths.stanford40={data / 'stanford40'}"),
-        *(f"paths.hmdb51={fights / 'videos'}", f"paths.hmdb51_splits={fights / 'splits'}"),
-    ]
+    settings = [f"experiment={STAGES.get(name, name)}", "recipe=strong", "backbone.weights=null", "init_from=null"]
+    actions = [] if name == "frame" else [FIGHT_ACTIONS]
+    return composed("train", *settings, *fights(data), *actions, *overrides)
 
 
 def extract_flow(data: Path) -> None:
     """Extract the flow of the clips that are trained on, where it is missing."""
-    command = [sys.executable, "-m", "actionrec.extract_flow", *places(data), FIGHTS]
-    if subprocess.run(command).returncode:
-        raise ActionRecError("the flow could not be extracted; what went wrong is above")
+    run_verb("extract_flow", [*fights(data), FIGHT_ACTIONS])
 
 
 class Watch(Callback):
@@ -102,7 +81,7 @@ class Turns(Watch):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, ActionModule)
-        self._step = bare_step(pl_module, self.batch, trainer.precision)
+        self._step = bare_step(pl_module, copy.deepcopy(pl_module.network), self.batch, trainer.precision)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
@@ -113,9 +92,9 @@ class Turns(Watch):
         self.bare.append(time.perf_counter() - began)
 
 
-def bare_step(module: ActionModule, batch: dict[str, Any], precision: str) -> Callable[[], None]:
-    """A training step on a copy of the module's network, with its optimiser and precision, and nothing around it."""
-    network = copy.deepcopy(module.network).train()
+def bare_step(module: ActionModule, network: nn.Module, batch: dict[str, Any], precision: str) -> Callable[[], None]:
+    """A training step of a network like the module's, with its optimiser and precision, and nothing around it."""
+    network.train()
     optimizer = instantiate(dict(module.optimizer), [p for p in network.parameters() if p.requires_grad])
     batch = {key: value.to(module.device) for key, value in batch.items() if isinstance(value, torch.Tensor)}
     inputs = [batch[modality] for modality in ("frame", "flow") if modality in batch]
