@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from actionrec.errors import ActionRecError
 
 STEMS = ("inflate", "random")
+_LOOK = 224  # side of the picture that layers are looked up with; some networks take no other
 
 
 class Backbone(nn.Module):
@@ -72,6 +73,30 @@ def resize_first_convolution(network: nn.Module, in_channels: int, stem: str) ->
 def first_convolution(network: nn.Module) -> nn.Conv2d:
     """The convolution that sees the image."""
     return next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+
+
+@torch.no_grad()
+def last_maps(backbone: Backbone) -> nn.Module | None:
+    """The layer whose output (B, C, H, W) is the last that has places; None where no layer's has.
+
+    For a transformer that is its first layer, the embedding of the patches.
+    """
+    found: list[nn.Module] = []
+
+    def note(layer: nn.Module, inputs: object, output: object) -> None:
+        if isinstance(output, Tensor) and output.dim() == 4 and output.shape[2] * output.shape[3] > 1:
+            found.append(layer)
+
+    hooks = [layer.register_forward_hook(note) for layer in backbone.network.modules()]
+    training = backbone.training
+    try:
+        convolution = first_convolution(backbone.network)
+        backbone.eval()(convolution.weight.new_zeros(1, convolution.in_channels, _LOOK, _LOOK))
+    finally:
+        backbone.train(training)
+        for hook in hooks:
+            hook.remove()
+    return found[-1] if found else None
 
 
 def take_off_head(network: nn.Module) -> int:
