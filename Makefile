@@ -27,6 +27,7 @@ STANFORD40_FRAME := $(CHAIN)/stanford40_frame/split1-seed$(RUN_SEED)/checkpoints
 HMDB51_FRAME := $(CHAIN)/hmdb51_frame/$(BEST)
 HMDB51_FLOW := $(CHAIN)/hmdb51_flow/$(BEST)
 TWO_STREAM := $(CHAIN)/hmdb51_two_stream/$(BEST)
+TWO_STREAM_CONV := $(CHAIN)/hmdb51_two_stream_conv/$(BEST)
 TRAIN_SCORES := $(foreach stage,hmdb51_frame hmdb51_flow,$(CHAIN)/$(stage)/$(RUN)/scores_train.npz)
 FUSION := $(CHAIN)/fusion/$(RUN)/fusion.json
 STILLS_FROM_SCRATCH := $(CHAIN)/sweeps/initialisation/stanford40_from_scratch/checkpoints/best.ckpt
@@ -103,9 +104,11 @@ two-stream: $(TWO_STREAM) ## Stage 4: frames and flow, from stages 2 and 3
 $(TWO_STREAM): $(HMDB51_FRAME) $(HMDB51_FLOW) | $(DATA_READY)
 	$(TRAIN) experiment=hmdb51_two_stream
 
-fusion: $(FUSION) ## Fusions of the two streams' scores, and the trained one, as a table
-$(FUSION): $(TRAIN_SCORES) $(TWO_STREAM)
+fusion: $(FUSION) ## Fusions of the two streams' scores, and two trained ones, as a table
+$(FUSION): $(TRAIN_SCORES) $(TWO_STREAM) $(TWO_STREAM_CONV)
 	$(BIN)/python -m actionrec.fuse $(SETTINGS)
+$(TWO_STREAM_CONV): $(HMDB51_FRAME) $(HMDB51_FLOW) | $(DATA_READY)
+	$(TRAIN) experiment=hmdb51_two_stream model.fusion=conv run_dir=$(@:/checkpoints/best.ckpt=)
 $(TRAIN_SCORES): $(CHAIN)/%/$(RUN)/scores_train.npz: $(CHAIN)/%/$(BEST)
 	$(BIN)/python -m actionrec.evaluate experiment=$* $(SETTINGS) 'parts=[train]'
 

@@ -142,15 +142,15 @@ def test_fusions_of_the_chains_scores(chain, tmp_path, paths, run):
     for stage in ("hmdb51_frame", "hmdb51_flow"):
         written = run("evaluate", f"experiment={stage}", *paths, *QUICK, "parts=[train,val,test]")
         assert written.status == 0, written.err
-    conv = tmp_path / "conv"
+    conv = tmp_path / "outputs/demo/hmdb51_two_stream_conv/split1-seed0"
     trained = run("train", "experiment=hmdb51_two_stream", *paths, *QUICK, "model.fusion=conv", f"run_dir={conv}")
     assert trained.status == 0, trained.err
-    outcome = run("fuse", *paths, f"+trained.conv={conv}", f"+trained.none={tmp_path / 'nothing'}")
+    outcome = run("fuse", *paths, f"+trained.none={tmp_path / 'nothing'}")
     assert outcome.status == 0, outcome.err
     assert "nothing is not trained" in outcome.err
     rows = json.loads((tmp_path / "outputs/demo/fusion/split1-seed0/fusion.json").read_text())
     fusions = ["average", "weighted", "max", "product", "linear layer", "linear SVM"]
-    networks = ["frame", "flow", *fusions, "trained", "conv"]
+    networks = ["frame", "flow", *fusions, "trained", "trained_conv"]
     assert [row["network"] for row in rows] == networks
     assert sum("p" not in row for row in rows) == 1  # the better stream has nothing to be compared with
     for row, stage in zip(

@@ -48,10 +48,11 @@ def test_crossval_is_every_splits_own_chain_but_for_what_is_made(tmp_path):
         for seed in (0, 1):
             chain = [line for line in commands if f"split={split} seed={seed} " in line]
             assert [line.split()[0] for line in chain].count("fuse") == 1
-            assert sum("experiment=hmdb51_two_stream" in line for line in chain) == 1
+            both = [line for line in chain if "experiment=hmdb51_two_stream" in line]
+            assert ["fusion=conv" in line for line in both] == [False, True]
     assert commands[-1].startswith("report")
     made(tmp_path / "mine/fusion/split1-seed0/fusion.json")
-    for stage in ("stanford40_frame", "hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream"):
+    for stage in ("stanford40_frame", "hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream", "hmdb51_two_stream_conv"):
         made(tmp_path / f"mine/{stage}/split1-seed0/checkpoints/best.ckpt")
     for stage in ("hmdb51_frame", "hmdb51_flow"):
         (tmp_path / f"mine/{stage}/split1-seed0/scores_train.npz").touch()
