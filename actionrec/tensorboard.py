@@ -7,6 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from lightning import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -40,6 +41,8 @@ COLUMNS: dict[str, type[float] | type[str]] = {
     "parameters": float,
     "epochs": float,
 }
+# Columns that TensorBoard shows before others are asked for: the first five in the order of their names.
+SHOWN = ("backbone.name", "optimizer.lr", "seed", "split", "stage")
 # Metrics beside them; the other scalars have charts of their own.
 HEADLINES = ("val/acc", "val/acc_macro", "val/loss", "test/acc", "test/acc_macro", "test/loss", "speed/fit_seconds")
 
@@ -58,6 +61,11 @@ class TensorBoard(TensorBoardLogger):
         known = {name: settings.get(name, kind()) for name, kind in COLUMNS.items()} | dict(settings)
         columns, _, _ = hparams(known, named)
         _, start, end = hparams(dict(settings), named)
+        content = columns.value[0].metadata.plugin_data
+        table = HParamsPluginData.FromString(content.content)
+        for info in table.experiment.hparam_infos:
+            info.differs = info.name in (overridden() or SHOWN)
+        content.content = table.SerializeToString()
         for summary in (columns, start, end):
             self.experiment.file_writer.add_summary(summary, step)
 
@@ -66,15 +74,20 @@ def hyperparameters(config: DictConfig) -> dict[str, float | str]:
     """The settings of a run that `COLUMNS` names and it has; in a multirun also whatever else its job was given."""
     settings: dict[str, float | str] = {}
     for name in COLUMNS:
-        value = OmegaConf.select(config, name)
-        if value is None or (name.startswith("flow.") and "flow" not in config.data):
-            continue
-        settings[name] = _cell(plain(value) if OmegaConf.is_config(value) else value)
-    for override in HydraConfig.get().overrides.task if in_multirun() else ():
-        name, _, text = override.lstrip("+~").partition("=")
-        if name.partition(".")[0] not in ("paths", "sweep", "experiment"):
-            settings.setdefault(name, text)
-    return settings
+        group, _, key = name.rpartition(".")
+        section = OmegaConf.select(config, group) if group else config
+        if key in (section or {}) and (group != "flow" or "flow" in config.data):
+            value = _cell(plain(section)[key])
+            if isinstance(value, str) == (COLUMNS[name] is str):  # not where a number is null
+                settings[name] = value
+    return overridden() | settings
+
+
+def overridden() -> dict[str, str]:
+    """What a job of a multirun was given, but for where things are; nothing in a run by itself."""
+    given = HydraConfig.get().overrides.task if in_multirun() else ()
+    pairs = (override.lstrip("+~").partition("=")[::2] for override in given)
+    return {name: text for name, text in pairs if name.partition(".")[0] not in ("paths", "sweep", "experiment")}
 
 
 def writer_of(trainer: Trainer) -> SummaryWriter | None:
@@ -91,7 +104,9 @@ def step_of(trainer: Trainer) -> int:
 
 def _cell(value: Any) -> float | str:
     if isinstance(value, dict):
-        value = value.get("_target_", "none").rpartition(".")[2]
+        value = value.get("_target_", "").rpartition(".")[2]
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+        value = ", ".join(map(str, value))
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    return str(value or "none")

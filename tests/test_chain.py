@@ -128,7 +128,13 @@ def test_tensorboard_shows_the_validation_of_the_best_epoch(chain, stage):
     run = run_of(chain, stage)
     events = EventAccumulator(str(run / "tensorboard")).Reload()
     roles = {"hmdb51_flow": {"flow"}, "hmdb51_two_stream": {"frame", "flow"}}.get(stage, {"frame"})
-    pictures = {"train/batch", "val/confusion", "val/wrong", "val/grad_cam", *(f"filters/{role}" for role in roles)}
+    pictures = {
+        "train/batch",
+        "val/confusion",
+        "val/wrong",
+        "val/grad_cam",
+        *(f"weights/{role}_stem" for role in roles),
+    }
     assert set(events.Tags()["images"]) == pictures
     found = scores.load(run / "scores_val.npz")
     table = (run / "tensorboard/projector/samples.tsv").read_text().splitlines()

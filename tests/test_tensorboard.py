@@ -3,6 +3,7 @@ from tensorboard.plugins.hparams import metadata
 
 from actionrec.tensorboard import COLUMNS, HEADLINES, TensorBoard, hyperparameters
 from tests.callbacks.conftest import events
+from tests.conftest import QUICK
 
 
 def test_settings_are_those_the_run_has(compose_config):
@@ -14,6 +15,8 @@ def test_settings_are_those_the_run_has(compose_config):
     assert flow["flow.name"] == "dis_balanced"
     stills = hyperparameters(compose_config("train", "experiment=stanford40_frame", "scheduler=cosine"))
     assert stills["scheduler"] == "cosine"
+    assert stills["backbone.weights"] == "IMAGENET1K_V1"
+    assert hyperparameters(compose_config("train", "experiment=hmdb51_frame", *QUICK))["backbone.weights"] == "none"
     assert not {"flow.name", "data.fields", "model.fusion"} & set(stills)
     both = hyperparameters(compose_config("train", "experiment=hmdb51_two_stream", "model.frozen=[frame,flow]"))
     assert both["model.frozen"] == "frame, flow"
@@ -36,6 +39,13 @@ def test_every_run_has_the_same_columns_and_its_own_values(tmp_path):
         content = {tag: each.plugin_data.content for tag, each in found.summary_metadata.items()}
         experiment = metadata.parse_experiment_plugin_data(content[metadata.EXPERIMENT_TAG])
         columns.append([info.name for info in experiment.hparam_infos])
+        assert [info.name for info in experiment.hparam_infos if info.differs] == [
+            "stage",
+            "split",
+            "seed",
+            "backbone.name",
+            "optimizer.lr",
+        ]
         shown = [info.name.tag for info in experiment.metric_infos]
         assert shown == [tag for tag in HEADLINES if tag in metrics]
         session = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG])

@@ -30,33 +30,33 @@ class Origin(Callback):
 
 
 def lineage_text(lineage: Mapping[str, Any]) -> str:
-    """A lineage (`modules.checkpoint.Lineage` as a dict) as Markdown: a row for the run and each of its ancestors."""
-    header = ("network", "data", "split", "seed", "actions", "backbone", "actionrec", "torch", "checkpoint", "sha256")
-    rows = [header, ("---",) * len(header), *_rows(lineage, "")]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    """A lineage (`modules.checkpoint.Lineage` as a dict) as Markdown: the run, and below it each of its ancestors."""
     inputs = ", ".join(f"{key} {value}" for key, value in lineage["inputs"].items())
-    return (
-        f"{table}\n\nInputs: {inputs}.\n\n"
-        f"Fitted to {len(lineage['trained_on'])} records, those of its ancestors included.\n\n"
-        f"Actions: {', '.join(lineage['actions'])}."
+    return "\n".join(
+        [
+            *_items(lineage, "this run", depth=0),
+            "",
+            f"Inputs: {inputs}.",
+            "",
+            f"Fitted to {len(lineage['trained_on'])} records, those of its ancestors included.",
+            "",
+            f"Actions: {', '.join(lineage['actions'])}.",
+        ]
     )
 
 
-def _rows(lineage: Mapping[str, Any], role: str) -> Iterator[tuple[str, ...]]:
-    backbone, versions = lineage["backbone"], lineage["versions"]
-    if "name" not in backbone:  # one for each stream
-        backbone = next(iter(backbone.values()))
-    yield (
-        f"{role}{lineage['stage']}",
-        lineage["data"],
-        str(lineage["split"] or "–"),
-        str(lineage["seed"]),
-        str(len(lineage["actions"])),
-        f"{backbone['name']} from {backbone['weights'] or 'random weights'}",
-        versions["actionrec"],
-        versions["torch"],
-        f"`{lineage['path']}`" if "path" in lineage else "this run",
-        f"`{lineage['sha256']}`" if "sha256" in lineage else "",
-    )
+def _items(lineage: Mapping[str, Any], role: str, depth: int) -> Iterator[str]:
+    backbone = lineage["backbone"]
+    backbones = [backbone] if "name" in backbone else backbone.values()  # one for each stream
+    about = [
+        f"data {lineage['data']}",
+        f"split {lineage['split']}" if lineage["split"] is not None else "",
+        f"seed {lineage['seed']}",
+        f"{len(lineage['actions'])} actions",
+        *dict.fromkeys(f"{each['name']} from {each['weights'] or 'random'} weights" for each in backbones),
+        *(f"{package} {version}" for package, version in lineage["versions"].items()),
+        f"`{lineage['path']}`, sha256 `{lineage['sha256']}`" if "sha256" in lineage else "",
+    ]
+    yield f"{'    ' * depth}- {role}: **{lineage['stage']}**, {', '.join(filter(None, about))}"
     for name, parent in lineage["parents"].items():
-        yield from _rows(parent, f"{role}{'' if name == 'parent' else f'{name} '}← ")
+        yield from _items(parent, "starts from" if name == "parent" else f"its {name} stream", depth + 1)

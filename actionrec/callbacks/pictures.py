@@ -12,10 +12,10 @@ from torch import Tensor
 from actionrec.flow.visualize import stack_colours
 
 WIDTH = 224  # of a picture in a tile, at least: captions need it
-LINE = 17  # pixels from one line of a caption to the next
+LINE = 20  # pixels from one line of a caption to the next
 GAP = 6  # pixels between tiles
 BLACK, RED = (0, 0, 0), (190, 30, 45)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.43
+_FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 
 
 def sample_pictures(sample: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -44,7 +44,7 @@ def tile(pictures: Sequence[np.ndarray], lines: Sequence[str], colour: tuple[int
     caption = np.full((LINE * len(lines) + 5, row.shape[1], 3), 255, np.uint8)
     for number, line in enumerate(lines, start=1):
         text = shortened(line, row.shape[1] - 6)
-        cv2.putText(caption, text, (3, LINE * number - 3), *_FONT, colour, 1, cv2.LINE_AA)
+        cv2.putText(caption, text, (3, LINE * number - 4), *_FONT, colour, 1, cv2.LINE_AA)
     return np.concatenate([row, caption])
 
 

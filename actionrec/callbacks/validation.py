@@ -106,7 +106,7 @@ class Validation(Callback):
         reached = float(trainer.callback_metrics["val/acc"])
         if reached > self.best:
             self.best = reached
-            pictures = {f"filters/{role}": filters(weight) for role, weight in first_weights(pl_module).items()}
+            pictures = {f"weights/{role}_stem": filters(weight) for role, weight in first_weights(pl_module).items()}
             with torch.inference_mode(False), torch.random.fork_rng(devices=[]):  # training draws what it would have
                 if self.wrong:
                     wrong = most_wrong(scores, self.wrong)

@@ -26,18 +26,20 @@ PAIR = {
 }
 
 
-def test_a_lineage_has_a_row_for_each_ancestor():
+def test_a_lineage_has_an_item_for_each_ancestor():
     text = lineage_text(PAIR)
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
-    assert [row[0] for row in rows[2:]] == [
-        "hmdb51_two_stream",
-        "frame ← hmdb51_frame",
-        "frame ← ← stanford40_frame",
-        "flow ← hmdb51_flow",
+    items = [line for line in text.splitlines() if "- " in line]
+    assert [(line.index("-") // 4, line.split("**")[1]) for line in items] == [
+        (0, "hmdb51_two_stream"),
+        (1, "hmdb51_frame"),
+        (2, "stanford40_frame"),
+        (1, "hmdb51_flow"),
     ]
-    assert [row[-1] for row in rows[2:]] == ["", "`def`", "`abc`", "`012`"]
-    assert [row[2] for row in rows[2:]] == ["1", "1", "–", "1"]
-    assert len({len(row) for row in rows}) == 1
+    assert ["split 1" in line for line in items] == [True, True, False, True]
+    for line, sha256 in zip(items[1:], ("def", "abc", "012"), strict=True):
+        assert f"`outputs/a.ckpt`, sha256 `{sha256}`" in line
+    assert "sha256" not in items[0]
+    assert items[0].count("resnet18 from IMAGENET1K_V1 weights") == 1
     assert "2 records" in text
 
 

@@ -62,7 +62,7 @@ def test_pictures_are_those_of_the_best_epoch(fit):
     """The network does not learn, so the second epoch is no better."""
     callback = Validation()
     found = events(fit(FrameAnswers(), samples(), samples(), [callback], epochs=2))
-    for tag in ("val/wrong", "val/grad_cam", "filters/frame"):
+    for tag in ("val/wrong", "val/grad_cam", "weights/frame_stem"):
         assert len(found.Images(tag)) == 1
     resumed = Validation()
     resumed.load_state_dict(callback.state_dict())
@@ -92,7 +92,7 @@ def test_two_streams_show_both_and_project_the_features_of_both(fit, fusion):
     dataset = samples(modalities=("frame", "flow"))
     folder = fit(PairAnswers(fusion), dataset, dataset, [Validation()])
     images = set(events(folder).Tags()["images"])
-    assert images == {"val/confusion", "val/wrong", "val/grad_cam", "filters/frame", "filters/flow"}
+    assert images == {"val/confusion", "val/wrong", "val/grad_cam", "weights/frame_stem", "weights/flow_stem"}
     features = np.loadtxt(folder / "projector/features.tsv", delimiter="\t")
     streams = {"frame": stream(3), "flow": stream(8)}
     with torch.no_grad():
@@ -131,14 +131,14 @@ def test_of_many_samples_some_are_projected(fit, most):
 def test_features_in_place_of_pixels_have_no_pictures(fit):
     dataset = samples(features=True)
     folder = fit(FrameAnswers(), dataset, dataset, [Validation()])
-    assert set(events(folder).Tags()["images"]) == {"val/confusion", "filters/frame"}
+    assert set(events(folder).Tags()["images"]) == {"val/confusion", "weights/frame_stem"}
     assert len((folder / "projector/samples.tsv").read_text().splitlines()) == 8
     assert not (folder / "projector/pictures.png").exists()
 
 
 def test_what_is_turned_off_is_left_out(fit):
     folder = fit(FrameAnswers(), samples(), samples(), [Validation(wrong=0, grad_cam=0, projected=0)])
-    assert set(events(folder).Tags()["images"]) == {"val/confusion", "filters/frame"}
+    assert set(events(folder).Tags()["images"]) == {"val/confusion", "weights/frame_stem"}
     assert not (folder / "projector").exists()
 
 
