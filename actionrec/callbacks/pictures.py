@@ -62,9 +62,10 @@ def grid(tiles: Sequence[np.ndarray], columns: int = 0, gap: int = GAP) -> np.nd
 
 def heated(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """A picture under colours of heat (H, W) between 0 and 1; where there is none it stays what it is."""
-    levels = (255 * heat).clip(0, 255).astype(np.uint8)
+    heat = np.nan_to_num(heat).clip(0, 1)
+    levels = (255 * heat).astype(np.uint8)
     colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
-    cover = 0.6 * heat[..., None].clip(0, 1)
+    cover = 0.6 * heat[..., None]
     return (picture * (1 - cover) + colours * cover).round().astype(np.uint8)
 
 

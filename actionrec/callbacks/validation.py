@@ -106,18 +106,25 @@ class Validation(Callback):
         reached = float(trainer.callback_metrics["val/acc"])
         if reached > self.best:
             self.best = reached
-            pictures = {f"weights/{role}_stem": filters(weight) for role, weight in first_weights(pl_module).items()}
-            with torch.inference_mode(False), torch.random.fork_rng(devices=[]):  # training draws what it would have
-                if self.wrong:
-                    wrong = most_wrong(scores, self.wrong)
-                    pictures |= wrong_pictures(scores, wrong, self._samples(trainer, wrong), pl_module)
-                spread = np.linspace(0, len(flat) - 1, min(self.grad_cam, len(flat))).round().astype(int).tolist()
-                pictures |= grad_cam_pictures(scores, spread, self._samples(trainer, spread), pl_module)
-            for tag, picture in pictures.items():
+            for tag, picture in self._pictures(trainer, pl_module, scores).items():
                 writer.add_image(tag, picture, step, dataformats="HWC")
             if self.projected:
                 self._project(trainer, pl_module, scores)
         self._forget()
+
+    def _pictures(self, trainer: Trainer, module: ActionModule, scores: Scores) -> dict[str, np.ndarray]:
+        """What is shown of the best network, by tag."""
+        found = {f"weights/{role}_stem": filters(weight) for role, weight in first_weights(module).items()}
+        with torch.inference_mode(False), torch.random.fork_rng(devices=[]):  # training draws what it would have
+            if self.wrong:
+                wrong = most_wrong(scores, self.wrong)
+                found |= wrong_pictures(scores, wrong, self._samples(trainer, wrong), module)
+            if self.grad_cam:
+                spread = (
+                    np.linspace(0, len(scores.names) - 1, min(self.grad_cam, len(scores.names))).astype(int).tolist()
+                )
+                found |= grad_cam_pictures(scores, spread, self._samples(trainer, spread), module)
+        return found
 
     def _project(self, trainer: Trainer, module: ActionModule, scores: Scores) -> None:
         every = self._every(trainer)

@@ -178,3 +178,10 @@ def test_pictures_do_not_have_a_network_compiled_again():
     for _ in range(2):
         assert np.array_equal(validation.grad_cam_pictures(scores, [0, 1], dataset, module)["val/grad_cam"], expected)
     assert len(made) == 1
+
+
+def test_a_network_that_diverged_is_shown_all_the_same(fit):
+    module = FrameAnswers()
+    module.network.head.weight.data.fill_(math.nan)
+    folder = fit(module, samples(), samples(), [Validation()])
+    assert events(folder).Scalars("val_acc/wave")[0].value == 0
