@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -193,12 +194,13 @@ def most_wrong(scores: Scores, most: int) -> list[int]:
     return [int(row) for row in order[:most] if sure[row] >= 0]
 
 
-def captions(scores: Scores, row: int) -> list[str]:
-    """The right action with its probability, the answer with its own, and the name."""
+def answered(pictures: Sequence[np.ndarray], scores: Scores, row: int) -> np.ndarray:
+    """A tile: pictures above the right action, the answer, the probabilities of both, and the name; red where wrong."""
     probabilities = probabilities_of(scores)[row]
     label, answer = int(scores.labels[row]), int(probabilities.argmax())
-    right, answered = (f"{scores.actions[each]} {probabilities[each]:.2f}" for each in (label, answer))
-    return [right if answer == label else f"{right}, answer: {answered}", scores.names[row]]
+    right, given = (f"{scores.actions[each]} {probabilities[each]:.2f}" for each in (label, answer))
+    lines = [right, f"answer: {given}", scores.names[row]]
+    return tile(pictures, lines, BLACK if answer == label else RED)
 
 
 def wrong_pictures(
@@ -208,7 +210,7 @@ def wrong_pictures(
     if not rows:
         return {"val/wrong": note("no answer is wrong")}
     shown = [list(sample_pictures(sample, module.inputs).values()) for sample in samples]
-    tiles = [tile(each, captions(scores, row), RED) for each, row in zip(shown, rows, strict=True) if each]
+    tiles = [answered(each, scores, row) for each, row in zip(shown, rows, strict=True) if each]
     return {"val/wrong": grid(tiles)} if tiles else {}
 
 
@@ -234,7 +236,6 @@ def grad_cam_pictures(
         pairs = [
             (picture, heated(picture, maps[role][index].numpy())) for role, picture in pictures.items() if role in maps
         ]
-        lines = captions(scores, row)
         if pairs:
-            tiles.append(tile([each for pair in pairs for each in pair], lines, RED if "answer" in lines[0] else BLACK))
+            tiles.append(answered(list(chain(*pairs)), scores, row))
     return {"val/grad_cam": grid(tiles)} if tiles else {}

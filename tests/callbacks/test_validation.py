@@ -48,8 +48,12 @@ def test_what_is_shown_as_wrong_is_wrong(fit):
         with torch.no_grad():
             chance = module({"frame": sample["frame"][None]}).softmax(1)[0]
         right, answer = LABELS[index], ANSWERS[index]
-        text = f"{ACTIONS[right]} {chance[right]:.2f}, answer: {ACTIONS[answer]} {chance[answer]:.2f}"
-        tiles.append(tile([sample_pictures(sample, INPUTS)["frame"]], [text, f"clip_{index}"], RED))
+        lines = [
+            f"{ACTIONS[right]} {chance[right]:.2f}",
+            f"answer: {ACTIONS[answer]} {chance[answer]:.2f}",
+            f"clip_{index}",
+        ]
+        tiles.append(tile([sample_pictures(sample, INPUTS)["frame"]], lines, RED))
     assert np.array_equal(image(found, "val/wrong"), grid(tiles))
 
 
