@@ -319,6 +319,10 @@ def test_two_processes_share_a_training(tmp_path, paths):
     assert set(json.loads((run / "metrics.json").read_text())) > TAGS
     assert len(scores.load(run / "scores.npz").names) == 24
     assert not run.with_name("split1-seed0.partial").exists()
+    images = EventAccumulator(str(run / "tensorboard")).Reload().Tags()["images"]
+    assert set(images) == {"train/batch", "val/confusion", "val/wrong", "val/grad_cam", "weights/frame_stem"}
+    whole = len(scores.load(run / "scores_val.npz").names)
+    assert len((run / "tensorboard/projector/samples.tsv").read_text().splitlines()) == 1 + (whole + 1) // 2
 
 
 class TestBadInput:

@@ -119,12 +119,12 @@ class Validation(Callback):
         with torch.inference_mode(False), torch.random.fork_rng(devices=[]):  # training draws what it would have
             if self.wrong:
                 wrong = most_wrong(scores, self.wrong)
-                found |= wrong_pictures(scores, wrong, self._samples(trainer, wrong), module)
+                found |= wrong_pictures(scores, wrong, self._samples(trainer, scores, wrong), module)
             if self.grad_cam:
                 spread = (
                     np.linspace(0, len(scores.names) - 1, min(self.grad_cam, len(scores.names))).astype(int).tolist()
                 )
-                found |= grad_cam_pictures(scores, spread, self._samples(trainer, spread), module)
+                found |= grad_cam_pictures(scores, spread, self._samples(trainer, scores, spread), module)
         return found
 
     def _project(self, trainer: Trainer, module: ActionModule, scores: Scores) -> None:
@@ -148,11 +148,13 @@ class Validation(Callback):
         """Of the samples in order, one of how many is projected."""
         return math.ceil(len(self._loader(trainer).sampler) / self.projected)  # type: ignore[arg-type]
 
-    def _samples(self, trainer: Trainer, rows: Sequence[int]) -> list[Sample]:
-        """Validation samples by when they were seen, read again: that is a handful, and all of them would not fit."""
+    def _samples(self, trainer: Trainer, scores: Scores, rows: Sequence[int]) -> list[Sample]:
+        """Validation samples of those rows, read again: that is a handful, and all of them would not fit."""
         loader = self._loader(trainer)
         order = list(loader.sampler)
-        return [loader.dataset[order[row]] for row in rows]
+        samples = [loader.dataset[order[row]] for row in rows]
+        assert [sample["name"] for sample in samples] == [scores.names[row] for row in rows]
+        return samples
 
     @staticmethod
     def _loader(trainer: Trainer) -> DataLoader[Sample]:
