@@ -1,6 +1,7 @@
 """Tiles and grids of pictures; all are (H, W, 3) uint8 RGB."""
 
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -95,8 +96,12 @@ def enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
 
 
 def shortened(text: str, width: int) -> str:
-    """A text that is at most so many pixels wide; what is too long loses its middle. The font knows ASCII only."""
-    text = text.encode("ascii", "replace").decode()
+    """A text that is at most so many pixels wide; what is too long loses its middle.
+
+    The font knows ASCII only: letters lose their accents, and other characters are question marks.
+    """
+    bare = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
+    text = bare.encode("ascii", "replace").decode()
     kept = len(text)
     short = text
     while kept > 1 and cv2.getTextSize(short, *_FONT, 1)[0][0] > width:

@@ -45,7 +45,7 @@ def test_a_text_fits_and_keeps_its_ends(width):
     assert short[:2] == text[:2]
     assert short[-2:] == text[-2:]
     assert (short == text) == (width == 1000)
-    assert pictures.shortened("Höhe", 1000) == "H?he"
+    assert pictures.shortened("Höhe→", 1000) == "Hohe?"
 
 
 def test_a_grid_has_each_tile_at_its_place():
