@@ -45,7 +45,7 @@ def evaluate(config: DictConfig) -> None:
     written = folder / "metrics.json"
     earlier = json.loads(written.read_text()) if written.is_file() else {}
     write_text(written, json.dumps({**earlier, **metrics}, indent=2) + "\n")
-    print("\n".join(f"{tag:14} {value:.4f}" for tag, value in metrics.items()))
+    print("\n".join(f"{tag:18} {value:.4f}" for tag, value in metrics.items() if isinstance(value, float)))
 
 
 main = verb("evaluate", choose="experiment")(evaluate)

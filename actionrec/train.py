@@ -80,7 +80,9 @@ def train(config: DictConfig) -> float:
         "epochs": trainer.current_epoch,
     }
     write_text(run.partial / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    _log_hyperparameters(config, trainer, metrics)
+    _log_hyperparameters(
+        config, trainer, {tag: value for tag, value in metrics.items() if isinstance(value, (int, float))}
+    )
     run.finish()
     log.info("%s  test/acc %.3f  test/acc_macro %.3f", run.path, metrics["test/acc"], metrics["test/acc_macro"])
     return metrics["val/acc"]
@@ -143,8 +145,8 @@ def measure(
     data: "ActionDataModule",
     folder: Path,
     parts: Sequence[str] = ("val", "test"),
-) -> dict[str, float]:
-    """Metrics of a module on parts of its data, with intervals for the test; the scores go to `folder`.
+) -> dict[str, Any]:
+    """Metrics of a module on parts of its data, with intervals and tables for the test; the scores go to `folder`.
 
     On one device, since several would pad the last batch with samples that are then counted twice.
     """
@@ -160,7 +162,7 @@ def measure(
         "enable_checkpointing": False,
     }
     trainer = instantiate(config.trainer, **options)
-    measured: dict[str, float] = {}
+    measured: dict[str, Any] = {}
     for part in parts:
         trainer.test(module, dataloaders=data.scoring_dataloader(part), verbose=False)
         found = scores.average_views(*module.tested(), module.actions, data.groups())
@@ -168,7 +170,7 @@ def measure(
         if part != "train":  # what it was fitted to; train/ is what the last epoch saw
             measured |= metrics.measure(found, part)
         if part == "test":
-            measured |= metrics.intervals(found, part)
+            measured |= metrics.intervals(found, part) | metrics.tables(found, part)
     return measured
 
 

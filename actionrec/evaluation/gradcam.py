@@ -28,9 +28,10 @@ def saliency(network: nn.Module, inputs: tuple[Tensor, ...], answers: Tensor) ->
     try:
         for role, stream in streams.items():
             assert isinstance(stream, Stream)
-            layer = last_maps(stream.backbone)
-            if layer is None:
+            name = last_maps(stream.backbone)
+            if name is None:
                 continue
+            layer = stream.backbone.get_submodule(name)
             with torch.enable_grad():
                 # Frozen streams have no gradients of their own, but their input may.
                 asked = tuple(each.float().requires_grad_() for each in inputs)

@@ -6,7 +6,7 @@ sample counts. Weights of one give the metric itself, those of `resample` its bo
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -130,8 +130,8 @@ def confusion(scores: Scores) -> np.ndarray:
     return counts
 
 
-def per_action(scores: Scores) -> list[dict[str, float | str]]:
-    """A row for each action: its samples, recall, precision, F1 and average precision; not a number where undefined."""
+def per_action(scores: Scores) -> list[dict[str, Any]]:
+    """A row for each action: its samples, recall, precision, F1 and average precision; None where undefined."""
     counts, probabilities, labels = confusion(scores), probabilities_of(scores), scores.labels.numpy()
     right, true, answered = counts.diagonal(), counts.sum(1), counts.sum(0)
     recall, precision, f1 = _ratio(right, true), _ratio(right, answered), _ratio(2 * right, true + answered)
@@ -140,10 +140,10 @@ def per_action(scores: Scores) -> list[dict[str, float | str]]:
         {
             "action": action,
             "n": int(true[index]),
-            "recall": float(recall[index]),
-            "precision": float(precision[index]),
-            "f1": float(f1[index]),
-            "average precision": float(average_precision(probabilities[:, index], labels == index, once)[0]),
+            "recall": _defined(recall[index]),
+            "precision": _defined(precision[index]),
+            "f1": _defined(f1[index]),
+            "average_precision": _defined(average_precision(probabilities[:, index], labels == index, once)[0]),
         }
         for index, action in enumerate(scores.actions)
     ]
@@ -172,6 +172,11 @@ def reliability(scores: Scores) -> list[Bin]:
     ]
 
 
+def tables(scores: Scores, prefix: str) -> dict[str, Any]:
+    """`<prefix>/per_action`, see there, and `<prefix>/confusion`: counts, a list for each action in the same order."""
+    return {f"{prefix}/per_action": per_action(scores), f"{prefix}/confusion": confusion(scores).tolist()}
+
+
 def hits(probabilities: np.ndarray, labels: np.ndarray, k: int = 1) -> np.ndarray:
     """Whether each sample's label is among its k most probable actions, as 0 and 1; of equals the first is taken."""
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
@@ -185,6 +190,10 @@ def probabilities_of(scores: Scores) -> np.ndarray:
 
 def _bin_of(confidence: np.ndarray) -> np.ndarray:
     return np.minimum((confidence * BINS).astype(int), BINS - 1)
+
+
+def _defined(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

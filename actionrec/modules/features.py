@@ -17,10 +17,15 @@ def keep_features(trainer: Trainer, module: LightningModule, data: ActionDataMod
     """Have training and validation samples hold the features of the module's frozen streams in place of pixels.
 
     Raises:
-        ActionRecError: no stream is frozen, its pixels differ from epoch to epoch, or there are several devices.
+        ActionRecError: no stream is frozen, its pixels differ from epoch to epoch, its feature maps are wanted, or there
+            are several devices.
     """
     if not isinstance(module, TwoStreamModule) or not module.network.frozen:
         raise ActionRecError("cache_features=true needs frozen streams; set model.frozen=[frame,flow], or one of them")
+    if module.network.kind == "conv":
+        raise ActionRecError(
+            "cache_features=true keeps features, and model.fusion=conv wants feature maps; leave one out"
+        )
     if trainer.world_size > 1:
         raise ActionRecError("cache_features=true works on one device; set trainer.devices=1")
     for part in ("train", "val"):

@@ -1,5 +1,7 @@
 """Backbones: image classifiers without their head, for any number of input channels."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,23 @@ class Backbone(nn.Module):
         super().__init__()
         self.network = network
         self.features = features
+        self._last_maps: str | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x)
+
+    def maps(self, x: Tensor) -> Tensor:
+        """Last feature maps (B, C, H, W); for backbones that have some, see `last_maps`."""
+        if self._last_maps is None:
+            self._last_maps = last_maps(self)
+        assert self._last_maps
+        kept: list[Tensor] = []
+        hook = self.get_submodule(self._last_maps).register_forward_hook(lambda *call: kept.append(call[-1]))
+        try:
+            self.network(x)
+        finally:
+            hook.remove()
+        return kept[-1]
 
 
 def create(name: str, weights: str | None, in_channels: int = 3, stem: str = "inflate") -> Backbone:
@@ -76,27 +92,49 @@ def first_convolution(network: nn.Module) -> nn.Conv2d:
 
 
 @torch.no_grad()
-def last_maps(backbone: Backbone) -> nn.Module | None:
-    """The layer whose output (B, C, H, W) is the last that has places; None where no layer's has.
+def last_maps(backbone: Backbone) -> str | None:
+    """Name of the layer whose output (B, C, H, W) is the last that has places; None where no layer's has.
 
     For a transformer that is its first layer, the embedding of the patches.
     """
-    found: list[nn.Module] = []
+    found: list[str] = []
 
-    def note(layer: nn.Module, inputs: object, output: object) -> None:
+    def note(name: str, layer: nn.Module, inputs: object, output: object) -> None:
         if isinstance(output, Tensor) and output.dim() == 4 and output.shape[2] * output.shape[3] > 1:
-            found.append(layer)
+            found.append(name)
 
-    hooks = [layer.register_forward_hook(note) for layer in backbone.network.modules()]
-    training = backbone.training
+    hooks = [layer.register_forward_hook(partial(note, name)) for name, layer in backbone.named_modules()]
     try:
-        convolution = first_convolution(backbone.network)
-        backbone.eval()(convolution.weight.new_zeros(1, convolution.in_channels, _LOOK, _LOOK))
+        _look(backbone, backbone)
     finally:
-        backbone.train(training)
         for hook in hooks:
             hook.remove()
     return found[-1] if found else None
+
+
+@torch.no_grad()
+def check_maps(backbone: Backbone) -> None:
+    """Raise unless the features are the mean of the last maps over their places."""
+    if last_maps(backbone):
+        maps, features = _look(backbone, backbone.maps), _look(backbone, backbone)
+        if maps.shape[1] == backbone.features and torch.allclose(maps.mean((2, 3)), features, rtol=1e-3, atol=1e-5):
+            return
+    raise ActionRecError(
+        "model.fusion=conv needs backbones whose features are the mean of their last feature maps, such as resnet18; "
+        "use another backbone or fusion"
+    )
+
+
+def _look(backbone: Backbone, see: Callable[[Tensor], Tensor]) -> Tensor:
+    """What a backbone, or a part of it, makes of a picture in evaluation mode."""
+    convolution = first_convolution(backbone)
+    picture = torch.linspace(-1, 1, _LOOK * _LOOK, device=convolution.weight.device).view(1, 1, _LOOK, _LOOK)
+    training = backbone.training
+    try:
+        backbone.eval()
+        return see(picture.repeat(1, convolution.in_channels, 1, 1))
+    finally:
+        backbone.train(training)
 
 
 def take_off_head(network: nn.Module) -> int:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from actionrec.errors import ActionRecError
-from actionrec.networks.backbone import Backbone
+from actionrec.networks.backbone import Backbone, check_maps
 
-FUSIONS = ("concat", "concat_features", "average", "max")
+FUSIONS = ("concat", "concat_features", "conv", "average", "max")
 
 
 class Stream(nn.Module):
@@ -39,19 +40,49 @@ class Stream(nn.Module):
         """Features (B, backbone.features), with dropout in training; features that are given stay what they are."""
         if x.dim() == 2:
             return x
-        normalised = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        return self.dropout(self.backbone(normalised))
+        return self.dropout(self.backbone(self._normalise(x)))
+
+    def maps(self, x: Tensor) -> Tensor:
+        """The backbone's last feature maps (B, backbone.features, H, W)."""
+        return self.backbone.maps(self._normalise(x))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.embed(x))
+
+    def _normalise(self, x: Tensor) -> Tensor:
+        return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+
+class ConvFusion(nn.Module):
+    """Last feature maps of both streams, concatenated and mixed by a 1×1 convolution → logits (B, classes).
+
+    The convolutional fusion of Feichtenhofer et al. (CVPR 2016), but for keeping all channels, where they keep half:
+    so it can start as the average of streams whose maps are not negative, as the other learned fusions do.
+
+    Args:
+        features: channels of both together.
+        classes: number of actions.
+        dropout: of the mixed features, in training.
+    """
+
+    def __init__(self, features: int, classes: int, dropout: float):
+        super().__init__()
+        self.mix = nn.Conv2d(features, features, 1)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(features, classes)
+
+    def forward(self, frame: Tensor, flow: Tensor) -> Tensor:
+        mixed = F.relu(self.mix(torch.cat([frame, flow], dim=1)))
+        return self.head(self.dropout(mixed.mean((2, 3))))
 
 
 class TwoStream(nn.Module):
     """Two streams and their fusion: frame (B, 3, S, S), flow (B, C, S, S) → logits (B, classes).
 
-    `concat` is a linear layer on the logits of both, `concat_features` one on the features of both; each starts as the
-    plain average of the two streams' logits (`start_as_average`) and learns to do better. `average` and `max` are of
-    the streams' probabilities (Simonyan & Zisserman, NeurIPS 2014) and have nothing to learn.
+    `concat` is a linear layer on the logits of both, `concat_features` one on the features of both, `conv` is of their
+    feature maps, see `ConvFusion`; each starts as the plain average of the two streams' logits (`start_as_average`) and
+    learns to do better. `average` and `max` are of the streams' probabilities (Simonyan & Zisserman, NeurIPS 2014) and
+    have nothing to learn.
 
     Args:
         frame: stream of the frame.
@@ -72,10 +103,16 @@ class TwoStream(nn.Module):
         self.kind = fusion
         self.frozen = tuple(frozen)
         widths = {"concat": 2 * classes, "concat_features": frame.backbone.features + flow.backbone.features}
-        self.fusion = nn.Linear(widths[fusion], classes) if fusion in widths else None
+        self.fusion: nn.Linear | ConvFusion | None = None
+        if fusion == "conv":
+            for stream in (frame, flow):
+                check_maps(stream.backbone)
+            self.fusion = ConvFusion(widths["concat_features"], classes, frame.dropout.p)
+        elif fusion in widths:
+            self.fusion = nn.Linear(widths[fusion], classes)
         for name in frozen:
             self.get_submodule(name).requires_grad_(False)
-        if fusion == "concat_features":  # the heads only give the starting point
+        if fusion in ("concat_features", "conv"):  # the heads only give the starting point
             frame.head.requires_grad_(False)
             flow.head.requires_grad_(False)
         self.start_as_average()
@@ -92,15 +129,21 @@ class TwoStream(nn.Module):
         """Set the fusion layer to the average of the two streams' logits, with the heads that they have now."""
         if self.fusion is None:
             return
+        layer = self.fusion.head if isinstance(self.fusion, ConvFusion) else self.fusion
         if self.kind == "concat":
-            identity = torch.eye(self.fusion.out_features)
-            self.fusion.weight.copy_(torch.cat([identity, identity], dim=1) / 2)
-            self.fusion.bias.zero_()
+            identity = torch.eye(layer.out_features)
+            layer.weight.copy_(torch.cat([identity, identity], dim=1) / 2)
+            layer.bias.zero_()
         else:
-            self.fusion.weight.copy_(torch.cat([self.frame.head.weight, self.flow.head.weight], dim=1) / 2)
-            self.fusion.bias.copy_((self.frame.head.bias + self.flow.head.bias) / 2)
+            layer.weight.copy_(torch.cat([self.frame.head.weight, self.flow.head.weight], dim=1) / 2)
+            layer.bias.copy_((self.frame.head.bias + self.flow.head.bias) / 2)
+        if isinstance(self.fusion, ConvFusion):
+            nn.init.dirac_(self.fusion.mix.weight)
+            self.fusion.mix.bias.zero_()  # type: ignore[union-attr]
 
     def forward(self, frame: Tensor, flow: Tensor) -> Tensor:
+        if isinstance(self.fusion, ConvFusion):
+            return self.fusion(self.frame.maps(frame), self.flow.maps(flow))
         if self.fusion and self.kind == "concat_features":
             return self.fusion(torch.cat([self.frame.embed(frame), self.flow.embed(flow)], dim=1))
         logits = self.frame(frame), self.flow(flow)

@@ -52,7 +52,7 @@ def test_a_stage_starts_with_all_its_parents_weights_and_says_so():
     assert all(torch.equal(value, theirs[key]) for key, value in child.network.backbone.state_dict().items())
 
 
-@pytest.mark.parametrize("fusion", ["concat", "concat_features"])
+@pytest.mark.parametrize("fusion", ["concat", "concat_features", "conv"])
 def test_two_streams_start_as_the_average_of_their_parents(fusion):
     torch.manual_seed(0)
     frame, flow = frame_module(), FlowModule(BACKBONE, SHARED, FLOW_INPUTS, ADAM)

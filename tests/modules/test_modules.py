@@ -22,6 +22,7 @@ MODULES = {
     "magnitude": lambda: FlowModule(BACKBONE, ACTIONS, {**INPUTS, "fields": 8, "representation": "magnitude"}, ADAM),
     "concat": lambda: TwoStreamModule(BACKBONE, BACKBONE, ACTIONS, INPUTS, ADAM),
     "concat_features": lambda: TwoStreamModule(BACKBONE, BACKBONE, ACTIONS, INPUTS, ADAM, fusion="concat_features"),
+    "conv": lambda: TwoStreamModule(BACKBONE, BACKBONE, ACTIONS, INPUTS, ADAM, fusion="conv"),
     "average": lambda: TwoStreamModule(BACKBONE, BACKBONE, ACTIONS, INPUTS, ADAM, fusion="average"),
     "max": lambda: TwoStreamModule(BACKBONE, BACKBONE, ACTIONS, INPUTS, ADAM, fusion="max"),
 }

@@ -9,7 +9,7 @@ from actionrec.networks.fusion import FUSIONS, Stream, TwoStream
 
 def stream(channels: int, features: int, classes: int = 5) -> Stream:
     body = nn.Sequential(
-        nn.Conv2d(channels, features, 3), nn.BatchNorm2d(features), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        nn.Conv2d(channels, features, 3), nn.BatchNorm2d(features), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     )
     return Stream(Backbone(body, features), classes, mean=(128.0,), std=(60.0,))
 
@@ -35,11 +35,27 @@ def test_a_stream_normalises_once():
     assert torch.allclose(seen[0], torch.ones(1, 3, 8, 8))
 
 
-@pytest.mark.parametrize("fusion", ["concat", "concat_features"])
+@pytest.mark.parametrize("fusion", ["concat", "concat_features", "conv"])
 def test_learned_fusion_starts_as_the_average_of_the_logits(fusion, inputs):
     network = create(fusion)
     expected = (network.frame(inputs[0]) + network.flow(inputs[1])) / 2
     assert torch.allclose(network(*inputs), expected, atol=1e-5)
+
+
+def test_conv_sees_where_the_streams_agree(inputs):
+    """Unlike the other fusions, which see means over the places."""
+    network = create("conv")
+    torch.nn.init.normal_(network.fusion.mix.weight)
+    moved = inputs[1].roll(3, dims=3)
+    assert not torch.allclose(network(inputs[0], moved), network(*inputs), atol=1e-3)
+    maps = [stream.maps(x) for stream, x in zip((network.frame, network.flow), inputs, strict=True)]
+    assert [each.shape for each in maps] == [(4, 6, 6, 6), (4, 7, 6, 6)]
+
+
+def test_conv_refuses_features_that_are_no_mean_of_maps():
+    body = nn.Sequential(nn.Conv2d(3, 4, 3, stride=112, padding=1), nn.Flatten(), nn.Linear(16, 6))
+    with pytest.raises(ActionRecError, match=r"model\.fusion=conv needs backbones whose features are the mean"):
+        TwoStream(Stream(Backbone(body, 6), 5, (128.0,), (60.0,)), stream(8, 7), 5, "conv")
 
 
 def test_average_and_max_are_of_the_probabilities(inputs):

@@ -1,0 +1,60 @@
+import pytest
+import torch
+from torch import nn
+
+from actionrec.evaluation.gradcam import saliency
+from actionrec.networks.backbone import Backbone, create, last_maps
+from actionrec.networks.fusion import Stream, TwoStream
+
+
+def stream(channels: int = 3) -> Stream:
+    """One map, the mean of the channels; action 1 likes it bright, action 0 dark."""
+    body = nn.Sequential(nn.Conv2d(channels, 1, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    nn.init.constant_(body[0].weight, 1 / channels)
+    nn.init.zeros_(body[0].bias)
+    made = Stream(Backbone(body, 1), 2, mean=(0.0,), std=(1.0,))
+    with torch.no_grad():
+        made.head.weight.copy_(torch.tensor([[-1.0], [1.0]]))
+    return made
+
+
+def test_what_speaks_for_an_action_is_found_where_it_is():
+    picture = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    picture[0, :, 2:4, 5:7] = 200
+    picture[1, :, 6:8, 0:2] = 100
+    network = stream().train()
+    [found] = saliency(network, (picture,), torch.tensor([1, 1])).values()
+    assert torch.equal(found > 0.5, picture.float().mean(1) > 0)
+    assert found.amax((1, 2)).tolist() == [1, 1]
+    [against] = saliency(network, (picture,), torch.tensor([0, 0])).values()
+    assert not against.any()
+    assert network.training
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("frozen", [(), ("frame", "flow")])
+def test_both_streams_are_asked(frozen):
+    network = TwoStream(stream(), stream(8), 2, "concat", frozen).train()
+    inputs = [torch.zeros(1, channels, 8, 8, dtype=torch.uint8) for channels in (3, 8)]
+    inputs[0][..., 0, 0] = inputs[1][..., 7, 7] = 255
+    found = saliency(network, tuple(inputs), torch.tensor([1]))
+    assert (found["frame"][0].argmax(), found["flow"][0].argmax()) == (0, 63)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("resnet18", (512, 7, 7)), ("efficientnet_lite0", (1280, 7, 7)), ("densenet121", (1024, 7, 7))]
+)
+def test_the_last_maps_are_what_the_features_are_the_mean_of(name, shape):
+    torch.manual_seed(0)
+    backbone = create(name, None).eval()
+    assert last_maps(backbone)
+    picture = torch.rand(2, 3, 224, 224)
+    maps = backbone.maps(picture)
+    assert maps.shape == (2, *shape)
+    assert torch.allclose(maps.mean((2, 3)), backbone(picture), atol=1e-4)
+
+
+def test_streams_without_maps_are_left_out():
+    body = nn.Sequential(nn.Conv2d(3, 4, 224), nn.Flatten())
+    network = Stream(Backbone(body, 4), 2, mean=(0.0,), std=(1.0,))
+    assert saliency(network, (torch.zeros(1, 3, 224, 224, dtype=torch.uint8),), torch.tensor([0])) == {}
