@@ -73,7 +73,7 @@ def test_a_full_tree_has_every_section_and_every_table_as_files(full, run):
     tables = {path.stem for path in (full / "report").glob("*.csv")}
     assert tables == {path.stem for path in (full / "report").glob("*.md")}
     assert tables == {
-        *("runs", "comparison", "crossval", "lineage", "settings", "settings-shared", "actions", "calibration"),
+        *("runs", "cost", "comparison", "crossval", "lineage", "settings", "settings-shared", "actions", "calibration"),
         *("fusion-split1-seed0", "study-frame_position", "search-lr", "missing"),
     }
     assert "is the better stream on the same clips" in text

@@ -79,6 +79,9 @@ def action_bars(recalls: Mapping[str, Sequence[float]], actions: Sequence[str], 
         places = np.arange(len(actions)) + (index - (len(recalls) - 1) / 2) * thick
         look = _look(role)
         axes.barh(places, values, thick, label=role.replace("_", "-"), **look)
+        for place, value in zip(places, values, strict=True):
+            if value == 0:  # which no bar would show like no value at all
+                axes.text(0.006, place, "0", color=COLOURS[role], fontsize=6, va="center")
     axes.set_yticks(range(len(actions)), [f"{action} ({n})" for action, n in zip(actions, counts, strict=True)])
     axes.set(xlim=(0, 1), ylim=(len(actions) - 0.4, -0.6), xlabel="recall")
     _quiet(axes, "x")

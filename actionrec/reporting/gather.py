@@ -169,12 +169,12 @@ def curves(run: Run) -> Curves:
     except Exception as error:  # whatever half a protocol buffer makes it raise
         raise ActionRecError(f"{folder}: not event files ({one_line(error):.80})") from None
     tags = set(events.Tags()["scalars"])
-    epochs = {each.step: each.value + 1 for each in events.Scalars("epoch")} if "epoch" in tags else {}
+    epoch_of = {each.step: each.value + 1 for each in events.Scalars("epoch")} if "epoch" in tags else {}
     found: Curves = {}
     for tag in CURVES:
         values = events.Scalars(tag) if tag in tags else []
-        # By epoch, since a resumed run may log one twice; the later counts.
-        points = {epochs.get(each.step, index + 1.0): each.value for index, each in enumerate(values)}
+        # By epoch, since a resumed run may log one twice; the later counts. Values of the end have no epoch.
+        points = {epoch_of[each.step]: each.value for each in values if each.step in epoch_of}
         if points:
             found[tag] = sorted(points.items())
     return found

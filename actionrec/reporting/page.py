@@ -123,6 +123,7 @@ def create(outputs: Outputs, chain: Chain, commands: Commands, each: int) -> lis
             "Results",
             results.headline(chain, comparison),
             tables=results.present([results.runs_table(outputs), comparison]),
+            folded=results.present([results.cost_table(outputs)]),
         ),
         _crossval(outputs),
         _chain(outputs, chain),

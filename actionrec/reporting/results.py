@@ -11,7 +11,7 @@ from actionrec.evaluation.metrics import BINS, per_action, reliability
 from actionrec.evaluation.significance import compare
 from actionrec.reporting.chain import Chain
 from actionrec.reporting.gather import STAGES, Fusion, Outputs, Run, Study
-from actionrec.reporting.tables import Estimate, Table
+from actionrec.reporting.tables import Estimate, Table, cell
 
 FRAME, FLOW, TWO_STREAM = STAGES[1:]
 BY_SOURCE = "95 % intervals are bootstraps that draw whole source videos"
@@ -20,7 +20,7 @@ _ESTIMATES = {"top-1": "test/acc", "mean class": "test/acc_macro", "mAP": "test/
 
 def runs_table(outputs: Outputs) -> Table:
     """A row for each finished run."""
-    header = ("stage", "run", "n", "sources", *_ESTIMATES, "loss", "ECE", "parameters", "epochs", "seconds")
+    header = ("stage", "run", "n", "sources", *_ESTIMATES, "loss", "ECE")
     rows = [
         (
             run.stage,
@@ -30,7 +30,6 @@ def runs_table(outputs: Outputs) -> Table:
             *(estimate(run.metrics, tag) for tag in _ESTIMATES.values()),
             run.metrics.get("test/loss"),
             run.metrics.get("test/ece"),
-            *(_whole(run.metrics.get(tag)) for tag in ("parameters", "epochs", "fit_seconds")),
         )
         for run in outputs.runs
     ]
@@ -40,6 +39,14 @@ def runs_table(outputs: Outputs) -> Table:
         "expected calibration error. One row is one seed."
     )
     return Table("runs", "Runs", header, rows, note)
+
+
+def cost_table(outputs: Outputs) -> Table:
+    """How large the networks are, and what their training took."""
+    tags = ("parameters", "epochs", "fit_seconds")
+    rows = [(run.stage, run.name, *(_whole(run.metrics.get(tag)) for tag in tags)) for run in outputs.runs]
+    note = "Seconds of training and validation, on whatever machine it was."
+    return Table("cost", "Size and training time", ("stage", "run", "parameters", "epochs", "seconds"), rows, note)
 
 
 def short_lines(outputs: Outputs) -> list[tuple[str, ...]]:
@@ -144,8 +151,8 @@ def headline(chain: Chain, comparison: Table | None) -> list[str]:
         if difference.low > 0 or difference.high < 0:
             verdict = f"on these clips two streams are {'better' if difference.low > 0 else 'worse'} than one"
         lines.append(
-            f"Against {second}, which is the better stream on the same clips, that is {difference.value:+.3f} "
-            f"[{difference.low:+.3f}, {difference.high:+.3f}] (McNemar p = {p:.2g}): {verdict}."
+            f"Against {second}, which is the better stream on the same clips, that is {cell(difference).text} "
+            f"(McNemar p = {p:.2g}): {verdict}."
         )
     return lines
 

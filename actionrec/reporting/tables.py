@@ -55,12 +55,10 @@ def cell(value: Any) -> Cell:
     """A value as it is shown: three decimals, or three digits where those would be far off."""
     if isinstance(value, Estimate):
         sign = "+" if value.signed else ""
-        first = cell(value.value)
-        if first.key is None or math.isnan(value.low):
-            return first
-        form = f"{{:{sign}.3f}}"
-        bounds = f" [{form.format(value.low)}, {form.format(value.high)}]"
-        return Cell(form.format(value.value) + bounds, value.value, True)
+        if math.isnan(value.value) or math.isnan(value.low):
+            return cell(value.value)
+        middle, low, high = (f"{each:{sign}.3f}".replace("-", "−") for each in value[:3])
+        return Cell(f"{middle} [{low}, {high}]", value.value, True)
     if isinstance(value, Short):
         return Cell(value.text, value.value, False)
     if value is None or (isinstance(value, float) and math.isnan(value)):
