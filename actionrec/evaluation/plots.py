@@ -19,7 +19,8 @@ HATCHES = {"stills": "xx", "frame": "", "flow": "////", "two_stream": "....", "o
 
 def confusion_matrix(counts: np.ndarray, actions: Sequence[str]) -> Figure:
     """Counts (K, K), row the action and column the answer, shaded by the share of the row."""
-    side = 1.6 + 0.42 * len(actions)
+    few = len(actions) <= 20  # whose cells have room for their counts
+    side = 1.6 + (0.42 if few else 0.22) * len(actions)
     figure = Figure(figsize=(side + 0.4, side), layout="constrained")
     axes = figure.subplots()
     rows = counts.sum(1, keepdims=True)
@@ -28,7 +29,8 @@ def confusion_matrix(counts: np.ndarray, actions: Sequence[str]) -> Figure:
     axes.set_xticks(range(len(actions)), actions, rotation=60, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(actions)), actions)
     axes.set(xlabel="answer", ylabel="action")
-    if len(actions) <= 20:
+    axes.tick_params(labelsize=10 if few else 8)
+    if few:
         for row, column in np.argwhere(counts):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=8)

@@ -121,7 +121,7 @@ def create(outputs: Outputs, chain: Chain, commands: Commands, each: int) -> lis
         Section(
             "results",
             "Results",
-            results.headline(chain, comparison),
+            results.headline(chain, comparison, results.crossval_table(outputs)),
             tables=results.present([results.runs_table(outputs), comparison]),
             folded=results.present([results.cost_table(outputs)]),
         ),

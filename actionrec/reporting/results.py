@@ -131,8 +131,14 @@ def comparison_table(chain: Chain, damage: Callable[[Run, str], None]) -> Table 
     return Table("comparison", "Networks against each other", header, rows, note) if rows else None
 
 
-def headline(chain: Chain, comparison: Table | None) -> list[str]:
-    """What the chain's last clip stage reached, in sentences that say of how much data."""
+def headline(chain: Chain, comparison: Table | None, crossval: Table | None = None) -> list[str]:
+    """What the chain's last stage reached, in sentences that say of how much data.
+
+    Args:
+        chain: whose runs.
+        comparison: of its networks.
+        crossval: of all runs.
+    """
     last = next((chain.runs[stage] for stage in (TWO_STREAM, FLOW, FRAME, STAGES[0]) if stage in chain.runs), None)
     if last is None:
         return ["There is no finished run."]
@@ -152,8 +158,12 @@ def headline(chain: Chain, comparison: Table | None) -> list[str]:
             verdict = f"on these clips two streams are {'better' if difference.low > 0 else 'worse'} than one"
         lines.append(
             f"Against {second}, which is the better stream on the same clips, that is {cell(difference).text} "
-            f"(McNemar p = {p:.2g}): {verdict}."
+            f"(McNemar p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'}): {verdict}."
         )
+    for stage, splits, seeds, mean, between, *_ in crossval.rows if crossval else ():
+        if stage == last.stage and between is not None:
+            deviation = f"{cell(mean).text} ± {cell(between).text} (mean and standard deviation of the splits)"
+            lines.append(f"{stage} over splits {splits}, seeds {seeds}: top-1 {deviation}.")
     return lines
 
 

@@ -27,7 +27,7 @@ def made_scores(skill: float, n: int = 60, seed: int = 0) -> Scores:
     labels = torch.arange(n) % len(ACTIONS)
     noise = torch.from_numpy(np.random.default_rng(seed).normal(size=(n, len(ACTIONS)))).float()
     noise[torch.arange(n), labels] += skill
-    names = [f"film{index % 20}_{ACTIONS[index % 4]}_{index}" for index in range(n)]
+    names = [f"film{index % 20}_{ACTIONS[index % len(ACTIONS)]}_{index}" for index in range(n)]
     return Scores(names, noise, labels, ACTIONS, [f"film{index % 20}" for index in range(n)])
 
 
