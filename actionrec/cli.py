@@ -1,5 +1,6 @@
 """What the verbs share: composition by Hydra, and errors as one line."""
 
+import gc
 import os
 import sys
 import warnings
@@ -46,6 +47,9 @@ def verb(config_name: str, choose: str | None = None) -> Callable[[Task], Callab
                 if not _bad_input(error) or in_multirun() or traceback_wanted:
                     raise  # a multirun finishes the other jobs first
                 _exit_with(error)
+            finally:
+                if in_multirun():
+                    gc.collect()  # a trainer and its module refer to each other, and would stay until long after
 
         run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)
 

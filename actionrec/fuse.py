@@ -32,20 +32,18 @@ def fuse(config: DictConfig) -> None:
     if len(runs) < 2:
         raise ActionRecError("runs: name two runs or more, such as runs.frame=<folder> runs.flow=<folder>")
     parts = {part: [scores.load(run / scores.FILES[part]) for run in runs.values()] for part in scores.FILES}
-    trained = Path(config.trained) if config.trained else None
-    if trained and not RunFolder(trained).finished:
-        log.info("%s is not trained; its row is left out", trained)
-        trained = None
+    trained = {name: Path(path) for name, path in plain(config)["trained"].items() if path}
+    for name in [name for name, path in trained.items() if not RunFolder(path).finished]:
+        log.info("%s is not trained; its row is left out", trained.pop(name))
     held_out = {name for part in ("val", "test") for found in parts[part] for name in found.names}
-    for run in (*runs.values(), *([trained] if trained else [])):
+    for run in (*runs.values(), *trained.values()):
         best = RunFolder(run).best
         check_parent(Parent(best, read(best, "runs")), None, held_out)
     matched = fusion.matched(parts)
     networks = {name: fusion.Fused(found) for name, found in zip(runs, matched["test"], strict=True)}
     better = max(networks.values(), key=lambda each: measure(each.scores, "test")["test/acc"]).scores
     networks |= {name: function(matched) for name, function in fusion.FUSIONS.items()}
-    if trained:
-        networks["trained"] = fusion.Fused(scores.load(trained / scores.FILES["test"]))
+    networks |= {name: fusion.Fused(scores.load(run / scores.FILES["test"])) for name, run in trained.items()}
 
     rows = [_row(name, found, better) for name, found in networks.items()]
     folder = Path(config.output)

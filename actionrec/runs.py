@@ -49,6 +49,12 @@ class RunFolder:
             return self.partial / "checkpoints" / "last.ckpt"
         return Path(str(resume)) if resume else None
 
+    def interrupted(self, settings: str) -> bool:
+        """Whether a run of the very same settings, as its `config.yaml` has them, was interrupted after an epoch."""
+        config = self.partial / "config.yaml"
+        last = self.partial / "checkpoints" / "last.ckpt"
+        return last.is_file() and config.is_file() and config.read_text(encoding="utf-8") == settings
+
     def start(self, resume: bool | str) -> None:
         """Make the working folder ready; see `resume_from`.
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from actionrec.cli import in_multirun, plain, verb
@@ -58,15 +59,19 @@ def train(config: DictConfig) -> float:
         log.info("init_from %s", line)
     module.lineage = create_lineage(config, data, parents)
 
+    settings = OmegaConf.to_yaml(config, resolve=True)
+    resume = _goes_on(run, settings) if config.resume == "auto" else config.resume
     trainer = create_trainer(config)
     if trainer.is_global_zero:
-        run.start(config.resume)
-        write_text(run.partial / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+        run.start(resume)
+        write_text(run.partial / "config.yaml", settings)
+        if in_multirun():
+            write_text(run.partial / "overrides.yaml", OmegaConf.to_yaml(HydraConfig.get().overrides.task))
     began = time.perf_counter()
     with _compiled(module.network, config):
         if config.cache_features:
             keep_features(trainer, module, data)
-        _fit(trainer, module, data, run, run.resume_from(config.resume))
+        _fit(trainer, module, data, run, run.resume_from(resume))
     seconds = time.perf_counter() - began
     if not trainer.is_global_zero:
         return float("nan")
@@ -184,6 +189,20 @@ def create_trainer(config: DictConfig, callbacks: "Sequence[Callback]" = ()) -> 
 
     callbacks = [*(instantiate(callback) for callback in config.callbacks.values()), *callbacks]
     return instantiate(config.trainer, callbacks=callbacks, logger=instantiate(config.logger), _convert_="all")
+
+
+def _goes_on(run: RunFolder, settings: str) -> bool:
+    """Whether an interrupted run of these settings left a checkpoint that loads."""
+    from actionrec.modules.checkpoint import read
+
+    if not run.interrupted(settings):
+        return False
+    try:
+        read(run.partial / "checkpoints" / "last.ckpt")
+    except ActionRecError:  # it was interrupted while it wrote it
+        return False
+    log.info("goes on with %s", run.partial)
+    return True
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from actionrec import evaluate, extract_flow, fuse, import_flow, prepare, report, train
+from actionrec import evaluate, extract_flow, fuse, import_flow, prepare, report, search, train
 from actionrec.cli import CONF
 from actionrec.datasets import demo
 
@@ -24,6 +24,7 @@ VERBS = {
     "import_flow": import_flow,
     "prepare": prepare,
     "report": report,
+    "search": search,
 }
 
 # Small, on the CPU, from random weights: what every test of a stage adds to its experiment.

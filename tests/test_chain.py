@@ -15,10 +15,12 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from actionrec import train
+from actionrec.callbacks import EpochLine
 from actionrec.evaluation import scores
 from actionrec.evaluation.metrics import HEADLINES, METRICS, measure
 from actionrec.files import sha256
 from actionrec.modules import FlowModule, FrameModule, TwoStreamModule
+from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import read
 from tests.conftest import QUICK, noise_video
 from tests.reporting.browser import check_layout, opened
@@ -31,6 +33,7 @@ STAGES = {
 }
 TAGS = {"train/loss", "train/acc"} | {f"{part}/{name}" for part in ("val", "test") for name in METRICS}
 TAGS |= {f"test/{name}_{bound}" for name in HEADLINES for bound in ("low", "high")}
+TABLES = {"test/per_action", "test/confusion"}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +79,7 @@ def test_a_stage_leaves_a_whole_run(chain, stage, module):
     }
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     metrics = json.loads((run / "metrics.json").read_text())
-    assert TAGS | {"parameters", "fit_seconds", "epochs"} == set(metrics)
+    assert TAGS | TABLES | {"parameters", "fit_seconds", "epochs"} == set(metrics)
     found = scores.load(run / "scores.npz")
     assert measure(found, "test")["test/acc"] == pytest.approx(metrics["test/acc"])
     assert metrics["test/acc_low"] <= metrics["test/acc"] <= metrics["test/acc_high"]
@@ -122,13 +125,12 @@ def test_tensorboard_has_the_metrics_and_the_hyper_parameters(chain, stage):
 @pytest.mark.parametrize("stage", STAGES)
 def test_evaluate_finds_what_training_found(chain, tmp_path, paths, run, stage):
     copy = copy_of(chain, stage, tmp_path / "outputs")
-    before = json.loads((copy / "metrics.json").read_text())
+    before = numbers(copy / "metrics.json")
     # Settings of the inputs that differ from those of the checkpoint do not count.
     outcome = run("evaluate", f"experiment={stage}", *paths, *QUICK, "data.size=96", "flow=farneback")
     assert outcome.status == 0, outcome.err
-    after = json.loads((copy / "metrics.json").read_text())
-    assert after == pytest.approx(before, abs=1e-4)
-    assert f"test/acc       {before['test/acc']:.4f}" in outcome.out
+    assert numbers(copy / "metrics.json") == pytest.approx(before, abs=1e-4)
+    assert ["test/acc", f"{before['test/acc']:.4f}"] in [line.split() for line in outcome.out.splitlines()]
 
 
 @pytest.mark.slow
@@ -141,14 +143,19 @@ def test_fusions_of_the_chains_scores(chain, tmp_path, paths, run):
     for stage in ("hmdb51_frame", "hmdb51_flow"):
         written = run("evaluate", f"experiment={stage}", *paths, *QUICK, "parts=[train,val,test]")
         assert written.status == 0, written.err
-    outcome = run("fuse", *paths)
+    conv = tmp_path / "outputs/demo/hmdb51_two_stream_conv/split1-seed0"
+    trained = run("train", "experiment=hmdb51_two_stream", *paths, *QUICK, "model.fusion=conv", f"run_dir={conv}")
+    assert trained.status == 0, trained.err
+    outcome = run("fuse", *paths, f"+trained.none={tmp_path / 'nothing'}")
     assert outcome.status == 0, outcome.err
+    assert "nothing is not trained" in outcome.err
     rows = json.loads((tmp_path / "outputs/demo/fusion/split1-seed0/fusion.json").read_text())
-    networks = ["frame", "flow", "average", "weighted", "max", "product", "linear layer", "linear SVM", "trained"]
+    fusions = ["average", "weighted", "max", "product", "linear layer", "linear SVM"]
+    networks = ["frame", "flow", *fusions, "trained", "trained_conv"]
     assert [row["network"] for row in rows] == networks
     assert sum("p" not in row for row in rows) == 1  # the better stream has nothing to be compared with
     for row, stage in zip(
-        (rows[0], rows[1], rows[-1]), ("hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream"), strict=True
+        (rows[0], rows[1], rows[-2]), ("hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream"), strict=True
     ):
         metrics = json.loads((run_of(chain, stage) / "metrics.json").read_text())
         assert row["test/acc"] == pytest.approx(metrics["test/acc"])
@@ -177,7 +184,10 @@ def test_evaluate_of_another_checkpoint_leaves_the_run_alone(chain, tmp_path, pa
     assert "output=<folder>" in refused.err
     outcome = run("evaluate", "experiment=hmdb51_flow", *paths, *QUICK, *last, f"output={tmp_path / 'last'}")
     assert outcome.status == 0, outcome.err
-    assert set(json.loads((tmp_path / "last/metrics.json").read_text())) == TAGS - {"train/loss", "train/acc"}
+    assert set(json.loads((tmp_path / "last/metrics.json").read_text())) == (TAGS | TABLES) - {
+        "train/loss",
+        "train/acc",
+    }
     assert len(scores.load(tmp_path / "last/scores.npz").names) == 36
     assert (copy / "metrics.json").read_bytes() == before
 
@@ -226,6 +236,31 @@ def test_resume_trains_on_and_keeps_what_there_was(chain, tmp_path, paths, run):
 
 
 @pytest.mark.slow
+def test_an_interrupted_run_goes_on_if_its_settings_are_the_same(tmp_path, paths, run, monkeypatch, capsys):
+    overrides = ["experiment=stanford40_frame", *paths, *QUICK, "trainer.max_epochs=2", "resume=auto"]
+    with monkeypatch.context() as power:
+        power.setattr(EpochLine, "on_train_epoch_start", raise_in_second_epoch)
+        with pytest.raises(RuntimeError, match="power"):
+            run("train", *overrides)
+    assert "epoch 1/2" in capsys.readouterr().err
+    partial = tmp_path / "outputs/demo/stanford40_frame/split1-seed0.partial"
+    assert read(partial / "checkpoints/last.ckpt")["epoch"] == 0
+    outcome = run("train", *overrides)
+    assert "goes on with" in outcome.err
+    assert "epoch 1/2" not in outcome.err
+    assert "epoch 2/2" in outcome.err
+    shutil.move(partial.with_name("split1-seed0"), partial)
+    afresh = run("train", *overrides, "seed=0", "optimizer.lr=0.002")
+    assert "goes on with" not in afresh.err
+    assert "epoch 1/2" in afresh.err
+
+
+def raise_in_second_epoch(callback, trainer, module):
+    if trainer.current_epoch:
+        raise RuntimeError("power")
+
+
+@pytest.mark.slow
 def test_frozen_streams_without_a_learned_fusion_are_kept_as_they_are(chain, tmp_path, paths, run):
     for stage in ("hmdb51_frame", "hmdb51_flow"):
         copy_of(chain, stage, tmp_path / "outputs")
@@ -239,8 +274,10 @@ def test_frozen_streams_without_a_learned_fusion_are_kept_as_they_are(chain, tmp
 
 @pytest.mark.slow
 def test_a_sweep_skips_what_is_finished(tmp_path, paths, run):
-    sweep = ["experiment=stanford40_frame", *paths, *QUICK, "sweep=learning_rate", "seed=0", "--multirun"]
-    assert run("train", *sweep).status == 0
+    sweep = ["experiment=stanford40_frame", *paths, *QUICK, "sweep=learning_rate", "seed=0"]
+    outcome = run("train", *sweep)
+    assert outcome.status == 0, outcome.err
+    assert [line.split("|")[1].strip() for line in outcome.out.splitlines()[:4:3]] == ["optimizer.lr", "0.001"]
     jobs = sorted((tmp_path / "outputs/demo/sweeps/learning_rate").glob("*/metrics.json"))
     assert len(jobs) == 2
     assert all("=" not in str(path) for path in jobs)
@@ -249,11 +286,23 @@ def test_a_sweep_skips_what_is_finished(tmp_path, paths, run):
     assert run("train", *sweep).status == 0
     assert jobs[0].exists()
     assert jobs[1].stat().st_mtime_ns == times[1]
+    study = json.loads((jobs[0].parents[1] / "study.json").read_text())
+    assert [(row["optimizer.lr"], row["runs"], row["n"]) for row in study["rows"]] == [
+        ("0.0001", 1, 24),
+        ("0.001", 1, 24),
+    ]
+    means = sorted(json.loads(job.read_text())["test/acc"] for job in jobs)
+    assert sorted(row["test/acc"] for row in study["rows"]) == means
 
 
 def metrics_of(outputs: Path, stage: str) -> dict[str, float]:
-    metrics = json.loads((outputs / "demo" / stage / "split1-seed0/metrics.json").read_text())
+    metrics = numbers(outputs / "demo" / stage / "split1-seed0/metrics.json")
     return {tag: value for tag, value in metrics.items() if tag != "fit_seconds"}
+
+
+def numbers(path: Path) -> dict[str, float]:
+    """What a metrics file has but for its tables."""
+    return {tag: value for tag, value in json.loads(path.read_text()).items() if tag not in TABLES}
 
 
 @pytest.mark.slow
@@ -292,7 +341,10 @@ def test_jobs_of_a_multirun_leave_nothing_to_each_other(paths, run, tmp_path):
     assert run("train", *command, "seed=1").status == 0
     alone = json.loads((outputs / f"demo/{stage}/split1-seed1/metrics.json").read_text())
     before = {child.pid for child in psutil.Process().children(recursive=True)}
+    gc.collect()
+    modules = sum(isinstance(thing, ActionModule) for thing in gc.get_objects())
     assert run("train", *command, "seed=0,1", "sweep.name=both", "--multirun").status == 0
+    assert sum(isinstance(thing, ActionModule) for thing in gc.get_objects()) == modules
     [second] = (outputs / "demo/sweeps/both").glob("*seed-1*/metrics.json")
     after = json.loads(second.read_text())
     assert {**after, "fit_seconds": 0} == {**alone, "fit_seconds": 0}

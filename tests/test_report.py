@@ -54,7 +54,7 @@ def test_a_half_finished_tree_names_what_is_missing(tmp_path, run):
     assert any(line.startswith("hmdb51_flow/split1-seed0.partial,") and "make hmdb51-flow" in line for line in found)
     assert any("splits 2 and 3 of hmdb51_frame" in line and "make crossval" in line for line in found)
     assert any("a second seed of" in line for line in found)
-    assert any("sweeps/schedule" in line and "1 finished jobs" in line for line in found)
+    assert any("sweeps/schedule" in line and "(finished: 1)" in line for line in found)
     assert f"study frame_position,not run,make study-frame-position {places}" in found
     assert f"search,no hyper-parameter search,make search {places}" in found
     text = page_of(data)

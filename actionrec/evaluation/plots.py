@@ -112,6 +112,46 @@ def reliability_diagram(bins: Sequence[Bin], role: str) -> Figure:
     return figure
 
 
+def study(title: str, labels: Sequence[str], runs: Sequence[Sequence[float]]) -> Figure:
+    """Test accuracy of each setting: every run a point, their mean a bar across, the standard deviation a line."""
+    figure = Figure(figsize=(7, 1.3 + 0.34 * len(labels)), layout="constrained")
+    axes = figure.subplots()
+    for row, values in enumerate(runs):
+        mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        axes.plot([mean - spread, mean + spread], [row, row], color=COLOURS["frame"], linewidth=1.5)
+        axes.plot(mean, row, "|", color=COLOURS["frame"], markersize=14, markeredgewidth=2.5)
+        axes.plot(values, [row] * len(values), "o", color=COLOURS["flow"], markersize=5, markerfacecolor="none")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.set(xlabel="test top-1: runs ○, mean |, standard deviation —", title=title)
+    axes.grid(axis="x", color="0.9")
+    axes.set_axisbelow(True)
+    return figure
+
+
+def history(values: Sequence[float]) -> Figure:
+    """Validation accuracy of a search's trials in their order, and the best until then."""
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.subplots()
+    trials = range(1, len(values) + 1)
+    axes.plot(trials, values, "o", color=COLOURS["frame"], markerfacecolor="none", label="trial")
+    axes.step(trials, np.maximum.accumulate(values), where="post", color=COLOURS["flow"], label="best so far")
+    axes.set(xlabel="trial", ylabel="validation top-1")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend()
+    return figure
+
+
+def importances(shares: Mapping[str, float]) -> Figure:
+    """How much of the variance over a search's trials each setting explains (fANOVA: Hutter et al., ICML 2014)."""
+    figure = Figure(figsize=(6, 0.9 + 0.34 * len(shares)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(list(shares), list(shares.values()), color=COLOURS["frame"])
+    axes.invert_yaxis()
+    axes.set(xlabel="share of the variance of validation top-1")
+    return figure
+
+
 def png(figure: Figure, dpi: int = 110) -> bytes:
     """The figure as a PNG file."""
     data = io.BytesIO()

@@ -17,8 +17,8 @@ def keep_features(trainer: Trainer, module: LightningModule, data: ActionDataMod
     """Have training and validation samples hold the features of the module's frozen streams in place of pixels.
 
     Raises:
-        ActionRecError: no stream is frozen, its pixels differ from epoch to epoch, its feature maps are wanted, or there
-            are several devices.
+        ActionRecError: no stream is frozen, its pixels differ from epoch to epoch, the fusion wants feature maps, or
+            there are several devices.
     """
     if not isinstance(module, TwoStreamModule) or not module.network.frozen:
         raise ActionRecError("cache_features=true needs frozen streams; set model.frozen=[frame,flow], or one of them")

@@ -23,11 +23,16 @@ def cyclic(
     optimizer: Optimizer,
     total_steps: int,
     steps_per_epoch: int,
-    base_lr: float,
-    max_lr: float,
+    base: float,
     epochs_per_cycle: float,
 ) -> LRScheduler:
-    """Triangles between two rates, each half as high as the one before (triangular2: Smith, WACV 2017)."""
+    """Triangles up to the optimiser's rate, each half as high as the one before (triangular2: Smith, WACV 2017).
+
+    Args:
+        base: where they start, as a fraction of the optimiser's rate.
+    """
     half = max(1, round(steps_per_epoch * epochs_per_cycle / 2))
     momentum = "momentum" in optimizer.defaults
-    return CyclicLR(optimizer, base_lr, max_lr, step_size_up=half, mode="triangular2", cycle_momentum=momentum)
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    lowest = [base * peak for peak in peaks]
+    return CyclicLR(optimizer, lowest, peaks, step_size_up=half, mode="triangular2", cycle_momentum=momentum)

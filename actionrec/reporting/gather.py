@@ -49,7 +49,7 @@ class Run:
     """A finished run.
 
     Args:
-        stage: of the chain.
+        stage: of the chain, or the folder of a further network.
         path: the folder.
         split, seed: by its name or else its configuration; None where neither says.
         metrics: the numbers of `metrics.json`; what older runs lack is computed from the scores.
@@ -134,7 +134,9 @@ class Outputs:
 def gather(folder: Path) -> Outputs:
     """Read the runs, fusions, studies and searches under `outputs/<data>`."""
     outputs = Outputs(folder)
-    for stage in STAGES:
+    # Further networks may lie beside the chain's, such as hmdb51_two_stream_conv.
+    others = {path.parents[1].name for path in folder.glob("*/split*/metrics.json")} - set(STAGES)
+    for stage in (*STAGES, *sorted(others)):
         for path in sorted((each for each in folder.glob(f"{stage}/*") if each.is_dir()), key=_order):
             if path.suffix:  # .partial, .replaced
                 outputs.unfinished.append(path)

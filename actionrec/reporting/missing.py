@@ -98,9 +98,9 @@ def _unfinished(outputs: Outputs, commands: Commands) -> list[Missing]:
             again = commands.verb("train", "experiment=…", f"sweep={path.name}", "--multirun")
             if path.name in STUDIES:
                 again = commands.make(f"study-{path.name.replace('_', '-')}")
-            found.append(Missing(what, f"{jobs} finished jobs, but no study.json that sums them up", again))
+            found.append(Missing(what, f"no study.json that sums up its runs (finished: {jobs})", again))
         else:
-            target = TARGETS[path.parent.name]
+            target = TARGETS.get(path.parent.name, "fusion")
             found.append(Missing(what, "interrupted, or still running", commands.make(target, **_variables(path))))
     return found
 
@@ -138,9 +138,8 @@ def _splits_and_seeds(outputs: Outputs, commands: Commands) -> list[Missing]:
 def _fusions(outputs: Outputs, chain: Chain, commands: Commands) -> list[Missing]:
     if any(fusion.name == f"split{chain.split}-seed{chain.seed}" for fusion in outputs.fusions):
         return []
-    why = "no table of fusions for these runs; it needs training scores: actionrec.evaluate 'parts=[train,val,test]'"
-    command = commands.verb("fuse", f"split={chain.split}", f"seed={chain.seed}")
-    return [Missing(f"fusions of {chain.name}", why, command)]
+    command = commands.make("fusion", SPLIT=chain.split, SEED=chain.seed)
+    return [Missing(f"fusions of {chain.name}", "no table of fusions for these runs", command)]
 
 
 def _studies(outputs: Outputs, commands: Commands) -> list[Missing]:

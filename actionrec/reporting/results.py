@@ -72,7 +72,7 @@ def crossval_table(outputs: Outputs) -> Table | None:
     counts, and over the seeds within a split; None where no stage has several.
     """
     rows = []
-    for stage in STAGES:
+    for stage in dict.fromkeys(run.stage for run in outputs.runs):
         of_split: dict[int, list[Run]] = {}
         for run in outputs.of(stage):
             if run.split is not None:
@@ -233,9 +233,7 @@ def study_table(kind: str, study: Study) -> Table:
     title = str(content.get("title") or content.get("name") or study.name)
     note = f"Stage {content['stage']}." if content.get("stage") else ""
     if content.get("best"):
-        best = content["best"]
-        said = ", ".join(f"{key} {_simple(value)}" for key, value in best.items()) if isinstance(best, dict) else best
-        note += f" Best: {said}."
+        note += f" Best: {_simple(content['best'])}."
     return Table(f"{kind}-{study.name}", title, tuple(keys), rows, note.strip())
 
 
@@ -253,9 +251,9 @@ def _whole(value: float | None) -> int | None:
 
 def _simple(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value))
+        return ", ".join(cell(each).text for each in value)
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_simple(each)}" for key, each in value.items())
+        return ", ".join(f"{key} {cell(_simple(each)).text}" for key, each in value.items())
     return value
 
 

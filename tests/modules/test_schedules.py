@@ -30,7 +30,7 @@ def test_onecycle_peaks_at_the_optimisers_rate():
 
 
 def test_cyclic_halves_each_triangle():
-    seen = rates(schedules.cyclic, base_lr=1e-4, max_lr=1e-2, epochs_per_cycle=1)
+    seen = rates(schedules.cyclic, base=0.01, epochs_per_cycle=1)
     peaks = [max(seen[start : start + 10]) for start in (0, 10, 20)]
     assert peaks[0] == pytest.approx(1e-2)
     assert peaks[1] - 1e-4 == pytest.approx((peaks[0] - 1e-4) / 2)

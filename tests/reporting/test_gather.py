@@ -57,3 +57,11 @@ def test_scores_that_are_not_of_a_piece_are_damaged(tmp_path):
     outputs = gather(tmp_path / "demo")
     assert outputs.runs[0].scores is None
     assert "1 names of 4 actions do not go with (60, 4) logits" in outputs.damaged[0].reason
+
+
+def test_networks_beside_the_chain_are_runs_as_well(tmp_path):
+    data = tmp_path / "demo"
+    write_run(data, "hmdb51_flow")
+    (data / "hmdb51_flow").rename(data / "hmdb51_two_stream_conv")
+    write_run(data, "hmdb51_flow")
+    assert [run.stage for run in gather(data).runs] == ["hmdb51_flow", "hmdb51_two_stream_conv"]

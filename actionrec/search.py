@@ -1,0 +1,149 @@
+"""`python -m actionrec.search experiment=<stage>`: settings of one stage by Optuna, chosen on validation."""
+
+import copy
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from actionrec.cli import plain, verb
+from actionrec.errors import ActionRecError
+from actionrec.files import atomic_path, write_text
+from actionrec.train import train
+
+if TYPE_CHECKING:
+    import optuna
+
+log = logging.getLogger("actionrec.search")  # __name__ is __main__ here
+
+
+def search(config: DictConfig) -> None:
+    """Train the stage under settings that Optuna suggests (TPE: Bergstra et al., NeurIPS 2011); print their table.
+
+    Each trial is a run below `run_dir`; `study.db` beside them is Optuna's storage. The search can be interrupted: run
+    again, it tries the settings that it was at once more and goes on. One process at a time.
+
+    Raises:
+        ActionRecError: Optuna is not installed, or the space names what is no setting.
+    """
+    optuna = _import_optuna()
+    settings = plain(config)["search"]
+    for setting in settings["space"]:
+        _check(setting, config)
+    folder = Path(config.run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        study_name=settings["name"],
+        storage=f"sqlite:///{folder / 'study.db'}",
+        direction="maximize",
+        load_if_exists=True,
+    )
+    _enqueue_interrupted(study, folder)
+    done = len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
+    # The same seed would suggest again what the trials before an interruption have tried.
+    study.sampler = optuna.samplers.TPESampler(seed=config.seed + done)
+    study.optimize(lambda trial: _run(config, settings["space"], folder, trial), max(settings["trials"] - done, 0))
+    print(_write(folder, config, study))
+
+
+def _enqueue_interrupted(study: "optuna.Study", folder: Path) -> None:
+    """Have the trials that did not end, and were not tried again since, tried again."""
+    again = {trial.user_attrs.get("again") for trial in study.trials}
+    for trial in study.trials:
+        if trial.state.name == "RUNNING":  # its process was killed
+            study.tell(trial.number, state=type(trial.state).FAIL)
+        if trial.state.name in ("RUNNING", "FAIL") and trial.number not in again:
+            study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
+            shutil.rmtree(folder / f"trial{trial.number:03d}.partial", ignore_errors=True)
+
+
+def _check(setting: dict[str, Any], config: DictConfig) -> None:
+    """Raise unless a line of the space is understood."""
+    key = setting.get("key", "")
+    if not key or OmegaConf.select(config, key, default=config) is config:
+        raise ActionRecError(f"search.space names {key!r}, which is no setting of experiment={config.stage}")
+    if set(setting) != {"key", "values"} and not {"key", "low", "high"} <= set(setting) <= {
+        "key",
+        "low",
+        "high",
+        "log",
+    }:
+        raise ActionRecError(f"search.space: say of {key} either low and high, or values")
+
+
+def _run(config: DictConfig, space: list[dict[str, Any]], folder: Path, trial: "optuna.Trial") -> float:
+    """Train with the suggested settings; returns the best validation accuracy."""
+    tried = copy.deepcopy(config)
+    for setting in space:
+        key = setting["key"]
+        if "values" in setting:
+            value: Any = trial.suggest_categorical(key, setting["values"])
+        else:
+            low, high, log_scale = setting["low"], setting["high"], setting.get("log", False)
+            suggest = trial.suggest_int if isinstance(low, int) and isinstance(high, int) else trial.suggest_float
+            value = suggest(key, low, high, log=log_scale)
+        OmegaConf.update(tried, key, value)
+    tried.run_dir = str(folder / f"trial{trial.number:03d}")
+    log.info("trial %d: %s", trial.number, _said(trial.params))
+    return train(tried)
+
+
+def _write(folder: Path, config: DictConfig, study: "optuna.Study") -> str:
+    """Write `search.json`, `search.md`, `history.png` and `importances.png`; returns the table."""
+    from optuna.importance import get_param_importances
+
+    from actionrec.evaluation import plots
+    from actionrec.report import table
+
+    complete = [trial for trial in study.trials if trial.value is not None]
+    rows = []
+    for trial in sorted(complete, key=lambda trial: -(trial.value or 0.0)):
+        metrics = json.loads((folder / f"trial{trial.number:03d}" / "metrics.json").read_text())
+        rows.append({"trial": trial.number, **trial.params, "val/acc": trial.value, "test/acc": metrics["test/acc"]})
+    keys = [setting["key"] for setting in plain(config)["search"]["space"]]
+    # The test of the chosen settings alone: to show all invites to choose by it.
+    lines = [("trial", *keys, "val/acc", "test/acc")]
+    for row in rows:
+        test = f"{row['test/acc']:.3f}" if row is rows[0] else ""
+        lines.append((str(row["trial"]), *(_short(row[key]) for key in keys), f"{row['val/acc']:.3f}", test))
+    text = table(lines)
+    best = rows[0]
+    for row in rows[1:]:
+        del row["test/acc"]
+    found = {"name": study.study_name, "stage": config.stage, "trials": len(rows), "best": best, "rows": rows}
+    figures = {"history.png": plots.history([trial.value or 0.0 for trial in complete])}
+    if len({trial.value for trial in complete}) > 1 and len(complete) > 3:
+        found["importances"] = importances = dict(get_param_importances(study))
+        figures["importances.png"] = plots.importances(importances)
+    for name, figure in figures.items():
+        with atomic_path(folder / name) as temporary:
+            temporary.write_bytes(plots.png(figure))
+    write_text(folder / "search.json", json.dumps(found, indent=2) + "\n")
+    write_text(folder / "search.md", text + "\n")
+    return text
+
+
+def _import_optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise ActionRecError("a search needs Optuna: pip install 'actionrec[search]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _said(params: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={_short(value)}" for key, value in params.items())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+main = verb("search", choose="experiment")(search)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Studies: what the runs of a multirun found, side by side."""
+
+import csv
+import io
+import json
+import logging
+import statistics
+from collections.abc import Iterable, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from actionrec.files import atomic_path, write_text
+
+log = logging.getLogger(__name__)
+
+REPEATS = ("seed", "split")  # what is averaged over
+METRICS = ("val/acc", "test/acc", "test/acc_macro")
+
+
+class Swept(NamedTuple):
+    """What a multirun was asked for: values by key of what it sweeps, and all other overrides."""
+
+    values: dict[str, list[str]]
+    fixed: dict[str, str]
+
+
+class Study(Callback):
+    """Ends a multirun of trainings with `study.json`, `.csv`, `.md` and `.png` in its folder, and prints the table."""
+
+    def on_multirun_end(self, config: DictConfig, **rest: Any) -> None:
+        params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+        folder = Path(config.hydra.sweep.dir)
+        swept = parse([*params, *config.hydra.overrides.task])
+        rows = gather(folder, swept)
+        if rows and swept.values:
+            print(write(folder, config.sweep.name, config.sweep.title, rows))
+
+
+def parse(overrides: Iterable[str]) -> Swept:
+    """Tell what is swept from what is fixed; of a key that comes twice the last counts, as it does for Hydra."""
+    values: dict[str, list[str]] = {}
+    fixed: dict[str, str] = {}
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group
+        values.pop(key, None)
+        fixed.pop(key, None)
+        if override.is_sweep_override():
+            values[key] = [str(value) for value in override.sweep_string_iterator()]
+        else:
+            fixed[key] = override.get_value_element_as_str()
+    return Swept(values, fixed)
+
+
+def gather(folder: Path, swept: Swept) -> list[dict[str, Any]]:
+    """A row for each setting that has finished runs, in the order of the sweep.
+
+    It holds the values of the swept keys but for `REPEATS`, `runs`, `n` (samples of the test), mean and standard
+    deviation (`… sd`, None of one run) of `METRICS` over the runs, and `values`: the test accuracy of each.
+    """
+    runs: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    keys = [key for key in swept.values if key not in REPEATS]
+    for path in sorted(folder.glob("*/overrides.yaml")):
+        metrics = path.with_name("metrics.json")
+        if path.parent.suffix == ".partial" or not metrics.is_file():
+            continue
+        theirs = parse(OmegaConf.to_object(OmegaConf.load(path))).fixed  # type: ignore[arg-type]
+        if _belongs(theirs, swept):
+            setting = tuple(theirs[key] for key in keys)
+            runs.setdefault(setting, []).append(json.loads(metrics.read_text()))
+    order = [setting for setting in product(*(swept.values[key] for key in keys)) if setting in runs]
+    return [{**dict(zip(keys, setting, strict=True)), **_summary(runs[setting])} for setting in order]
+
+
+def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> str:
+    """Write what the rows of `gather` say; returns the table."""
+    from actionrec.evaluation import plots
+    from actionrec.report import table
+
+    keys = [key for key in rows[0] if key not in _SUMMARY]
+    best = max(rows, key=lambda row: row["val/acc"])
+    lines = [(*keys, "runs", "n", *METRICS, "")]
+    for row in rows:
+        measured = [_cell(row[metric], row[f"{metric} sd"]) for metric in METRICS]
+        mark = "best on validation" if row is best and len(rows) > 1 else ""
+        lines.append((*(row[key] for key in keys), str(row["runs"]), str(row["n"] or "–"), *measured, mark))
+    text = table(lines)
+    text += "\n\nmean ± standard deviation over runs (seeds, splits); n test samples of each"
+    write_text(folder / "study.json", json.dumps({"name": name, "title": title, "by": keys, "rows": rows}, indent=2))
+    write_text(folder / "study.md", f"{text}\n")
+    lines_of_csv = io.StringIO()
+    writer = csv.DictWriter(lines_of_csv, [field for field in rows[0] if field != "values"], extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(folder / "study.csv", lines_of_csv.getvalue())
+    labels = [", ".join(row[key] for key in keys) or name for row in rows]
+    with atomic_path(folder / "study.png") as temporary:
+        temporary.write_bytes(plots.png(plots.study(title, labels, [row["values"] for row in rows])))
+    return text
+
+
+_SUMMARY = ("runs", "n", "values", *METRICS, *(f"{metric} sd" for metric in METRICS))
+
+
+def _belongs(theirs: Mapping[str, str], swept: Swept) -> bool:
+    """Whether a run with these overrides is one of the sweep's."""
+    others = {key: value for key, value in theirs.items() if key not in swept.values}
+    return others == swept.fixed and all(theirs.get(key) in values for key, values in swept.values.items())
+
+
+def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    summary: dict[str, Any] = {"runs": len(runs), "n": sum(map(sum, runs[0].get("test/confusion", [])))}
+    for metric in METRICS:
+        values = [run[metric] for run in runs]
+        summary[metric] = statistics.mean(values)
+        summary[f"{metric} sd"] = statistics.stdev(values) if len(values) > 1 else None
+    return {**summary, "values": [run["test/acc"] for run in runs]}
+
+
+def _cell(mean: float, spread: float | None) -> str:
+    return f"{mean:.3f}" if spread is None else f"{mean:.3f} ± {spread:.3f}"

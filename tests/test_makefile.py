@@ -1,0 +1,73 @@
+"""The Makefile's rules, by what make says it would run."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+
+
+def planned(*arguments: str) -> list[str]:
+    """The commands that make would run, without the program's path."""
+    command = ["make", "-n", "-o", ".venv/.installed", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [line.partition("actionrec.")[2] for line in done.stdout.splitlines() if " -m actionrec." in line]
+
+
+def places(outputs: Path) -> str:
+    return f"ARGS=paths.outputs={outputs}"
+
+
+def made(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.touch()
+
+
+def test_a_stage_makes_its_parents_first_and_nothing_twice(tmp_path):
+    commands = planned("two-stream", "DATA=mine", "SPLIT=2", "SEED=1", places(tmp_path))
+    stages = [word for line in commands for word in line.split() if word.startswith("experiment=")]
+    assert [stage.partition("=")[2] for stage in stages] == [
+        *("stanford40_frame", "hmdb51_frame"),
+        *("hmdb51_flow", "hmdb51_two_stream"),
+    ]
+    assert all("split=2 seed=1" in line for line in commands)
+    made(tmp_path / "mine/hmdb51_frame/split2-seed1/checkpoints/best.ckpt")
+    made(tmp_path / "mine/stanford40_frame/split1-seed1/checkpoints/best.ckpt")
+    made(tmp_path / "mine/hmdb51_flow/split2-seed1/checkpoints/best.ckpt")
+    [last] = planned("two-stream", "DATA=mine", "SPLIT=2", "SEED=1", places(tmp_path))
+    assert "experiment=hmdb51_two_stream" in last
+
+
+def test_crossval_is_every_splits_own_chain_but_for_what_is_made(tmp_path):
+    commands = planned("crossval", "DATA=mine", "SEEDS=0 1", places(tmp_path))
+    for split in (1, 2, 3):
+        for seed in (0, 1):
+            chain = [line for line in commands if f"split={split} seed={seed} " in line]
+            assert [line.split()[0] for line in chain].count("fuse") == 1
+            both = [line for line in chain if "experiment=hmdb51_two_stream" in line]
+            assert ["fusion=conv" in line for line in both] == [False, True]
+    assert commands[-1].startswith("report")
+    made(tmp_path / "mine/fusion/split1-seed0/fusion.json")
+    for stage in ("stanford40_frame", "hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream", "hmdb51_two_stream_conv"):
+        made(tmp_path / f"mine/{stage}/split1-seed0/checkpoints/best.ckpt")
+    for stage in ("hmdb51_frame", "hmdb51_flow"):
+        (tmp_path / f"mine/{stage}/split1-seed0/scores_train.npz").touch()
+    (tmp_path / "mine/fusion/split1-seed0/fusion.json").touch()
+    again = planned("crossval", "DATA=mine", places(tmp_path))
+    assert not any("split=1 seed=0 " in line for line in again)
+    assert any("split=2 seed=0 " in line for line in again)
+
+
+@pytest.mark.parametrize("study", sorted(path.stem for path in (ROOT / "conf/sweep").glob("*.yaml")))
+def test_every_study_has_its_target(study, tmp_path):
+    if study in ("none", "study", "learning_rate"):
+        return
+    *parents, last = planned(f"study-{study.replace('_', '-')}", "DATA=mine", places(tmp_path))
+    assert last.startswith("train ")
+    assert f"sweep={study}" in last
+    assert " seed=" not in last  # the study's own seeds
+    assert all("sweep=" not in line for line in parents)
