@@ -52,7 +52,8 @@ def learning_curves(curves: Mapping[str, Sequence[tuple[float, float]]], role: s
             points = curves.get(f"{part}/{metric}", ())
             name = {"train": "training", "val": "validation"}[part]
             if points:
-                axes.plot(*zip(*points, strict=True), line, marker=marker, markersize=4, color=colour, label=name)
+                look = {"marker": marker, "markersize": 4, "markevery": 1 + len(points) // 20}
+                axes.plot(*zip(*points, strict=True), line, color=colour, label=name, **look)
         if kept is not None:
             axes.axvline(kept, color="black", linewidth=0.8, linestyle=":", label="kept")
         axes.set(xlabel="epoch", ylabel=label)

@@ -152,7 +152,7 @@ def _state(parent: dict[str, Any], recorded: str, outputs: Outputs) -> str:
 def _pretrained(lineage: dict[str, Any]) -> str:
     backbone = lineage.get("backbone") or {}
     streams = [each for each in backbone.values() if isinstance(each, dict)] if "name" not in backbone else [backbone]
-    names = dict.fromkeys(str(each.get("weights") or "random weights") for each in streams)
+    names = dict.fromkeys(f"{each.get('name')} ({each.get('weights') or 'random weights'})" for each in streams)
     return " and ".join(names) or "unknown weights"
 
 

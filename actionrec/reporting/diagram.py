@@ -6,8 +6,9 @@ from actionrec.evaluation.plots import COLOURS
 from actionrec.reporting.chain import GONE, OTHER, SAME, SHOWN_HASH, Chain, starts_from
 from actionrec.reporting.gather import ROLES, STAGES, Run
 
-WIDTH, HEIGHT = 236, 132  # of a box, in pixels
-GAP_X, GAP_Y = 96, 36
+WIDTH, HEIGHT = 256, 132  # of a box, in pixels
+GAP_X, GAP_Y = 92, 36
+LONGEST = 36  # characters of a line in a box
 PLACES = dict(zip(STAGES, ((0, 0.0), (1, 0.0), (1, 1.0), (2, 0.5)), strict=True))  # column, row
 ARROWS = ((STAGES[0], STAGES[1]), (STAGES[1], STAGES[3]), (STAGES[2], STAGES[3]))
 LABELS = {SAME: "same file", OTHER: "another file", GONE: "file is gone"}
@@ -84,4 +85,5 @@ def _box(stage: str, run: Run | None) -> Box:
     if "test/acc_low" in run.metrics:
         top += f" [{run.metrics['test/acc_low']:.3f}, {run.metrics['test/acc_high']:.3f}]"
     size = f"n = {run.samples:,}" if run.samples else "n is not known"
-    return Box(*place, COLOURS[ROLES[stage]], stage, [*lines, top, size], True)
+    short = [line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…" for line in (*lines, top, size)]
+    return Box(*place, COLOURS[ROLES[stage]], stage, short, True)

@@ -74,7 +74,9 @@ def find(outputs: Outputs, chain: Chain, commands: Commands) -> list[Missing]:
 
 def table(found: list[Missing]) -> Table:
     """As a table."""
-    return Table("missing", "Not run, or not to be had", ("what", "why", "command"), [tuple(each) for each in found])
+    note = "Add the settings that the other runs were made with (RECIPE=…, ARGS='…'): the commands name the data alone."
+    header = ("what", "why", "command")
+    return Table("missing", "Not run, or not to be had", header, [tuple(each) for each in found], note)
 
 
 def _stages(outputs: Outputs, chain: Chain, commands: Commands) -> list[Missing]:

@@ -46,7 +46,7 @@ def test_the_drawing_has_every_stage_and_says_what_came_from_what(tmp_path):
     assert [box.there for box in part.boxes] == [True, True, False, True]
     assert [(arrow.label, arrow.whole) for arrow in part.arrows[1:]] == [("same file", True), ("file is gone", False)]
     assert "hmdb51_flow: not run" in part.words
-    assert starts_from(outputs.of("stanford40_frame")[0]) == "IMAGENET1K_V1"
+    assert starts_from(outputs.of("stanford40_frame")[0]) == "resnet18 (IMAGENET1K_V1)"
 
 
 def test_a_stage_that_did_not_start_from_the_one_before_says_so(tmp_path):
