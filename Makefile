@@ -6,6 +6,7 @@ SPLIT ?= 1
 SEED ?= 0
 RECIPE ?= $(if $(filter demo,$(DATA)),demo,reference)
 ARGS ?=
+STUDY_ARGS ?=
 SPLITS ?= 1 2 3
 SEEDS ?= $(SEED)
 PYTHON ?= python3
@@ -36,7 +37,7 @@ DEMO := $(OUTPUTS)/demo/data/demo.json
 PATHS = paths=$(DATA) paths.name=$(NAME) paths.outputs=$(OUTPUTS)
 SETTINGS = recipe=$(RECIPE) $(PATHS) split=$(SPLIT) seed=$(SEED) $(ARGS)
 TRAIN = $(BIN)/python -m actionrec.train resume=auto $(SETTINGS)
-STUDY = $(BIN)/python -m actionrec.train recipe=$(RECIPE) $(PATHS) split=$(SPLIT) $(ARGS)
+STUDY = $(BIN)/python -m actionrec.train recipe=$(RECIPE) $(PATHS) split=$(SPLIT) $(ARGS) $(STUDY_ARGS)
 STUDIES := frame-position augmentation schedule fusion flow initialisation backbone image-size
 STAGE ?= stanford40_frame
 STUDY_FLOWS ?= dis_balanced,farneback
@@ -117,7 +118,8 @@ crossval: ## The chain and its fusions over SPLITS and SEEDS, each split from it
 	  $(MAKE) --no-print-directory two-stream fusion SPLIT=$$split SEED=$$seed; done; done
 	@$(MAKE) --no-print-directory report
 
-# A study is a file of conf/sweep/; those that start from runs need them first.
+# A study is a file of conf/sweep/; those that start from runs need them first. ARGS are for all of them, STUDY_ARGS for
+# the study alone, such as seed=0,1.
 study-frame-position study-initialisation: $(STANFORD40_FRAME)
 study-initialisation: $(STILLS_FROM_SCRATCH)
 study-fusion: $(FUSION)
