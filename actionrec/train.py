@@ -85,9 +85,7 @@ def train(config: DictConfig) -> float:
         "epochs": trainer.current_epoch,
     }
     write_text(run.partial / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    _log_hyperparameters(
-        config, trainer, {tag: value for tag, value in metrics.items() if isinstance(value, (int, float))}
-    )
+    _log_outcome(config, trainer, metrics)
     run.finish()
     log.info("%s  test/acc %.3f  test/acc_macro %.3f", run.path, metrics["test/acc"], metrics["test/acc_macro"])
     return metrics["val/acc"]
@@ -244,13 +242,19 @@ def _fit(
         trainer.save_checkpoint(run.partial / "checkpoints" / f"{name}.ckpt", weights_only=True)
 
 
-def _log_hyperparameters(config: DictConfig, trainer: "Trainer", metrics: dict[str, float]) -> None:
-    """Fill TensorBoard's HPARAMS tab: settings and final metrics, under the tags that the scalars have."""
+def _log_outcome(config: DictConfig, trainer: "Trainer", metrics: dict[str, Any]) -> None:
+    """Final metrics for TensorBoard, as scalars and, beside the settings, in its HPARAMS tab."""
+    from actionrec.tensorboard import TensorBoard, hyperparameters
+
     if not trainer.logger:
         return
-    settings = plain(config)
-    keys = ("stage", "split", "seed", "optimizer", "scheduler", "backbone", "data", "model")
-    trainer.logger.log_hyperparams({key: settings[key] for key in keys}, metrics, step=trainer.global_step)
+    numbers = {tag: value for tag, value in metrics.items() if isinstance(value, (int, float))}
+    settings = hyperparameters(config) | {name: numbers.pop(name) for name in ("parameters", "epochs")}
+    numbers["speed/fit_seconds"] = numbers.pop("fit_seconds")
+    if isinstance(trainer.logger, TensorBoard):
+        trainer.logger.log_outcome(settings, numbers, trainer.global_step)
+    else:
+        trainer.logger.log_metrics(numbers, trainer.global_step)
     trainer.logger.finalize("success")
 
 

@@ -113,12 +113,45 @@ def test_tensorboard_has_the_metrics_and_the_hyper_parameters(chain, stage):
     run = run_of(chain, stage)
     events = EventAccumulator(str(run / "tensorboard")).Reload()
     metrics = json.loads((run / "metrics.json").read_text())
+    groups = {tag.partition("/")[0] for tag in events.Tags()["scalars"]}
+    assert groups == {"train", "val", "val_acc", "test", "lr", "speed"}
     assert set(events.Tags()["scalars"]) >= TAGS
-    for tag in ("test/acc", "test/loss"):
+    for tag in ("test/acc", "test/loss", "val/acc"):
         assert events.Scalars(tag)[-1].value == pytest.approx(metrics[tag], abs=1e-5)
+    for tag in ("train/loss", "val/loss", "val_acc/wave", "speed/samples_per_second"):  # the curves share their steps
+        assert events.Scalars(tag)[0].step == events.Scalars("val/acc")[0].step
     assert "_hparams_/session_start_info" in events.summary_metadata
-    modalities = {"hmdb51_flow": {"flow"}, "hmdb51_two_stream": {"frame", "flow"}}.get(stage, {"frame"})
-    assert set(events.Tags()["images"]) == {f"train/{modality}" for modality in modalities}
+    assert {"config/text_summary", "lineage/text_summary"} <= set(events.Tags()["tensors"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_tensorboard_shows_the_validation_of_the_best_epoch(chain, stage):
+    """The only one, so that the curves' first points and the projector are of the same answers."""
+    run = run_of(chain, stage)
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    roles = {"hmdb51_flow": {"flow"}, "hmdb51_two_stream": {"frame", "flow"}}.get(stage, {"frame"})
+    pictures = {
+        "train/batch",
+        "val/confusion",
+        "val/wrong",
+        "val/grad_cam",
+        *(f"weights/{role}_stem" for role in roles),
+    }
+    assert set(events.Tags()["images"]) == pictures
+    found = scores.load(run / "scores_val.npz")
+    table = (run / "tensorboard/projector/samples.tsv").read_text().splitlines()
+    rows = {row[-1]: row for row in (line.split("\t") for line in table[1:])}
+    assert len(rows) == len(table) - 1
+    actions = dict(zip(found.names, (found.actions[label] for label in found.labels), strict=True))
+    assert {name: row[0] for name, row in rows.items()} == actions
+    right = sum(row[2] == "right" for row in rows.values()) / len(rows)
+    assert events.Scalars("val/acc")[0].value == pytest.approx(right)
+    shown = {tag.partition("/")[2] for tag in events.Tags()["scalars"] if tag.startswith("val_acc/")}
+    assert shown == set(actions.values())
+    for action in shown:
+        recall = [row[2] == "right" for row in rows.values() if row[0] == action]
+        assert events.Scalars(f"val_acc/{action}")[0].value == pytest.approx(sum(recall) / len(recall))
 
 
 @pytest.mark.slow
@@ -366,6 +399,10 @@ def test_two_processes_share_a_training(tmp_path, paths):
     assert set(json.loads((run / "metrics.json").read_text())) > TAGS
     assert len(scores.load(run / "scores.npz").names) == 24
     assert not run.with_name("split1-seed0.partial").exists()
+    images = EventAccumulator(str(run / "tensorboard")).Reload().Tags()["images"]
+    assert set(images) == {"train/batch", "val/confusion", "val/wrong", "val/grad_cam", "weights/frame_stem"}
+    whole = len(scores.load(run / "scores_val.npz").names)
+    assert len((run / "tensorboard/projector/samples.tsv").read_text().splitlines()) == 1 + (whole + 1) // 2
 
 
 class TestBadInput:

@@ -34,7 +34,7 @@ def saliency(network: nn.Module, inputs: tuple[Tensor, ...], answers: Tensor) ->
             layer = stream.backbone.get_submodule(name)
             with torch.enable_grad():
                 # Frozen streams have no gradients of their own, but their input may.
-                asked = tuple(each.float().requires_grad_() for each in inputs)
+                asked = tuple(each.to(stream.mean.dtype).requires_grad_() for each in inputs)
                 maps = LayerGradCam(network, layer).attribute(asked, target=answers, relu_attributions=True)
             size = inputs[0].shape[-2:]
             wide = F.interpolate(maps.detach().float(), size, mode="bilinear")[:, 0]

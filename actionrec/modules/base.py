@@ -76,10 +76,11 @@ class ActionModule(LightningModule):
             self.log_dict(self.train_metrics, on_step=False, on_epoch=True)
         return losses.mean()
 
-    def validation_step(self, batch: dict[str, Any], index: int) -> None:
+    def validation_step(self, batch: dict[str, Any], index: int) -> Tensor:
         logits, labels = self(batch), batch["label"]
         self.val_loss.update(F.cross_entropy(logits, labels, reduction="none"))
         self.val_metrics.update(logits, labels)
+        return logits  # for callbacks
 
     def on_validation_epoch_end(self) -> None:
         self.log("val/loss", self.val_loss)

@@ -128,7 +128,7 @@ def check_maps(backbone: Backbone) -> None:
 def _look(backbone: Backbone, see: Callable[[Tensor], Tensor]) -> Tensor:
     """What a backbone, or a part of it, makes of a picture in evaluation mode."""
     convolution = first_convolution(backbone)
-    picture = torch.linspace(-1, 1, _LOOK * _LOOK, device=convolution.weight.device).view(1, 1, _LOOK, _LOOK)
+    picture = torch.linspace(-1, 1, _LOOK * _LOOK).view(1, 1, _LOOK, _LOOK).to(convolution.weight)
     training = backbone.training
     try:
         backbone.eval()

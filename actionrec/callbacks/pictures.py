@@ -1,0 +1,110 @@
+"""Tiles and grids of pictures; all are (H, W, 3) uint8 RGB."""
+
+import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from actionrec.flow.visualize import stack_colours
+
+WIDTH = 224  # of a picture in a tile, at least: captions need it
+LINE = 20  # pixels from one line of a caption to the next
+GAP = 6  # pixels between tiles
+BLACK, RED = (0, 0, 0), (190, 30, 45)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.5
+
+
+def sample_pictures(sample: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """What a sample shows, by modality: its frame (3, S, S), its flow (C, S, S) as colours; features are left out.
+
+    Args:
+        sample: see `datamodules.datasets.Sample`.
+        inputs: what the data module's `inputs` says.
+    """
+    pictures = {}
+    if "frame" in sample and sample["frame"].dim() == 3:
+        pictures["frame"] = sample["frame"].permute(1, 2, 0).cpu().numpy()
+    if "flow" in sample and sample["flow"].dim() == 3:
+        stack = sample["flow"].cpu().numpy()
+        pictures["flow"] = stack_colours(stack, inputs["representation"], inputs["flow"]["bound"])
+    return pictures
+
+
+def tile(pictures: Sequence[np.ndarray], lines: Sequence[str], colour: tuple[int, int, int] = BLACK) -> np.ndarray:
+    """Pictures of one size side by side, above lines of text on white.
+
+    Small ones are enlarged by a whole factor, so that their pixels stay what they are.
+    """
+    factor = math.ceil(WIDTH / pictures[0].shape[1])
+    row = grid([enlarged(picture, factor) for picture in pictures], columns=len(pictures), gap=2)
+    caption = np.full((LINE * len(lines) + 5, row.shape[1], 3), 255, np.uint8)
+    for number, line in enumerate(lines, start=1):
+        text = shortened(line, row.shape[1] - 6)
+        cv2.putText(caption, text, (3, LINE * number - 4), *_FONT, colour, 1, cv2.LINE_AA)
+    return np.concatenate([row, caption])
+
+
+def grid(tiles: Sequence[np.ndarray], columns: int = 0, gap: int = GAP) -> np.ndarray:
+    """Tiles of one size in rows, on white; about as wide as high, unless their number in a row is given."""
+    height, width = tiles[0].shape[:2]
+    columns = min(columns or max(1, round(math.sqrt(len(tiles) * height / width))), len(tiles))
+    rows = math.ceil(len(tiles) / columns)
+    whole = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for index, each in enumerate(tiles):
+        top, left = index // columns * (height + gap), index % columns * (width + gap)
+        whole[top : top + height, left : left + width] = each
+    return whole
+
+
+def heated(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A picture under colours of heat (H, W) between 0 and 1; where there is none it stays what it is."""
+    heat = np.nan_to_num(heat).clip(0, 1)
+    levels = (255 * heat).astype(np.uint8)
+    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
+    cover = 0.6 * heat[..., None]
+    return (picture * (1 - cover) + colours * cover).round().astype(np.uint8)
+
+
+def filters(weight: Tensor, limit: int = 64) -> np.ndarray:
+    """First-convolution weights (O, C, K, K): an RGB picture for each of O filters, or where C is not 3 a row of gray
+    ones, one for each channel. 0 is the middle of the range, and each filter's largest weight its end.
+    """
+    weight = weight.detach()[:limit].float().cpu()
+    scale = weight.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
+    levels = (127.5 + 127.5 * weight / scale).round().to(torch.uint8)
+    factor = math.ceil(28 / weight.shape[-1])
+    tiles = []
+    for each in levels.numpy():
+        planes = [each.transpose(1, 2, 0)] if len(each) == 3 else [np.repeat(plane[..., None], 3, 2) for plane in each]
+        tiles.append(grid([enlarged(plane, factor) for plane in planes], columns=len(planes), gap=1))
+    return grid(tiles)
+
+
+def note(text: str) -> np.ndarray:
+    """A text in place of pictures that there are none of."""
+    return tile([np.full((1, 2 * WIDTH, 3), 255, np.uint8)], [text])
+
+
+def enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
+    """Each pixel as a square of `factor` by `factor`."""
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def shortened(text: str, width: int) -> str:
+    """A text that is at most so many pixels wide; what is too long loses its middle.
+
+    The font knows ASCII only: letters lose their accents, and other characters are question marks.
+    """
+    bare = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
+    text = bare.encode("ascii", "replace").decode()
+    kept = len(text)
+    short = text
+    while kept > 1 and cv2.getTextSize(short, *_FONT, 1)[0][0] > width:
+        kept -= 1
+        short = f"{text[: (kept + 1) // 2]}..{text[len(text) - kept // 2 :]}"
+    return short

@@ -1,0 +1,97 @@
+"""Scalars that are the trainer's rather than the module's: rates, speed, and a line of the log."""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
+
+from actionrec.tensorboard import step_of, writer_of
+
+log = logging.getLogger(__name__)
+
+
+class EpochLine(Callback):
+    """One line an epoch: what a log file keeps of the progress bar."""
+
+    def __init__(self) -> None:
+        self._started = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        values = trainer.callback_metrics
+        tags = ("train/loss", "train/acc", "val/loss", "val/acc")
+        line = "  ".join(f"{tag} {float(values[tag]):.3f}" for tag in tags if tag in values)
+        seconds = time.perf_counter() - self._started
+        log.info("epoch %d/%s  %s  %.1f s", trainer.current_epoch + 1, trainer.max_epochs, line, seconds)
+
+
+class LearningRate(Callback):
+    """The rate that each logged step is made with, as `lr/…`."""
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        writer = writer_of(trainer)
+        if writer and trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            for optimizer in trainer.optimizers:
+                for tag, rate in rates(optimizer).items():
+                    writer.add_scalar(tag, rate, trainer.global_step)
+
+
+def rates(optimizer: Optimizer) -> dict[str, float]:
+    """Learning rates by tag: `lr/rate` where there is one group of parameters, else by the groups' names or numbers."""
+    groups = optimizer.param_groups
+    if len(groups) == 1:
+        return {"lr/rate": float(groups[0]["lr"])}
+    return {f"lr/{group.get('name', index)}": float(group["lr"]) for index, group in enumerate(groups)}
+
+
+class Speed(Callback):
+    """How fast an epoch went.
+
+    `speed/epoch_seconds` is the whole of it, with its validation; `speed/samples_per_second` the training samples of
+    all devices by the time that the training part took; `speed/waiting_for_data` the share of that time in which the
+    loop had no batch to work on.
+    """
+
+    def __init__(self) -> None:
+        self._started = self._mark = self._worked = self._waited = 0.0
+        self._samples = 0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._started = self._mark = time.perf_counter()
+        self._worked = self._waited = 0.0
+        self._samples = 0
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._waited += self._lap()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Mapping[str, Any], batch_idx: int
+    ) -> None:
+        if trainer.is_last_batch and pl_module.device.type != "cpu":
+            torch.accelerator.synchronize()  # what is queued belongs to the epoch; once, so that no other step waits
+        self._worked += self._lap()
+        self._samples += len(batch["label"])
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._lap()  # an epoch may have several: they are neither work nor waiting
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        writer, seconds = writer_of(trainer), self._worked + self._waited
+        if not writer or not seconds:
+            return
+        writer.add_scalar("speed/epoch_seconds", time.perf_counter() - self._started, step_of(trainer))
+        writer.add_scalar("speed/samples_per_second", self._samples * trainer.world_size / seconds, step_of(trainer))
+        writer.add_scalar("speed/waiting_for_data", self._waited / seconds, step_of(trainer))
+
+    def _lap(self) -> float:
+        """Seconds since the last call."""
+        before, self._mark = self._mark, time.perf_counter()
+        return self._mark - before

@@ -1,0 +1,245 @@
+"""What a validation says beyond its means: which answers, to which samples, and by what in them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from torch.utils.hooks import RemovableHandle
+
+from actionrec.callbacks import projector
+from actionrec.callbacks.pictures import BLACK, RED, filters, grid, heated, note, sample_pictures, tile
+from actionrec.datamodules.base import collate
+from actionrec.datamodules.datasets import Sample
+from actionrec.evaluation.metrics import confusion, per_action, probabilities_of
+from actionrec.evaluation.plots import confusion_matrix, pixels
+from actionrec.evaluation.scores import Scores
+from actionrec.modules.base import ActionModule
+from actionrec.networks.backbone import first_convolution
+from actionrec.networks.fusion import ConvFusion, Stream, TwoStream
+from actionrec.tensorboard import step_of, writer_of
+
+THUMBNAIL = 32  # side of a sample's picture in the projector
+
+
+class Validation(Callback):
+    """Answers to the validation samples, for TensorBoard.
+
+    After each validation the confusion matrix, and accuracy by action; where `val/acc` is better than ever before also
+    the pictures, which are thus those of the best checkpoint: samples with a wrong answer, those of the surest first;
+    Grad-CAM of samples spread over the set, the same each time; filters of the first convolution; and the features for
+    the projector. Streams whose features are kept in place of pixels have no pictures.
+
+    Args:
+        wrong: samples with a wrong answer that are shown, at most; 0 leaves them out.
+        grad_cam: samples that Grad-CAM is shown of; 0 leaves it out.
+        projected: samples whose features go to the projector, at most; 0 leaves it out.
+    """
+
+    def __init__(self, wrong: int = 12, grad_cam: int = 8, projected: int = 2000):
+        self.wrong = wrong
+        self.grad_cam = grad_cam
+        self.projected = projected
+        self.best = -math.inf
+        self._answers: list[tuple[list[str], Tensor, Tensor]] = []
+        self._features: list[Tensor] = []
+        self._thumbnails: dict[str, list[Tensor]] = {}
+        self._hooks: list[RemovableHandle] = []
+        self._inputs: list[Tensor] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._forget()
+        if self._writes(trainer) and self.projected:
+            for layer in deciding_layers(pl_module.network):  # type: ignore[arg-type]
+                self._hooks.append(layer.register_forward_pre_hook(lambda _, inputs: self._inputs.append(inputs[0])))
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Mapping[str, Any],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if not self._writes(trainer):
+            return
+        # All of it stays where it was computed until the end of the epoch.
+        first = sum(len(names) for names, *_ in self._answers)
+        self._answers.append((batch["name"], outputs, batch["label"]))
+        if self.projected:
+            chosen = slice(-first % self._every(trainer), None, self._every(trainer))
+            self._features.append(torch.cat(self._inputs, dim=1)[chosen])
+            for modality in ("frame", "flow"):
+                if modality in batch and batch[modality].dim() == 4:
+                    small = F.adaptive_avg_pool2d(batch[modality][chosen].float(), THUMBNAIL).round().byte()
+                    self._thumbnails.setdefault(modality, []).append(small)
+        self._inputs.clear()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        writer = writer_of(trainer)
+        if not writer or not self._answers:
+            return
+        assert isinstance(pl_module, ActionModule)
+        step = step_of(trainer)
+        names, logits, labels = zip(*self._answers, strict=True)
+        flat = [name for batch in names for name in batch]
+        scores = Scores(flat, torch.cat(logits).float().cpu(), torch.cat(labels).cpu(), pl_module.actions, flat)
+        for row in per_action(scores):
+            if row["n"]:
+                writer.add_scalar(f"val_acc/{row['action']}", row["recall"], step)
+        figure = confusion_matrix(confusion(scores), scores.actions)
+        writer.add_image("val/confusion", pixels(figure), step, dataformats="HWC")
+
+        reached = float(trainer.callback_metrics["val/acc"])
+        if reached > self.best:
+            self.best = reached
+            for tag, picture in self._pictures(trainer, pl_module, scores).items():
+                writer.add_image(tag, picture, step, dataformats="HWC")
+            if self.projected:
+                self._project(trainer, pl_module, scores)
+        self._forget()
+
+    def _pictures(self, trainer: Trainer, module: ActionModule, scores: Scores) -> dict[str, np.ndarray]:
+        """What is shown of the best network, by tag."""
+        found = {f"weights/{role}_stem": filters(weight) for role, weight in first_weights(module).items()}
+        with torch.inference_mode(False), torch.random.fork_rng(devices=[]):  # training draws what it would have
+            if self.wrong:
+                wrong = most_wrong(scores, self.wrong)
+                found |= wrong_pictures(scores, wrong, self._samples(trainer, scores, wrong), module)
+            if self.grad_cam:
+                spread = (
+                    np.linspace(0, len(scores.names) - 1, min(self.grad_cam, len(scores.names))).astype(int).tolist()
+                )
+                found |= grad_cam_pictures(scores, spread, self._samples(trainer, scores, spread), module)
+        return found
+
+    def _project(self, trainer: Trainer, module: ActionModule, scores: Scores) -> None:
+        every = self._every(trainer)
+        answers = [scores.actions[answer] for answer in scores.logits[::every].argmax(1)]
+        actions = [scores.actions[label] for label in scores.labels[::every]]
+        rights = ["right" if action == answer else "wrong" for action, answer in zip(actions, answers, strict=True)]
+        rows = list(zip(actions, answers, rights, scores.names[::every], strict=True))
+        small = {modality: torch.cat(parts).cpu() for modality, parts in self._thumbnails.items()}
+        shown = [
+            next(iter(sample_pictures({key: each[row] for key, each in small.items()}, module.inputs).values()))
+            for row in range(len(rows) if small else 0)
+        ]
+        folder = Path(cast(Any, trainer.logger).log_dir)
+        projector.write(folder, torch.cat(self._features).float().cpu().numpy(), rows, shown)
+
+    def _writes(self, trainer: Trainer) -> bool:
+        return writer_of(trainer) is not None and not trainer.sanity_checking
+
+    def _every(self, trainer: Trainer) -> int:
+        """Of the samples in order, one of how many is projected."""
+        return math.ceil(len(self._loader(trainer).sampler) / self.projected)  # type: ignore[arg-type]
+
+    def _samples(self, trainer: Trainer, scores: Scores, rows: Sequence[int]) -> list[Sample]:
+        """Validation samples of those rows, read again: that is a handful, and all of them would not fit."""
+        loader = self._loader(trainer)
+        order = list(loader.sampler)
+        samples = [loader.dataset[order[row]] for row in rows]
+        assert [sample["name"] for sample in samples] == [scores.names[row] for row in rows]
+        return samples
+
+    @staticmethod
+    def _loader(trainer: Trainer) -> DataLoader[Sample]:
+        return cast("DataLoader[Sample]", trainer.val_dataloaders)
+
+    def _forget(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        for each in (self._answers, self._features, self._thumbnails, self._hooks, self._inputs):
+            each.clear()
+
+
+def deciding_layers(network: nn.Module) -> list[nn.Module]:
+    """The layers whose inputs are the features that a network decides by."""
+    if not isinstance(network, TwoStream):
+        return [cast(Stream, network).head]
+    if isinstance(network.fusion, ConvFusion):
+        return [network.fusion.head]
+    if network.fusion and network.kind == "concat_features":
+        return [network.fusion]
+    return [network.frame.head, network.flow.head]
+
+
+def first_weights(module: ActionModule) -> dict[str, Tensor]:
+    """Weights of each stream's first convolution, by modality."""
+    return {role: first_convolution(stream.backbone).weight for role, stream in streams_of(module).items()}
+
+
+def streams_of(module: ActionModule) -> dict[str, Stream]:
+    """A module's streams, by modality."""
+    if isinstance(module.network, TwoStream):
+        return {"frame": module.network.frame, "flow": module.network.flow}
+    return {cast(Any, module).modality: cast(Stream, module.network)}
+
+
+def most_wrong(scores: Scores, most: int) -> list[int]:
+    """Rows with a wrong answer, those of the surest answers first."""
+    probabilities = probabilities_of(scores)
+    sure = np.where(probabilities.argmax(1) == scores.labels.numpy(), -1.0, probabilities.max(1))
+    order = np.argsort(-sure, kind="stable")
+    return [int(row) for row in order[:most] if sure[row] >= 0]
+
+
+def answered(pictures: Sequence[np.ndarray], scores: Scores, row: int) -> np.ndarray:
+    """A tile: pictures above the right action, the answer, the probabilities of both, and the name; red where wrong."""
+    probabilities = probabilities_of(scores)[row]
+    label, answer = int(scores.labels[row]), int(probabilities.argmax())
+    right, given = (f"{scores.actions[each]} {probabilities[each]:.2f}" for each in (label, answer))
+    lines = [right, f"answer: {given}", scores.names[row]]
+    return tile(pictures, lines, BLACK if answer == label else RED)
+
+
+def wrong_pictures(
+    scores: Scores, rows: Sequence[int], samples: Sequence[Sample], module: ActionModule
+) -> dict[str, np.ndarray]:
+    """`val/wrong`, a grid of the samples of those rows; none of samples without pixels."""
+    if not rows:
+        return {"val/wrong": note("no answer is wrong")}
+    shown = [list(sample_pictures(sample, module.inputs).values()) for sample in samples]
+    tiles = [answered(each, scores, row) for each, row in zip(shown, rows, strict=True) if each]
+    return {"val/wrong": grid(tiles)} if tiles else {}
+
+
+def grad_cam_pictures(
+    scores: Scores, rows: Sequence[int], samples: Sequence[Sample], module: ActionModule
+) -> dict[str, np.ndarray]:
+    """`val/grad_cam`: each sample of those rows beside what in it speaks for its right action; none without pixels."""
+    from actionrec.evaluation.gradcam import saliency  # takes a second to load
+
+    streams = streams_of(module)
+    shown = [sample_pictures(sample, module.inputs) for sample in samples]
+    if not shown or set(shown[0]) != set(streams):
+        return {}
+    batch = collate(list(samples))
+    inputs = tuple(batch[role].to(module.device) for role in streams)
+    # Else compiled networks are compiled again for the hooks that find the maps.
+    with torch.compiler.set_stance("force_eager"):
+        maps = saliency(module.network, inputs, batch["label"].to(module.device))
+    if "input" in maps:
+        maps = {next(iter(streams)): maps["input"]}
+    tiles = []
+    for index, (pictures, row) in enumerate(zip(shown, rows, strict=True)):
+        pairs = [
+            (picture, heated(picture, maps[role][index].numpy())) for role, picture in pictures.items() if role in maps
+        ]
+        if pairs:
+            tiles.append(answered(list(chain(*pairs)), scores, row))
+    return {"val/grad_cam": grid(tiles)} if tiles else {}
