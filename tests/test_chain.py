@@ -241,6 +241,7 @@ def test_report_prints_a_row_a_stage_and_shows_clips(chain, demo_root, run):
         assert captions == ["frame", "flow", "Grad-CAM, frame", "Grad-CAM, flow"]
         answers = shown.locator("#gallery article").last.locator("dt").all_inner_texts()
         assert answers == ["hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream"]
+        assert shown.locator("#curves img").count() == len(STAGES)
         assert shown.locator("svg.chain text.label").all_text_contents() == ["same file"] * 3
 
 

@@ -37,7 +37,7 @@ def confusion_matrix(counts: np.ndarray, actions: Sequence[str]) -> Figure:
     return figure
 
 
-def learning_curves(curves: Mapping[str, Sequence[tuple[float, float]]], role: str, kept: int | None = None) -> Figure:
+def learning_curves(curves: Mapping[str, Sequence[tuple[int, float]]], role: str, kept: int | None = None) -> Figure:
     """Loss and top-1 by epoch.
 
     Args:

@@ -26,7 +26,7 @@ CURVES = ("train/loss", "val/loss", "train/acc", "val/acc")
 _UNREADABLE = (ActionRecError, OSError, ValueError, KeyError, TypeError, YAMLError, OmegaConfBaseException)
 
 T = TypeVar("T")
-Curves = dict[str, list[tuple[float, float]]]
+Curves = dict[str, list[tuple[int, float]]]
 
 
 class Damage(NamedTuple):
@@ -170,16 +170,19 @@ def curves(run: Run) -> Curves:
         events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 1}).Reload()
     except Exception as error:  # whatever half a protocol buffer makes it raise
         raise ActionRecError(f"{folder}: not event files ({one_line(error):.80})") from None
-    tags = set(events.Tags()["scalars"])
-    epoch_of = {each.step: each.value + 1 for each in events.Scalars("epoch")} if "epoch" in tags else {}
-    found: Curves = {}
-    for tag in CURVES:
-        values = events.Scalars(tag) if tag in tags else []
-        # By epoch, since a resumed run may log one twice; the later counts. Values of the end have no epoch.
-        points = {epoch_of[each.step]: each.value for each in values if each.step in epoch_of}
-        if points:
-            found[tag] = sorted(points.items())
-    return found
+    there = set(events.Tags()["scalars"])
+    # By step, since a resumed run may log one twice; the later counts. The final metrics come with the test's.
+    end = {each.step for each in events.Scalars("test/acc")} if "test/acc" in there else set()
+    logged = {
+        tag: {each.step: each.value for each in events.Scalars(tag) if each.step not in end}
+        for tag in CURVES
+        if tag in there
+    }
+    steps = sorted(set().union(*logged.values()))
+    epoch_of = {step: epoch for epoch, step in enumerate(steps, start=1)}
+    return {
+        tag: [(epoch_of[step], values[step]) for step in sorted(values)] for tag, values in logged.items() if values
+    }
 
 
 def _run(outputs: Outputs, stage: str, path: Path) -> Run | None:

@@ -39,14 +39,21 @@ def test_a_run_without_its_checkpoint_is_kept_and_told_of(tmp_path):
 
 
 def test_curves_are_by_epoch_and_leave_out_what_is_logged_at_the_end(tmp_path):
+    write_run(tmp_path / "demo", "hmdb51_flow")
+    [run] = gather(tmp_path / "demo").runs
+    thirds = [(1, 1.0), (2, pytest.approx(1 / 2)), (3, pytest.approx(1 / 3))]
+    assert curves(run) == {tag: thirds for tag in ("train/loss", "val/loss", "train/acc", "val/acc")}
+
+
+def test_of_an_epoch_that_was_trained_twice_the_later_counts(tmp_path):
     from torch.utils.tensorboard import SummaryWriter
 
     path = write_run(tmp_path / "demo", "hmdb51_flow")
-    with SummaryWriter(str(path / "tensorboard")) as writer:
-        writer.add_scalar("val/acc", 0.9, 21)
+    with SummaryWriter(str(path / "tensorboard"), filename_suffix=".later") as writer:
+        writer.add_scalar("val/acc", 0.75, 20)
+        writer.add_scalar("val/acc", 0.8, 30)
     [run] = gather(tmp_path / "demo").runs
-    assert [epoch for epoch, _ in curves(run)["val/acc"]] == [1, 2, 3]
-    assert curves(run)["val/loss"][1] == (2, pytest.approx(0.5))
+    assert curves(run)["val/acc"][2:] == [(3, 0.75), (4, pytest.approx(0.8))]
 
 
 def test_scores_that_are_not_of_a_piece_are_damaged(tmp_path):

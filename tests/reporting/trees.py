@@ -44,9 +44,10 @@ def write_run(data: Path, stage: str, split: int = 1, seed: int = 0, skill: floa
     (path / "config.yaml").write_text(settings)
     with SummaryWriter(str(path / "tensorboard")) as writer:
         for epoch in range(3):
-            writer.add_scalar("epoch", epoch, 10 * epoch)
             for tag in ("train/loss", "val/loss", "train/acc", "val/acc"):
                 writer.add_scalar(tag, 1 / (epoch + 1), 10 * epoch)
+        for tag in ("val/acc", "test/acc"):  # what a finished run adds
+            writer.add_scalar(tag, 0.9, 21)
     write_checkpoint(path, parents_of(data, stage, split, seed))
     return path
 
