@@ -60,7 +60,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,launchers]'
 	touch $@
 
-demo: ## The whole chain on generated data, ending in a table
+demo: ## The whole chain on generated data, ending in a table and a page
 	$(MAKE) --no-print-directory all DATA=demo RECIPE=demo
 
 test: $(READY) ## Run the tests
@@ -79,7 +79,7 @@ clean: ## Remove caches and what the demo made; runs on other data stay
 	rm -rf outputs/demo .mypy_cache .ruff_cache .pytest_cache
 	find actionrec benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-all: two-stream report ## All four stages, and their table
+all: two-stream report ## All four stages, and their report
 
 data: $(DATA_READY) ## Generate the demo set (DATA=demo)
 $(DEMO): | $(READY)
@@ -138,7 +138,7 @@ search: $(READY) ## Settings of a stage by Optuna: STAGE=hmdb51_flow
 sweep: $(DATA_READY) ## A small multirun: learning rate by seed, on stage 1
 	$(BIN)/python -m actionrec.train recipe=$(RECIPE) $(PATHS) experiment=stanford40_frame sweep=learning_rate $(ARGS)
 
-report: $(READY) ## Print the table of the runs
+report: $(READY) ## The table of the runs, and a page of all there is: outputs/<data>/report/index.html
 	@$(BIN)/python -m actionrec.report $(PATHS)
 
 tensorboard: $(READY) ## Show what the runs wrote

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -64,3 +65,23 @@ def stamp(path: Path) -> tuple[int, int]:
     """Size and time of change, in nanoseconds: by them a file is told from what it was, without reading it."""
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns
+
+
+@contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path` that replaces it when the block ends, and is removed if the block raises."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    temporary.chmod(0o755)  # mkdtemp gives 0700
+    old = path.with_name(f"{path.name}.replaced")
+    try:
+        yield temporary
+        if old.exists() and path.exists():  # what a kill between the steps below leaves
+            shutil.rmtree(old)
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

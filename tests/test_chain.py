@@ -23,6 +23,7 @@ from actionrec.modules import FlowModule, FrameModule, TwoStreamModule
 from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import read
 from tests.conftest import QUICK, noise_video
+from tests.reporting.browser import check_layout, opened
 
 STAGES = {
     "stanford40_frame": FrameModule,
@@ -225,10 +226,37 @@ def test_evaluate_of_another_checkpoint_leaves_the_run_alone(chain, tmp_path, pa
 
 
 @pytest.mark.slow
-def test_report_prints_a_row_a_stage(chain, demo_root, run):
-    outcome = run("report", f"paths.outputs={chain.parent}")
-    lines = outcome.out.strip().splitlines()
+def test_report_prints_a_row_a_stage_and_shows_clips(chain, demo_root, run):
+    outcome = run("report", f"paths.outputs={chain.parent}", "gallery=2")
+    assert outcome.status == 0, outcome.err
+    *lines, nothing, page = outcome.out.strip().splitlines()
     assert [line.split("|")[1].strip() for line in lines] == ["stage", lines[1].split("|")[1].strip(), *STAGES]
+    assert (nothing, page) == ("", str(chain / "report" / "index.html"))
+    assert not (chain / "report" / "damaged.csv").exists()
+    missing = (chain / "report" / "missing.csv").read_text()
+    assert "gallery" not in missing
+    with opened(Path(page), 1280) as shown:
+        check_layout(shown, 1280)
+        captions = shown.locator("#gallery article").last.locator("figcaption").all_inner_texts()
+        assert captions == ["frame", "flow", "Grad-CAM, frame", "Grad-CAM, flow"]
+        answers = shown.locator("#gallery article").last.locator("dt").all_inner_texts()
+        assert answers == ["hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream"]
+        assert shown.locator("#curves img").count() == len(STAGES)
+        assert shown.locator("svg.chain text.label").all_text_contents() == ["same file"] * 3
+
+
+@pytest.mark.slow
+def test_report_shows_clips_of_a_single_stream_and_says_when_the_data_went(chain, tmp_path, paths, run, demo_root):
+    copy_of(chain, "hmdb51_flow", tmp_path / "outputs")
+    assert run("report", *paths, "gallery=1").status == 0
+    report = tmp_path / "outputs/demo/report"
+    assert "Grad-CAM, flow" in (report / "index.html").read_text()
+    config = tmp_path / "outputs/demo/hmdb51_flow/split1-seed0/config.yaml"
+    config.write_text(config.read_text().replace(str(demo_root), str(tmp_path / "gone")))
+    assert run("report", *paths, "gallery=1").status == 0
+    [line] = [line for line in (report / "missing.csv").read_text().splitlines() if line.startswith("gallery,")]
+    assert "not a folder" in line
+    assert (report / "runs.csv").is_file()
 
 
 @pytest.mark.slow

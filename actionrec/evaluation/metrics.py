@@ -6,7 +6,7 @@ sample counts. Weights of one give the metric itself, those of `resample` its bo
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,7 +72,7 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray, weights: np
     """Expected calibration error: over equal bins of confidence, how far confidence and accuracy are apart."""
     confidence = probabilities.max(1)
     gaps = confidence - hits(probabilities, labels)
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    bins = _bin_of(confidence)
     apart = [np.abs((weights[:, bins == each] * gaps[bins == each]).sum(1)) for each in np.unique(bins)]
     return np.sum(apart, axis=0) / weights.sum(1)
 
@@ -149,6 +149,29 @@ def per_action(scores: Scores) -> list[dict[str, Any]]:
     ]
 
 
+class Bin(NamedTuple):
+    """Samples whose confidence is from `low` to `high`: their mean confidence and accuracy, not numbers where none."""
+
+    low: float
+    high: float
+    samples: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(scores: Scores) -> list[Bin]:
+    """The bins that the calibration error is made of, by which confidence is held against accuracy."""
+    probabilities = probabilities_of(scores)
+    confidence, correct = probabilities.max(1), hits(probabilities, scores.labels.numpy())
+    members = _bin_of(confidence) == np.arange(BINS)[:, None]
+    counts = members.sum(1)
+    means = _ratio(members @ confidence, counts), _ratio(members @ correct, counts)
+    return [
+        Bin(index / BINS, (index + 1) / BINS, int(counts[index]), *(float(mean[index]) for mean in means))
+        for index in range(BINS)
+    ]
+
+
 def tables(scores: Scores, prefix: str) -> dict[str, Any]:
     """`<prefix>/per_action`, see there, and `<prefix>/confusion`: counts, a list for each action in the same order."""
     return {f"{prefix}/per_action": per_action(scores), f"{prefix}/confusion": confusion(scores).tolist()}
@@ -163,6 +186,10 @@ def hits(probabilities: np.ndarray, labels: np.ndarray, k: int = 1) -> np.ndarra
 def probabilities_of(scores: Scores) -> np.ndarray:
     """Probabilities (N, K) float64 of scores."""
     return scores.logits.double().softmax(1).numpy()
+
+
+def _bin_of(confidence: np.ndarray) -> np.ndarray:
+    return np.minimum((confidence * BINS).astype(int), BINS - 1)
 
 
 def _defined(value: float) -> float | None:

@@ -2,18 +2,25 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from actionrec.evaluation.metrics import Bin
+
 COLOURS = {"stills": "#CC79A7", "frame": "#0072B2", "flow": "#D55E00", "two_stream": "#009E73", "other": "#555555"}
+# Beside the colour, so that a print in grey tells them apart as well.
+HATCHES = {"stills": "xx", "frame": "", "flow": "////", "two_stream": "....", "other": "--"}
 
 
 def confusion_matrix(counts: np.ndarray, actions: Sequence[str]) -> Figure:
     """Counts (K, K), row the action and column the answer, shaded by the share of the row."""
-    side = 1.6 + 0.42 * len(actions)
+    few = len(actions) <= 20  # whose cells have room for their counts
+    side = 1.6 + (0.42 if few else 0.22) * len(actions)
     figure = Figure(figsize=(side + 0.4, side), layout="constrained")
     axes = figure.subplots()
     rows = counts.sum(1, keepdims=True)
@@ -22,10 +29,87 @@ def confusion_matrix(counts: np.ndarray, actions: Sequence[str]) -> Figure:
     axes.set_xticks(range(len(actions)), actions, rotation=60, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(actions)), actions)
     axes.set(xlabel="answer", ylabel="action")
-    if len(actions) <= 20:
+    axes.tick_params(labelsize=10 if few else 8)
+    if few:
         for row, column in np.argwhere(counts):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=8)
+    return figure
+
+
+def learning_curves(curves: Mapping[str, Sequence[tuple[int, float]]], role: str, kept: int | None = None) -> Figure:
+    """Loss and top-1 by epoch.
+
+    Args:
+        curves: (epoch, value) pairs of `train/loss`, `val/loss`, `train/acc` and `val/acc`, of those that there are.
+        role: whose colour the validation has; the training is gray.
+        kept: epoch of the checkpoint that is measured.
+    """
+    figure = Figure(figsize=(5.6, 2.7), layout="constrained")
+    lines = {"train": ("-", ".", COLOURS["other"]), "val": ("--", "s", COLOURS[role])}
+    for axes, metric, label in zip(figure.subplots(1, 2), ("loss", "acc"), ("loss (nats)", "top-1"), strict=True):
+        for part, (line, marker, colour) in lines.items():
+            points = curves.get(f"{part}/{metric}", ())
+            name = {"train": "training", "val": "validation"}[part]
+            if points:
+                look = {"marker": marker, "markersize": 4, "markevery": 1 + len(points) // 20}
+                axes.plot(*zip(*points, strict=True), line, color=colour, label=name, **look)
+        if kept is not None:
+            axes.axvline(kept, color="black", linewidth=0.8, linestyle=":", label="kept")
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        if metric == "acc":
+            axes.set_ylim(0, 1.02)
+        else:
+            axes.set_ylim(bottom=0)
+        _quiet(axes)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def action_bars(recalls: Mapping[str, Sequence[float]], actions: Sequence[str], counts: Sequence[int]) -> Figure:
+    """Recall of each action side by side, higher the more actions there are.
+
+    Args:
+        recalls: by role (`frame`, `flow`, `two_stream`), a value for each action.
+        actions: from top to bottom.
+        counts: samples of each.
+    """
+    figure = Figure(figsize=(5.8, 1.1 + 0.17 * len(actions) * (len(recalls) + 0.8)), layout="constrained")
+    axes = figure.subplots()
+    thick = 0.84 / len(recalls)
+    for index, (role, values) in enumerate(recalls.items()):
+        places = np.arange(len(actions)) + (index - (len(recalls) - 1) / 2) * thick
+        look = _look(role)
+        axes.barh(places, values, thick, label=role.replace("_", "-"), **look)
+        for place, value in zip(places, values, strict=True):
+            if value == 0:  # which no bar would show like no value at all
+                axes.text(0.006, place, "0", color=COLOURS[role], fontsize=6, va="center")
+    axes.set_yticks(range(len(actions)), [f"{action} ({n})" for action, n in zip(actions, counts, strict=True)])
+    axes.set(xlim=(0, 1), ylim=(len(actions) - 0.4, -0.6), xlabel="recall")
+    _quiet(axes, "x")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
+def reliability_diagram(bins: Sequence[Bin], role: str) -> Figure:
+    """Accuracy over confidence, and below it how many samples each bin has."""
+    figure = Figure(figsize=(3.9, 4.2), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    middles = [(each.low + each.high) / 2 for each in bins]
+    width = 0.92 * (bins[0].high - bins[0].low)
+    look = _look(role)
+    above.bar(middles, [each.accuracy for each in bins], width, **look)
+    above.plot((0, 1), (0, 1), "--", color="black", linewidth=1, label="as confident as right")
+    points = [(each.confidence, each.accuracy) for each in bins if each.samples]
+    above.plot(*zip(*points, strict=True), "D", color="black", markersize=4, label="mean of the bin")
+    above.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
+    above.legend(frameon=False, fontsize=8, loc="upper left")
+    below.bar(middles, [each.samples for each in bins], width, **look)
+    below.set(xlabel="confidence", ylabel="samples")
+    below.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    for axes in (above, below):
+        _quiet(axes)
     return figure
 
 
@@ -69,10 +153,10 @@ def importances(shares: Mapping[str, float]) -> Figure:
     return figure
 
 
-def png(figure: Figure) -> bytes:
+def png(figure: Figure, dpi: int = 110) -> bytes:
     """The figure as a PNG file."""
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=110)
+    figure.savefig(data, format="png", dpi=dpi)
     return data.getvalue()
 
 
@@ -81,3 +165,14 @@ def pixels(figure: Figure) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def _look(role: str) -> dict[str, Any]:
+    return {"color": COLOURS[role], "hatch": HATCHES[role], "edgecolor": "white", "linewidth": 0.5}
+
+
+def _quiet(axes: Axes, grid: Literal["x", "y"] = "y") -> None:
+    """Take off what carries no information, and lay a grid behind the rest."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis=grid, color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)

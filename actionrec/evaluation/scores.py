@@ -1,8 +1,10 @@
 """Scores of clips (or stills): what networks are compared by, kept by name."""
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -70,7 +72,7 @@ def load(path: Path) -> Scores:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             names, logits, labels, actions, groups = (arrays[key] for key in keys)
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise ActionRecError(f"{path} is not a scores file ({error}); run actionrec.evaluate to write it") from None
     labels_logits = torch.from_numpy(logits), torch.from_numpy(labels)
     return Scores(names.tolist(), *labels_logits, tuple(actions.tolist()), groups.tolist())

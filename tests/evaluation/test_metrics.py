@@ -22,6 +22,7 @@ from actionrec.evaluation.metrics import (
     measure,
     per_action,
     probabilities_of,
+    reliability,
     resample,
     top_k,
 )
@@ -61,6 +62,14 @@ def test_metrics_are_scikit_learns(seed, absent):
     distinct = scores._replace(logits=torch.randn(80, 7, generator=torch.Generator().manual_seed(seed)))
     expected = top_k_accuracy_score(labels, probabilities_of(distinct), k=5, labels=every)
     assert measure(distinct, "test")["test/acc_top5"] == pytest.approx(expected)
+
+
+def test_bins_add_up_to_the_calibration_error():
+    scores = random_scores(0)
+    bins = reliability(scores)
+    assert sum(each.samples for each in bins) == len(scores.names)
+    apart = sum(each.samples * abs(each.confidence - each.accuracy) for each in bins if each.samples)
+    assert apart / len(scores.names) == pytest.approx(measure(scores, "test")["test/ece"])
 
 
 @pytest.mark.parametrize("name", METRICS)

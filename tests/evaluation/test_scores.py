@@ -42,11 +42,14 @@ def test_scores_are_read_back(tmp_path, scores):
     assert torch.equal(again.labels, scores.labels)
 
 
-@pytest.mark.parametrize("content", [None, b"junk", "other"])
-def test_files_that_are_no_scores_are_named(tmp_path, content):
+@pytest.mark.parametrize("content", [None, b"junk", "other", "half"])
+def test_files_that_are_no_scores_are_named(tmp_path, scores, content):
     path = tmp_path / "scores.npz"
     if content == "other":
         np.savez(path, a=1)
+    elif content == "half":
+        save(scores, path)
+        path.write_bytes(path.read_bytes()[:-100])
     elif content:
         path.write_bytes(content)
     with pytest.raises(ActionRecError, match=r"scores\.npz is not a scores file"):

@@ -1,0 +1,171 @@
+"""The chain of one split and seed: which run of each stage it has, and which checkpoint came from which."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from actionrec.errors import ActionRecError
+from actionrec.files import sha256
+from actionrec.reporting.gather import STAGES, Outputs, Run
+from actionrec.reporting.tables import Short, Table
+
+SHOWN_HASH = 10  # characters
+SAME, OTHER, GONE = "same", "other", "gone"
+STATES = {
+    SAME: "the checkpoint that is there now",
+    OTHER: "trained from another checkpoint than the one there now",
+    GONE: "its checkpoint is not there any more",
+}
+
+
+class Link(NamedTuple):
+    """From a parent's checkpoint to a child's.
+
+    Args:
+        child: stage.
+        parent: stage.
+        role: the parent's, `frame` and `flow` for two streams, else `parent`.
+        recorded: sha256 of the parent when the child was trained.
+        state: `same`, `other` or `gone`, see `STATES`.
+    """
+
+    child: str
+    parent: str
+    role: str
+    recorded: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The runs of one split and seed by stage; stills have no split, and live under 1."""
+
+    split: int | None
+    seed: int | None
+    runs: dict[str, Run] = field(default_factory=dict)
+    links: list[Link] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"split {self.split}, seed {self.seed}"
+
+
+def choose(outputs: Outputs, split: int | None = None, seed: int | None = None) -> Chain:
+    """The chain with that split and seed; left open, those of the first run of the last stage that has any.
+
+    Raises:
+        ActionRecError: no run has them.
+    """
+    clips = [run for stage in STAGES[:0:-1] for run in outputs.of(stage)]
+    fitting = [run for run in clips if split in (None, run.split) and seed in (None, run.seed)]
+    if not fitting and not (clips and split is not None):
+        fitting = [run for run in outputs.of(STAGES[0]) if seed in (None, run.seed)]
+    if not fitting:
+        if split is seed is None:
+            return Chain(split, seed)
+        there = ", ".join(dict.fromkeys(run.name for run in outputs.runs)) or "none"
+        raise ActionRecError(f"split={split} seed={seed}: no run under {outputs.folder} has them (there are: {there})")
+    split, seed = fitting[0].split, fitting[0].seed
+    runs: dict[str, Run] = {}
+    for stage in STAGES:
+        wanted = (1 if stage == STAGES[0] else split, seed)
+        if found := [run for run in outputs.of(stage) if (run.split, run.seed) == wanted]:
+            runs[stage] = found[0]
+    return Chain(split, seed, runs, [link for run in runs.values() for link in links(run, outputs)])
+
+
+def links(run: Run, outputs: Outputs) -> list[Link]:
+    """What a run's checkpoint came from, each compared with what is there now."""
+    if not run.checkpoint:
+        return []
+    known = {other.checkpoint.sha256 for other in outputs.runs if other.checkpoint}
+    found = []
+    for role, parent in run.checkpoint.lineage["parents"].items():
+        recorded = str(parent.get("sha256", ""))
+        state = SAME if recorded in known else _state(parent, recorded, outputs)
+        found.append(Link(run.stage, str(parent.get("stage", "unknown")), role, recorded, state))
+    return found
+
+
+def lineage_table(outputs: Outputs) -> Table:
+    """Where every run's checkpoint comes from."""
+    rows = []
+    for run in outputs.runs:
+        if not run.checkpoint:
+            continue
+        own = run.checkpoint.lineage
+        came = [
+            f"{link.parent} {link.recorded[:SHOWN_HASH]}: {STATES[link.state]}" for link in links(run, outputs)
+        ] or [_pretrained(own)]
+        versions = ", ".join(f"{name} {version}" for name, version in own.get("versions", {}).items())
+        rows.append(
+            (
+                run.stage,
+                run.name,
+                own["data"],
+                own["split"],
+                own["seed"],
+                Short(run.checkpoint.sha256, run.checkpoint.sha256[:SHOWN_HASH]),
+                "; ".join(came),
+                len(own.get("trained_on", [])) or None,
+                run.checkpoint.epoch,
+                versions,
+            )
+        )
+    header = ("stage", "run", "data", "split", "seed", "best.ckpt", "came from", "trained on", "epoch kept", "versions")
+    note = (
+        "best.ckpt and parents by the first ten characters of their sha256; trained on: how many stills and clips the "
+        "weights were fitted to, in this stage and in those before it."
+    )
+    return Table("lineage", "Where each checkpoint comes from", header, rows, note)
+
+
+def settings_tables(chain: Chain) -> list[Table]:
+    """The settings in which the stages of a chain differ, and those that they share."""
+    configs = {stage: _flat(run.config) for stage, run in chain.runs.items() if run.config}
+    keys = sorted(set().union(*configs.values()))
+    differ = [key for key in keys if len({config.get(key) for config in configs.values()}) > 1]
+    shared = [key for key in keys if key not in differ]
+    own = [(key, *(config.get(key) for config in configs.values())) for key in differ]
+    common = [(key, next(iter(configs.values()))[key]) for key in shared]
+    return [
+        Table("settings", "Settings in which the stages differ", ("setting", *configs), own),
+        Table("settings-shared", "Settings that they share", ("setting", "value"), common),
+    ]
+
+
+def starts_from(run: Run) -> str:
+    """What a stage without parents starts from, in words."""
+    return _pretrained(run.checkpoint.lineage) if run.checkpoint else "origin unknown"
+
+
+def _state(parent: dict[str, Any], recorded: str, outputs: Outputs) -> str:
+    """Of a parent whose hash none of the runs has: whether another lies in its place."""
+    path = Path(str(parent.get("path", "")))
+    if path.is_file():
+        return SAME if sha256(path) == recorded else OTHER
+    place = (parent.get("stage"), parent.get("split") or 1, parent.get("seed"))
+    return OTHER if place in [(run.stage, run.split, run.seed) for run in outputs.runs] else GONE
+
+
+def _pretrained(lineage: dict[str, Any]) -> str:
+    backbone = lineage.get("backbone") or {}
+    streams = [each for each in backbone.values() if isinstance(each, dict)] if "name" not in backbone else [backbone]
+    names = dict.fromkeys(f"{each.get('name')} ({each.get('weights') or 'random weights'})" for each in streams)
+    return " and ".join(names) or "unknown weights"
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Settings by dotted key, as texts, but for those that say where files are or what another one says."""
+    skipped = ("paths", "run_dir", "work_dir", "init_from", "callbacks", "logger", "model.optimizer", "model.scheduler")
+    found: dict[str, str] = {}
+    for key, each in value.items():
+        name = f"{prefix}{key}"
+        if name in skipped:
+            continue
+        if isinstance(each, dict) and each:
+            found |= _flat(each, f"{name}.")
+        else:
+            found[name] = ", ".join(map(str, each)) if isinstance(each, list) else str(each)
+    return found

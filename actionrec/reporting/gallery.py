@@ -1,0 +1,183 @@
+"""Clips that a network has right and wrong: what it sees, where it looks, and what it answers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+
+import actionrec.modules
+from actionrec.datamodules.base import collate
+from actionrec.datasets.records import Splits
+from actionrec.errors import ActionRecError
+from actionrec.evaluation.gradcam import saliency
+from actionrec.evaluation.metrics import probabilities_of
+from actionrec.evaluation.scores import Scores
+from actionrec.flow.visualize import stack_colours
+from actionrec.reporting.chain import Chain
+from actionrec.reporting.gather import STAGES, Run
+from actionrec.runs import RunFolder
+
+TOP = 3
+SIDE = 224  # pixels; larger inputs are shown smaller
+OPACITY = 0.65  # of the map over the picture, where it is largest
+CHOICE = (
+    "Chosen by a rule, not at random: of the test clips that {network} has right (wrong), for each action the one that "
+    "it is most sure of, then second ones, by falling confidence. They are its firmest answers, not its usual ones."
+)
+
+
+class Answer(NamedTuple):
+    """The most probable actions of one network, with their probabilities."""
+
+    network: str
+    top: list[tuple[str, float]]
+
+
+class Shown(NamedTuple):
+    """A clip: its pictures (H, W, 3) uint8 by caption, and what each network answers."""
+
+    name: str
+    action: str
+    answer: str
+    confidence: float
+    pictures: dict[str, np.ndarray]
+    answers: list[Answer]
+
+
+class Gallery(NamedTuple):
+    """Clips that the network of `stage` has right and wrong, of how many."""
+
+    stage: str
+    right: list[Shown]
+    wrong: list[Shown]
+    n_right: int
+    n_wrong: int
+
+
+def best_network(chain: Chain) -> Run:
+    """The two-stream network, or where there is none the better stream.
+
+    Raises:
+        ActionRecError: no run of the chain's clips has scores, a configuration and a checkpoint.
+    """
+    whole = [
+        run for stage, run in chain.runs.items() if stage != STAGES[0] and run.scores and run.config and run.checkpoint
+    ]
+    if not whole:
+        raise ActionRecError("no run on clips has scores, a configuration and a checkpoint")
+    return max(whole, key=lambda run: (run.stage == STAGES[-1], run.metrics["test/acc"]))
+
+
+def choose(scores: Scores, each: int, right: bool) -> list[int]:
+    """Rows of at most `each` samples that are right (or wrong), the most confident first, spread over the actions."""
+    probabilities, labels = probabilities_of(scores), scores.labels.numpy()
+    confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
+    rows = sorted(np.flatnonzero(correct == right), key=lambda row: (-confidence[row], scores.names[row]))
+    earlier: dict[int, int] = {}  # clips of the action that come before
+    ranked = []
+    for row in rows:
+        rank = earlier.get(int(labels[row]), 0)
+        earlier[int(labels[row])] = rank + 1
+        ranked.append((rank, int(row)))
+    ranked.sort(key=lambda pair: pair[0])  # stable: within a rank by falling confidence
+    return [row for _, row in ranked[:each]]
+
+
+def create(chain: Chain, each: int) -> Gallery:
+    """At most `each` clips that are right and `each` that are wrong.
+
+    Raises:
+        ActionRecError: the data are not where the run had them, or no run can be shown.
+    """
+    run = best_network(chain)
+    scores = run.scores
+    assert scores
+    chosen = {right: choose(scores, each, right) for right in (True, False)}
+    rows = chosen[True] + chosen[False]
+    pictures = _pictures(run, [scores.names[row] for row in rows], probabilities_of(scores).argmax(1)[rows])
+    networks = {stage: other.scores for stage, other in chain.runs.items() if stage != STAGES[0] and other.scores}
+    found = [_shown(scores, row, seen, networks) for row, seen in zip(rows, pictures, strict=True)]
+    n_right = int((probabilities_of(scores).argmax(1) == scores.labels.numpy()).sum())
+    split = len(chosen[True])
+    return Gallery(run.stage, found[:split], found[split:], n_right, len(scores.names) - n_right)
+
+
+def overlay(picture: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """A map (H, W) from 0 to 1 as colours over the gray picture (H, W, 3) uint8: bright yellow is most."""
+    gray = np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(float)
+    levels = (255 * strength).round().astype(np.uint8)
+    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    share = OPACITY * np.sqrt(strength)[..., None]
+    return ((1 - share) * gray + share * colours).round().astype(np.uint8)
+
+
+def top(scores: Scores, row: int) -> list[tuple[str, float]]:
+    """The most probable actions of a sample, and their probabilities."""
+    probabilities = probabilities_of(scores._replace(logits=scores.logits[row : row + 1]))[0]
+    best = np.argsort(-probabilities, kind="stable")[:TOP]
+    return [(scores.actions[index], float(probabilities[index])) for index in best]
+
+
+def _shown(scores: Scores, row: int, pictures: dict[str, np.ndarray], networks: Mapping[str, Scores]) -> Shown:
+    name = scores.names[row]
+    answers = [
+        Answer(stage, top(other, other.names.index(name)) if name in other.names else [])
+        for stage, other in networks.items()
+    ]
+    [(answer, confidence), *_] = top(scores, row)
+    return Shown(name, scores.actions[int(scores.labels[row])], answer, confidence, pictures, answers)
+
+
+def _pictures(run: Run, names: Sequence[str], answers: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """Of each test clip: frame, flow, and where each stream finds what speaks for the answer."""
+    assert run.checkpoint
+    inputs = run.checkpoint.lineage["inputs"]
+    batch = _batch(run, names)
+    module = getattr(actionrec.modules, run.checkpoint.lineage["model"]).load_from_checkpoint(
+        RunFolder(run.path).best, map_location="cpu", weights_only=True
+    )
+    modalities = [modality for modality in ("frame", "flow") if modality in batch]
+    maps = saliency(module.network, tuple(batch[each] for each in modalities), torch.from_numpy(answers))
+    if "input" in maps:
+        maps = {modalities[0]: maps["input"]}
+    found = []
+    for index in range(len(names)):
+        seen: dict[str, np.ndarray] = {}
+        if "frame" in batch:
+            seen["frame"] = batch["frame"][index].permute(1, 2, 0).contiguous().numpy()
+        if "flow" in batch:
+            stack = batch["flow"][index].numpy()
+            seen["flow"] = stack_colours(stack, inputs["representation"], inputs["flow"]["bound"])
+        for role in [role for role in modalities if role in maps]:
+            seen[f"Grad-CAM, {role}"] = overlay(seen[role], maps[role][index].numpy())
+        found.append({caption: _small(picture) for caption, picture in seen.items()})
+    return found
+
+
+def _batch(run: Run, names: Sequence[str]) -> dict[str, Any]:
+    """One view, at the middle of `position`, of test clips by name.
+
+    Only their frames are taken out of the clips where they are not there yet.
+    """
+    from hydra.utils import instantiate
+
+    assert run.config
+    one_view = {"num_workers": 0, "augmentation": "none", "crops": 1, "segments": 1, "cache": None}
+    settings = OmegaConf.create(run.config["data"])
+    data = instantiate(OmegaConf.merge(settings, one_view), _convert_="all")
+    actions, splits = data.index()
+    record_of = {record.path.stem: record for part in Splits._fields for record in getattr(splits, part)}
+    if absent := [name for name in names if name not in record_of]:
+        raise ActionRecError(f"{len(absent)} of the clips are not in the data any more (first: {absent[0]})")
+    dataset = data.dataset([record_of[name] for name in names], {a: i for i, a in enumerate(actions)}, "test")
+    return collate([dataset[index] for index in range(len(dataset))])
+
+
+def _small(picture: np.ndarray) -> np.ndarray:
+    longer = max(picture.shape[:2])
+    if longer <= SIDE:
+        return picture
+    return cv2.resize(picture, None, fx=SIDE / longer, fy=SIDE / longer, interpolation=cv2.INTER_AREA)

@@ -1,0 +1,290 @@
+"""What lies under `outputs/<data>`: files as small records. What does not load is named, and the rest goes on."""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from actionrec.cli import one_line
+from actionrec.errors import ActionRecError
+from actionrec.evaluation import metrics, scores
+from actionrec.evaluation.scores import Scores
+from actionrec.files import sha256
+from actionrec.modules.checkpoint import read
+from actionrec.runs import RunFolder
+
+STAGES = ("stanford40_frame", "hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream")
+ROLES = dict(zip(STAGES, ("stills", "frame", "flow", "two_stream"), strict=True))  # in plots
+CURVES = ("train/loss", "val/loss", "train/acc", "val/acc")
+_UNREADABLE = (ActionRecError, OSError, ValueError, KeyError, TypeError, YAMLError, OmegaConfBaseException)
+
+T = TypeVar("T")
+Curves = dict[str, list[tuple[int, float]]]
+
+
+class Damage(NamedTuple):
+    """A file that is not what it should be."""
+
+    path: Path
+    reason: str
+
+
+class Checkpoint(NamedTuple):
+    """A best checkpoint: its hash, the epochs it had seen, and what it says of its origin."""
+
+    sha256: str
+    epoch: int
+    lineage: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Args:
+        stage: of the chain, or the folder of a further network.
+        path: the folder.
+        split, seed: by its name or else its configuration; None where neither says.
+        metrics: the numbers of `metrics.json`; what older runs lack is computed from the scores.
+        scores: of the test.
+        config: resolved.
+        checkpoint: the best.
+    """
+
+    stage: str
+    path: Path
+    split: int | None
+    seed: int | None
+    metrics: dict[str, float]
+    scores: Scores | None = None
+    config: dict[str, Any] | None = None
+    checkpoint: Checkpoint | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the folder."""
+        return self.path.name
+
+    @property
+    def samples(self) -> int | None:
+        """Number of test samples."""
+        return len(self.scores.names) if self.scores else None
+
+    @property
+    def sources(self) -> int | None:
+        """Number of source videos that they come from; a still is its own."""
+        return len(set(self.scores.groups)) if self.scores else None
+
+
+class Study(NamedTuple):
+    """A study's or a search's file of rows, and the pictures beside it."""
+
+    name: str
+    content: dict[str, Any]
+    pictures: list[Path]
+
+
+class Fusion(NamedTuple):
+    """The rows that `actionrec.fuse` has written for one split and seed."""
+
+    name: str
+    rows: list[dict[str, Any]]
+
+
+@dataclass
+class Outputs:
+    """What there is of one data set; `unfinished` are runs without results and sweeps without a study."""
+
+    folder: Path
+    runs: list[Run] = field(default_factory=list)
+    unfinished: list[Path] = field(default_factory=list)
+    fusions: list[Fusion] = field(default_factory=list)
+    studies: list[Study] = field(default_factory=list)
+    searches: list[Study] = field(default_factory=list)
+    damaged: list[Damage] = field(default_factory=list)
+
+    def of(self, stage: str) -> list[Run]:
+        """Runs of a stage."""
+        return [run for run in self.runs if run.stage == stage]
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to report."""
+        return not (self.runs or self.fusions or self.studies or self.searches)
+
+    def attempt(self, path: Path, read: Callable[[Path], T]) -> T | None:
+        """What `read` makes of a file; None where there is no such file, or it is damaged, which is then noted."""
+        if not path.exists():
+            return None
+        try:
+            return read(path)
+        except _UNREADABLE as error:
+            text = f"no {error}" if isinstance(error, KeyError) else one_line(error)
+            self.damaged.append(Damage(path, text.replace(str(path), path.name)[:200]))
+            return None
+
+
+def gather(folder: Path) -> Outputs:
+    """Read the runs, fusions, studies and searches under `outputs/<data>`."""
+    outputs = Outputs(folder)
+    # Further networks may lie beside the chain's, such as hmdb51_two_stream_conv.
+    others = {path.parents[1].name for path in folder.glob("*/split*/metrics.json")} - set(STAGES)
+    for stage in (*STAGES, *sorted(others)):
+        for path in sorted((each for each in folder.glob(f"{stage}/*") if each.is_dir()), key=_order):
+            if path.suffix:  # .partial, .replaced
+                outputs.unfinished.append(path)
+            elif run := _run(outputs, stage, path):
+                outputs.runs.append(run)
+    for path in sorted(folder.glob("fusion/*/fusion.json")):
+        if (rows := outputs.attempt(path, _fusion_rows)) is not None:
+            outputs.fusions.append(Fusion(path.parent.name, rows))
+    for path in sorted(folder.glob("sweeps/*/")):
+        if (path / "study.json").is_file():
+            outputs.studies += _study(outputs, path / "study.json", ("study.png",))
+        elif any(path.glob("**/metrics.json")):
+            outputs.unfinished.append(path)
+    for path in sorted(folder.glob("search/*/search.json")):
+        outputs.searches += _study(outputs, path, ("history.png", "importances.png"))
+    return outputs
+
+
+def curves(run: Run) -> Curves:
+    """By tag of `CURVES`, a run's (epoch, value) pairs; empty where nothing was logged.
+
+    Raises:
+        ActionRecError: the event files cannot be read.
+    """
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = run.path / "tensorboard"
+    if not any(folder.glob("events.*")):
+        return {}
+    try:
+        events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 1}).Reload()
+    except Exception as error:  # whatever half a protocol buffer makes it raise
+        raise ActionRecError(f"{folder}: not event files ({one_line(error):.80})") from None
+    there = set(events.Tags()["scalars"])
+    # By step, since a resumed run may log one twice; the later counts. The final metrics come with the test's.
+    end = {each.step for each in events.Scalars("test/acc")} if "test/acc" in there else set()
+    logged = {
+        tag: {each.step: each.value for each in events.Scalars(tag) if each.step not in end}
+        for tag in CURVES
+        if tag in there
+    }
+    steps = sorted(set().union(*logged.values()))
+    epoch_of = {step: epoch for epoch, step in enumerate(steps, start=1)}
+    return {
+        tag: [(epoch_of[step], values[step]) for step in sorted(values)] for tag, values in logged.items() if values
+    }
+
+
+def _run(outputs: Outputs, stage: str, path: Path) -> Run | None:
+    if not (path / "metrics.json").exists():
+        if any(path.iterdir()):
+            outputs.damaged.append(
+                Damage(path, "no metrics.json; measure it with actionrec.evaluate, or train it again")
+            )
+        return None
+    numbers = outputs.attempt(path / "metrics.json", _numbers) or {}
+    found = outputs.attempt(path / scores.FILES["test"], _checked_scores)
+    if found:
+        try:
+            numbers = _completed(numbers, found)
+        except ActionRecError as error:
+            outputs.damaged.append(Damage(path, str(error)))
+    if "test/acc" not in numbers:
+        outputs.damaged.append(Damage(path, "neither metrics.json nor scores.npz say how it did; left out"))
+        return None
+    config = outputs.attempt(path / "config.yaml", _config)
+    best = RunFolder(path).best
+    checkpoint = outputs.attempt(best, _checkpoint)
+    if not best.exists():
+        outputs.damaged.append(
+            Damage(best, "not there: its lineage is not known, and later stages cannot start from it")
+        )
+    split, seed = _split_and_seed(path.name, config or {})
+    return Run(stage, path, split, seed, numbers, found, config, checkpoint)
+
+
+def _numbers(path: Path) -> dict[str, float]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("not a table of metrics")
+    return {tag: value for tag, value in content.items() if type(value) in (int, float)}
+
+
+def _completed(numbers: dict[str, float], found: Scores) -> dict[str, float]:
+    """The numbers with what older runs lack, from the scores.
+
+    Raises:
+        ActionRecError: both say how many are right, and differ.
+    """
+    measured = metrics.measure(found, "test")
+    said = numbers.get("test/acc", measured["test/acc"])
+    if not math.isclose(said, measured["test/acc"], abs_tol=1e-3):
+        raise ActionRecError(f"metrics.json says test/acc {said:.3f}, scores.npz {measured['test/acc']:.3f}")
+    bounds = {f"test/{name}_{bound}" for name in metrics.HEADLINES for bound in ("low", "high")}
+    lacking = {} if bounds <= numbers.keys() else metrics.intervals(found, "test")
+    return {**measured, **lacking, **numbers}
+
+
+def _checked_scores(path: Path) -> Scores:
+    found = scores.load(path)
+    shape = (len(found.names), len(found.actions))
+    if not (tuple(found.logits.shape) == shape and len(found.labels) == len(found.groups) == shape[0] > 0):
+        raise ActionRecError(
+            f"{shape[0]} names of {shape[1]} actions do not go with {tuple(found.logits.shape)} logits"
+        )
+    return found
+
+
+def _config(path: Path) -> dict[str, Any]:
+    content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    if not isinstance(content, dict):
+        raise ValueError("not a configuration")
+    return {str(key): value for key, value in content.items()}
+
+
+def _checkpoint(path: Path) -> Checkpoint:
+    content = read(path, "checkpoint")
+    lineage = content["lineage"]
+    if not {"stage", "split", "seed", "data", "parents", "model"} <= lineage.keys():
+        raise ActionRecError("its lineage lacks stage, split, seed, data, parents or model")
+    return Checkpoint(sha256(path), int(content.get("epoch", 0)) + 1, lineage)
+
+
+def _fusion_rows(path: Path) -> list[dict[str, Any]]:
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(rows, list) or not all({"network", "test/acc"} <= row.keys() for row in rows):
+        raise ValueError("not a table of fusions")
+    return rows
+
+
+def _study(outputs: Outputs, path: Path, pictures: tuple[str, ...]) -> list[Study]:
+    def read_rows(path: Path) -> dict[str, Any]:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or not all(isinstance(row, dict) for row in content["rows"]):
+            raise ValueError("rows is not a list of tables")
+        return content
+
+    content = outputs.attempt(path, read_rows)
+    there = [path.parent / name for name in pictures if (path.parent / name).is_file()]
+    return [] if content is None else [Study(path.parent.name, content, there)]
+
+
+def _split_and_seed(name: str, config: dict[str, Any]) -> tuple[int | None, int | None]:
+    if match := re.fullmatch(r"split(\d+)-seed(\d+)", name):
+        return int(match[1]), int(match[2])
+    return config.get("split"), config.get("seed")
+
+
+def _order(path: Path) -> list[Any]:
+    """Folders by the numbers in their names: seed10 after seed9."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]

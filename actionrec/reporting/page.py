@@ -1,0 +1,55 @@
+"""The page: its sections put into one HTML file that needs nothing else, and its tables into files of their own."""
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+import jinja2
+
+import actionrec
+from actionrec.files import replaced_folder
+from actionrec.reporting import tables
+from actionrec.reporting.chain import Chain, choose
+from actionrec.reporting.gather import Outputs
+from actionrec.reporting.missing import Commands
+from actionrec.reporting.sections import Section, create
+
+
+def write(
+    outputs: Outputs, folder: Path, commands: Commands, split: int | None, seed: int | None, each: int
+) -> list[Section]:
+    """Write `index.html`, and every table as CSV and Markdown, in place of what `folder` had.
+
+    Args:
+        outputs: what there is.
+        folder: of the report.
+        commands: that the page names for what is missing.
+        split, seed: of the chain that is shown closely; None takes the first that there is.
+        each: clips of the gallery that are right, and that are wrong.
+
+    Raises:
+        ActionRecError: no run has that split and seed.
+    """
+    chain = choose(outputs, split, seed)
+    sections = create(outputs, chain, commands, each)
+    with replaced_folder(folder) as temporary:
+        (temporary / "index.html").write_text(render(outputs, chain, sections), encoding="utf-8")
+        for table in (table for section in sections for table in (*section.tables, *section.folded)):
+            (temporary / f"{table.name}.csv").write_text(tables.comma_separated(table), encoding="utf-8")
+            (temporary / f"{table.name}.md").write_text(tables.markdown(table), encoding="utf-8")
+    return sections
+
+
+def render(outputs: Outputs, chain: Chain, sections: Sequence[Section]) -> str:
+    """The page's HTML."""
+    loader = jinja2.PackageLoader("actionrec.reporting")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.undefined = jinja2.StrictUndefined
+    return environment.get_template("page.html").render(
+        data=outputs.folder.name,
+        chain=chain,
+        sections=sections,
+        cells=tables.cells,
+        made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        version=actionrec.__version__,
+    )

@@ -1,0 +1,276 @@
+"""The sections of the page: texts, tables and pictures."""
+
+import base64
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from hydra.errors import InstantiationException
+from matplotlib.figure import Figure
+
+from actionrec.cli import one_line
+from actionrec.errors import ActionRecError
+from actionrec.evaluation import plots
+from actionrec.evaluation.metrics import confusion, reliability
+from actionrec.reporting import gallery, missing, results
+from actionrec.reporting.chain import OTHER, Chain, lineage_table, settings_tables
+from actionrec.reporting.diagram import Diagram, draw
+from actionrec.reporting.gather import ROLES, Damage, Outputs, Run, Study, curves
+from actionrec.reporting.missing import Commands, Missing
+from actionrec.reporting.results import FLOW, FRAME, TWO_STREAM
+from actionrec.reporting.tables import Table
+
+log = logging.getLogger(__name__)
+
+DPI = 130
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as a data URI; shown `width` pixels wide at most (0: as wide as it is), `wide` on a row of its own."""
+
+    source: str
+    alt: str
+    caption: str = ""
+    width: int = 0
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip of the gallery with its pictures as data URIs."""
+
+    shown: gallery.Shown
+    pictures: list[Picture]
+
+
+@dataclass
+class Section:
+    """A part of the page, in the order of its fields.
+
+    Args:
+        key: its anchor.
+        title: heading.
+        text: paragraphs.
+        diagram: of the chain.
+        tables: open ones.
+        beside: pictures under a table, by its name.
+        pictures: others.
+        clips: of the gallery, by heading.
+        folded: tables that the reader opens.
+    """
+
+    key: str
+    title: str
+    text: list[str] = field(default_factory=list)
+    diagram: Diagram | None = None
+    tables: list[Table] = field(default_factory=list)
+    beside: dict[str, list[Picture]] = field(default_factory=lambda: defaultdict(list))
+    pictures: list[Picture] = field(default_factory=list)
+    clips: dict[str, list[Clip]] = field(default_factory=dict)
+    folded: list[Table] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return not (self.text or self.diagram or self.tables or self.pictures or self.clips or self.folded)
+
+
+def create(outputs: Outputs, chain: Chain, commands: Commands, each: int) -> list[Section]:
+    """The page's sections; those with nothing to show are left out, and named among what is missing."""
+    absent: list[Missing] = []
+
+    def damage(run: Run, reason: str) -> None:
+        outputs.damaged.append(Damage(run.path, reason))
+
+    comparison = results.comparison_table(chain, damage)
+    sections = [
+        Section(
+            "results",
+            "Results",
+            results.headline(chain, comparison, results.crossval_table(outputs)),
+            tables=results.present([results.runs_table(outputs), comparison]),
+            folded=results.present([results.cost_table(outputs)]),
+        ),
+        _crossval(outputs),
+        _chain(outputs, chain),
+        _curves(outputs, chain),
+        _confusions(chain),
+        _actions(chain),
+        _calibration(chain),
+        Section("fusions", "Fusions of scores", tables=[results.fusion_table(each) for each in outputs.fusions]),
+        _studies("studies", "Studies", "study", outputs.studies),
+        _studies("search", "Search for settings", "search", outputs.searches),
+        _gallery(chain, each, commands, absent),
+    ]
+    absent = missing.find(outputs, chain, commands) + absent
+    return [section for section in [*sections, _missing(outputs, absent)] if not section.empty]
+
+
+def _crossval(outputs: Outputs) -> Section:
+    return Section("crossval", "Over splits and seeds", tables=results.present([results.crossval_table(outputs)]))
+
+
+def _chain(outputs: Outputs, chain: Chain) -> Section:
+    if not chain.runs:
+        return Section("chain", "Chain")
+    text = [f"The stages of {chain.name}, each with the checkpoint it was trained to and the one that it started from."]
+    text += [
+        f"{link.child} was trained from another checkpoint of {link.parent} ({link.recorded[:10]}) than the one there "
+        "now: its results do not belong to this chain."
+        for link in chain.links
+        if link.state == OTHER
+    ]
+    folded = results.present([lineage_table(outputs), *settings_tables(chain)])
+    return Section("chain", "Chain", text, draw(chain), folded=folded)
+
+
+def _curves(outputs: Outputs, chain: Chain) -> Section:
+    pictures, without = [], []
+    for stage, run in chain.runs.items():
+        found = outputs.attempt(run.path / "tensorboard", lambda _, run=run: curves(run))  # type: ignore[misc]
+        if not found:
+            without.append(stage)
+            continue
+        kept = run.checkpoint.epoch if run.checkpoint else None
+        alt = f"Learning curves of {stage}: loss and top-1 of training and validation by epoch"
+        pictures.append(_picture(plots.learning_curves(found, ROLES[stage], kept), alt, stage))
+    text = [
+        f"Of {chain.name}. Training is measured while the weights change, on augmented inputs, so it may lie below "
+        "validation. The dotted line is the epoch whose weights are kept, the best by validation accuracy."
+    ]
+    if without:
+        text.append(f"No curves were logged for: {', '.join(without)}.")
+    return Section("curves", "Learning curves", text if pictures else [], pictures=pictures)
+
+
+def _confusions(chain: Chain) -> Section:
+    pictures = [
+        _picture(
+            plots.confusion_matrix(confusion(run.scores), run.scores.actions),
+            f"Confusion matrix of {stage} on {run.samples} test samples",
+            f"{stage}, n = {run.samples}",
+            wide=len(run.scores.actions) > 20,
+        )
+        for stage, run in chain.runs.items()
+        if run.scores
+    ]
+    text = [f"Of the test part, {chain.name}: rows are true actions, columns answers, shades shares of the row."]
+    return Section("confusions", "Confusion matrices", text if pictures else [], pictures=pictures)
+
+
+def _actions(chain: Chain) -> Section:
+    table = results.actions_table(chain)
+    if not table:
+        return Section("actions", "Actions")
+    by_role = {
+        ROLES[stage]: [row[table.header.index(f"{stage} recall")] for row in table.rows]
+        for stage in (FRAME, FLOW, TWO_STREAM)
+        if f"{stage} recall" in table.header
+    }
+    recalls = {role: [float("nan") if value is None else value for value in each] for role, each in by_role.items()}
+    figure = plots.action_bars(recalls, [row[0] for row in table.rows], [row[1] for row in table.rows])
+    alt = f"Bars: recall of each action by {', '.join(recalls)}; the values are in the table"
+    picture = _picture(figure, alt, f"Recall by action, {chain.name}; in brackets the number of test clips", wide=True)
+    return Section("actions", "Actions", pictures=[picture], folded=[table])
+
+
+def _calibration(chain: Chain) -> Section:
+    pictures = [
+        _picture(
+            plots.reliability_diagram(reliability(run.scores), ROLES[stage]),
+            f"Reliability diagram of {stage}: accuracy over confidence in 15 bins; the values are in the table",
+            f"{stage}: expected calibration error {run.metrics.get('test/ece', float('nan')):.3f}",
+        )
+        for stage, run in chain.runs.items()
+        if run.scores
+    ]
+    text = [
+        "A network is calibrated where of the answers that it gives with confidence p a share p is right: bars on the "
+        "diagonal. Bars below it are overconfidence; those of few samples (lower panel) say little."
+    ]
+    folded = results.present([results.calibration_table(chain)])
+    return Section("calibration", "Calibration", text if pictures else [], pictures=pictures, folded=folded)
+
+
+def _studies(key: str, title: str, kind: str, studies: Sequence[Study]) -> Section:
+    section = Section(key, title)
+    for study in studies:
+        table = results.study_table(kind, study)
+        section.tables.append(table)
+        section.beside[table.name] = [
+            Picture(_uri(path.read_bytes(), "png"), f"{table.title}: {path.stem}; the values are in the table")
+            for path in study.pictures
+        ]
+    return section
+
+
+def _gallery(chain: Chain, each: int, commands: Commands, absent: list[Missing]) -> Section:
+    section = Section("gallery", "Gallery")
+    if each <= 0:
+        absent.append(Missing("gallery", "gallery=0", commands.verb("report")))
+        return section
+    try:
+        made = gallery.create(chain, each)
+    except Exception as error:  # data that went, weights of an older network: no reason to lose the tables
+        reason = f"{type(error).__name__}: {one_line(error)}"[:300] if _unforeseen(error) else one_line(error)
+        log.warning("no gallery: %s", reason)
+        absent.append(Missing("gallery", reason, commands.verb("report")))
+        return section
+    section.text = [
+        gallery.CHOICE.format(network=made.stage),
+        "Frame and flow are one view at one instant; probabilities are of the test's views together. Flow: direction "
+        "as hue, length as saturation, rest is white. Grad-CAM: what speaks for the answer that is given, bright where "
+        "most.",
+    ]
+    section.clips = {
+        f"Right ({len(made.right)} of {made.n_right})": [_clip(shown) for shown in made.right],
+        f"Wrong ({len(made.wrong)} of {made.n_wrong})": [_clip(shown) for shown in made.wrong],
+    }
+    return section
+
+
+def _unforeseen(error: Exception) -> bool:
+    return not isinstance(error, (ActionRecError, InstantiationException))
+
+
+def _clip(shown: gallery.Shown) -> Clip:
+    return Clip(
+        shown,
+        [Picture(_jpeg(pixels), f"{caption} of {shown.name}", caption) for caption, pixels in shown.pictures.items()],
+    )
+
+
+def _missing(outputs: Outputs, absent: list[Missing]) -> Section:
+    section = Section("missing", "What is missing")
+    if absent:
+        section.tables.append(missing.table(absent))
+    if outputs.damaged:
+        unique = dict.fromkeys(outputs.damaged)
+        rows = [(_below(path, outputs.folder), reason) for path, reason in unique]
+        section.tables.append(Table("damaged", "Damaged", ("file", "what is wrong"), rows))
+    if not (absent or outputs.damaged):
+        section.text = ["Nothing that this report knows of."]
+    return section
+
+
+def _below(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+
+
+def _picture(figure: Figure, alt: str, caption: str, wide: bool = False) -> Picture:
+    width = round(96 * figure.get_figwidth())  # as large as in print, and sharp on a fine display
+    return Picture(_uri(plots.png(figure, DPI), "png"), alt, caption, width, wide)
+
+
+def _jpeg(pixels: np.ndarray) -> str:
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return _uri(data.tobytes(), "jpeg")
+
+
+def _uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,142 @@
+"""Tables: the same values as Markdown, as CSV, and for a page. No torch here, since verbs load this to compose."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+NOTHING = "–"
+
+
+class Estimate(NamedTuple):
+    """A value with its interval; `signed` shows the sign of differences."""
+
+    value: float
+    low: float
+    high: float
+    signed: bool = False
+
+
+class Short(NamedTuple):
+    """A text that is shown shortened, such as a hash; the CSV has the whole."""
+
+    value: str
+    text: str
+
+
+class Table(NamedTuple):
+    """Rows under a header.
+
+    Args:
+        name: of its files.
+        title: what it shows.
+        header: a text for each column.
+        rows: of texts, numbers, `Estimate`, `Short`, or None where there is nothing.
+        note: what a reader must know to read it.
+    """
+
+    name: str
+    title: str
+    header: tuple[str, ...]
+    rows: Sequence[tuple[Any, ...]]
+    note: str = ""
+
+
+class Cell(NamedTuple):
+    """What a page shows of a value, what it is sorted by (None sorts last), and whether that is a number."""
+
+    text: str
+    key: float | str | None
+    number: bool
+
+
+def cell(value: Any) -> Cell:
+    """A value as it is shown: three decimals, or three digits where those would be far off."""
+    if isinstance(value, Estimate):
+        sign = "+" if value.signed else ""
+        if math.isnan(value.value) or math.isnan(value.low):
+            return cell(value.value)
+        middle, low, high = (f"{each:{sign}.3f}".replace("-", "−") for each in value[:3])
+        return Cell(f"{middle} [{low}, {high}]", value.value, True)
+    if isinstance(value, Short):
+        return Cell(value.text, value.value, False)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return Cell(NOTHING, None, True)
+    if isinstance(value, bool):
+        return Cell("yes" if value else "no", str(value), False)
+    if isinstance(value, int):
+        return Cell(f"{value:,}", value, True)
+    if isinstance(value, float):
+        far_off = abs(round(value, 3) - value) > 0.05 * abs(value)
+        return Cell(f"{value:.3g}" if far_off else f"{value:.3f}", value, True)
+    return Cell(str(value), str(value), False)
+
+
+def cells(table: Table) -> list[list[Cell]]:
+    """Every value of a table as it is shown; a column that holds a text sorts as text."""
+    rows = [[cell(value) for value in row] for row in table.rows]
+    texts = {column for row in rows for column, each in enumerate(row) if not each.number}
+    return [
+        [
+            each._replace(number=False, key=None if each.key is None else str(each.key)) if column in texts else each
+            for column, each in enumerate(row)
+        ]
+        for row in rows
+    ]
+
+
+def texts(table: Table) -> list[list[str]]:
+    """The header, and every value as it is shown."""
+    return [list(table.header), *([each.text for each in row] for row in cells(table))]
+
+
+def markdown(table: Table) -> str:
+    """The table as Markdown, under its title and above its note."""
+    escaped = [[text.replace("|", "\\|").replace("\n", " ") for text in line] for line in texts(table)]
+    note = f"\n{table.note}\n" if table.note else ""
+    return f"**{table.title}**\n\n{lines_of(escaped)}\n{note}"
+
+
+def comma_separated(table: Table) -> str:
+    """The table as CSV with unrounded numbers; an interval is two columns of its own."""
+    wide = [
+        any(isinstance(row[column], Estimate) for row in table.rows) for column in range(len(table.header))
+    ]  # which columns hold intervals
+    header = [
+        name
+        for column, title in enumerate(table.header)
+        for name in ([title, f"{title} low", f"{title} high"] if wide[column] else [title])
+    ]
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header)
+    for row in table.rows:
+        writer.writerow([part for column, value in enumerate(row) for part in _parts(value, wide[column])])
+    return file.getvalue()
+
+
+def lines_of(lines: Sequence[Sequence[str]]) -> str:
+    """Rows of text, the header first, as a Markdown table that also reads well in a terminal."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    rule = tuple("-" * width for width in widths)
+    padded = [
+        [
+            text.ljust(width) if column < 2 else text.rjust(width)
+            for column, (text, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        for line in (lines[0], rule, *lines[1:])
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
+
+
+def _parts(value: Any, wide: bool) -> list[Any]:
+    if isinstance(value, Estimate):
+        return [_plain(each) for each in value[:3]]
+    return [_plain(value), "", ""] if wide else [_plain(value)]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Short):
+        return value.value
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value

@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from actionrec.evaluation import plots
+from actionrec.evaluation.metrics import Bin
+
+
+def test_colours_and_hatches_tell_every_role_apart():
+    assert set(plots.COLOURS) == set(plots.HATCHES)
+    assert len(set(plots.COLOURS.values())) == len(set(plots.HATCHES.values())) == len(plots.COLOURS)
+
+
+@pytest.mark.parametrize("curves", [{}, {"val/acc": [(1.0, 0.5)]}, {"train/loss": [(1.0, 2.0), (2.0, 1.0)]}])
+def test_learning_curves_of_whatever_was_logged(curves):
+    assert plots.png(plots.learning_curves(curves, "flow", kept=1)).startswith(b"\x89PNG")
+
+
+def test_bars_grow_with_the_actions_and_stay_apart():
+    few, many = (
+        plots.action_bars({"frame": [0.0] * n, "flow": [float("nan")] * n}, [f"action{i}" for i in range(n)], [1] * n)
+        for n in (3, 51)
+    )
+    assert many.get_figheight() > 5 * few.get_figheight()
+    assert [text.get_text() for text in few.axes[0].texts] == ["0"] * 3
+
+
+def test_reliability_has_a_bar_a_bin():
+    bins = [Bin(i / 15, (i + 1) / 15, i % 2, 0.5, 0.5 if i % 2 else float("nan")) for i in range(15)]
+    above, below = plots.reliability_diagram(bins, "two_stream").axes
+    assert len(above.patches) == len(below.patches) == 15
+    assert plots.pixels(plots.confusion_matrix(np.eye(2, dtype=int), "ab")).ndim == 3
