@@ -26,7 +26,7 @@ def fuse(config: DictConfig) -> None:
     from actionrec.evaluation import fusion, scores
     from actionrec.evaluation.metrics import measure
     from actionrec.modules.checkpoint import Parent, check_parent, read
-    from actionrec.report import table
+    from actionrec.reporting.tables import lines_of
 
     runs = {name: Path(path) for name, path in plain(config)["runs"].items() if path}
     if len(runs) < 2:
@@ -48,7 +48,7 @@ def fuse(config: DictConfig) -> None:
     rows = [_row(name, found, better) for name, found in networks.items()]
     folder = Path(config.output)
     write_text(folder / "fusion.json", json.dumps(rows, indent=2) + "\n")
-    text = table([HEADER, *map(_cells, rows)])
+    text = lines_of([HEADER, *map(_cells, rows)])
     write_text(folder / "fusion.md", text + "\n")
     sources = len(set(better.groups))
     print(f"{text}\n\nn = {len(better.names)} of {sources} source videos; 95 % bootstrap intervals by source video")

@@ -9,10 +9,6 @@ from actionrec.cli import verb
 from actionrec.errors import ActionRecError
 from actionrec.reporting.tables import lines_of, texts
 
-__all__ = ["report", "table"]
-
-table = lines_of  # under the name that the other verbs know it by
-
 
 def report(config: DictConfig) -> None:
     """Print the runs under `outputs/<data>`, and write `outputs/<data>/report/`.
@@ -33,9 +29,9 @@ def report(config: DictConfig) -> None:
     commands = Commands(choice, config.paths.name, config.paths.outputs)
     write(outputs, folder / "report", commands, config.split, config.seed, config.gallery)
     if outputs.runs:
-        print(table(results.short_lines(outputs)))
+        print(lines_of(results.short_lines(outputs)))
     if crossval := results.crossval_table(outputs):
-        print(f"\n{table(texts(crossval))}")
+        print(f"\n{lines_of(texts(crossval))}")
     print(f"\n{folder / 'report' / 'index.html'}")
 
 

@@ -96,7 +96,7 @@ def _write(folder: Path, config: DictConfig, study: "optuna.Study") -> str:
     from optuna.importance import get_param_importances
 
     from actionrec.evaluation import plots
-    from actionrec.report import table
+    from actionrec.reporting.tables import lines_of
 
     complete = [trial for trial in study.trials if trial.value is not None]
     rows = []
@@ -109,7 +109,7 @@ def _write(folder: Path, config: DictConfig, study: "optuna.Study") -> str:
     for row in rows:
         test = f"{row['test/acc']:.3f}" if row is rows[0] else ""
         lines.append((str(row["trial"]), *(_short(row[key]) for key in keys), f"{row['val/acc']:.3f}", test))
-    text = table(lines)
+    text = lines_of(lines)
     best = rows[0]
     for row in rows[1:]:
         del row["test/acc"]

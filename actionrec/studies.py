@@ -79,7 +79,7 @@ def gather(folder: Path, swept: Swept) -> list[dict[str, Any]]:
 def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> str:
     """Write what the rows of `gather` say; returns the table."""
     from actionrec.evaluation import plots
-    from actionrec.report import table
+    from actionrec.reporting.tables import lines_of
 
     keys = [key for key in rows[0] if key not in _SUMMARY]
     best = max(rows, key=lambda row: row["val/acc"])
@@ -88,7 +88,7 @@ def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> st
         measured = [_cell(row[metric], row[f"{metric} sd"]) for metric in METRICS]
         mark = "best on validation" if row is best and len(rows) > 1 else ""
         lines.append((*(row[key] for key in keys), str(row["runs"]), str(row["n"] or "–"), *measured, mark))
-    text = table(lines)
+    text = lines_of(lines)
     text += "\n\nmean ± standard deviation over runs (seeds, splits); n test samples of each"
     write_text(folder / "study.json", json.dumps({"name": name, "title": title, "by": keys, "rows": rows}, indent=2))
     write_text(folder / "study.md", f"{text}\n")

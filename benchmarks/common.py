@@ -19,12 +19,12 @@ import psutil
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from actionrec import report
 from actionrec.cli import CONF
 from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
 from actionrec.files import write_text
 from actionrec.hardware import usable_cores
+from actionrec.reporting.tables import lines_of
 
 
 def clips_under(folder: Path) -> list[Clip]:
@@ -91,7 +91,7 @@ def megabytes(pid: int | None = None) -> float:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Rows with the same keys as a Markdown table."""
-    return report.table([tuple(rows[0]), *(tuple(_cell(value) for value in row.values()) for row in rows)])
+    return lines_of([tuple(rows[0]), *(tuple(_cell(value) for value in row.values()) for row in rows)])
 
 
 def machine() -> str:

@@ -109,6 +109,16 @@ def test_an_interval_holds_its_metric_and_repeats():
     assert intervals(scores, "test") == bounds
 
 
+def test_average_precision_lies_in_its_interval_where_few_are_right():
+    """Whose draws alone lie above it: many samples, ranked at random."""
+    rng = np.random.default_rng(0)
+    labels, logits = torch.arange(510) % 51, torch.from_numpy(rng.normal(size=(510, 51))).float()
+    names = [str(name) for name in range(510)]
+    scores = Scores(names, logits, labels, tuple(map(str, range(51))), names)
+    found, bounds = measure(scores, "test"), intervals(scores, "test")
+    assert bounds["test/map_low"] < found["test/map"] < bounds["test/map_high"]
+
+
 def coverage(films: int, clips: int, by_film: bool, trials: int = 200) -> float:
     """How often a 95 % interval holds the true accuracy, where all clips of a film are right or wrong together."""
     rng = np.random.default_rng(0)
