@@ -40,3 +40,11 @@ def write_stills(root: Path, images: int, pictures: Sequence[np.ndarray]) -> Non
         (folder / name).hardlink_to(folder / f"of_{number % len(pictures)}.jpg")
     (lists / "train.txt").write_text("\n".join(names[:-2]))
     (lists / "test.txt").write_text("\n".join(names[-2:]))
+
+
+def small_pictures(count: int) -> list[np.ndarray]:
+    """Smooth random pictures of 300 to 500 pixels a side."""
+    rng = np.random.default_rng(0)
+    sides = rng.integers(300, 500, (count, 2))
+    coarse = rng.integers(0, 256, (count, 30, 40, 3), np.uint8)
+    return [cv2.resize(each, (int(width), int(height))) for each, (height, width) in zip(coarse, sides, strict=True)]

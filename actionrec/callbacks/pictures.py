@@ -61,15 +61,6 @@ def grid(tiles: Sequence[np.ndarray], columns: int = 0, gap: int = GAP) -> np.nd
     return whole
 
 
-def heated(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """A picture under colours of heat (H, W) between 0 and 1; where there is none it stays what it is."""
-    heat = np.nan_to_num(heat).clip(0, 1)
-    levels = (255 * heat).astype(np.uint8)
-    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
-    cover = 0.6 * heat[..., None]
-    return (picture * (1 - cover) + colours * cover).round().astype(np.uint8)
-
-
 def filters(weight: Tensor, limit: int = 64) -> np.ndarray:
     """First-convolution weights (O, C, K, K): an RGB picture for each of O filters, or where C is not 3 a row of gray
     ones, one for each channel. 0 is the middle of the range, and each filter's largest weight its end.

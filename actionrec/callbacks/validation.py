@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from torch.utils.hooks import RemovableHandle
 
 from actionrec.callbacks import projector
-from actionrec.callbacks.pictures import BLACK, RED, filters, grid, heated, note, sample_pictures, tile
+from actionrec.callbacks.pictures import BLACK, RED, filters, grid, note, sample_pictures, tile
 from actionrec.datamodules.base import collate
 from actionrec.datamodules.datasets import Sample
 from actionrec.evaluation.metrics import confusion, per_action, probabilities_of
@@ -222,7 +222,7 @@ def grad_cam_pictures(
     scores: Scores, rows: Sequence[int], samples: Sequence[Sample], module: ActionModule
 ) -> dict[str, np.ndarray]:
     """`val/grad_cam`: each sample of those rows beside what in it speaks for its right action; none without pixels."""
-    from actionrec.evaluation.gradcam import saliency  # takes a second to load
+    from actionrec.evaluation.gradcam import overlay, saliency  # takes a second to load
 
     streams = streams_of(module)
     shown = [sample_pictures(sample, module.inputs) for sample in samples]
@@ -238,7 +238,7 @@ def grad_cam_pictures(
     tiles = []
     for index, (pictures, row) in enumerate(zip(shown, rows, strict=True)):
         pairs = [
-            (picture, heated(picture, maps[role][index].numpy())) for role, picture in pictures.items() if role in maps
+            (picture, overlay(picture, maps[role][index].numpy())) for role, picture in pictures.items() if role in maps
         ]
         if pairs:
             tiles.append(answered(list(chain(*pairs)), scores, row))

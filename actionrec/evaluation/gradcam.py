@@ -1,5 +1,7 @@
 """Grad-CAM: where in its input a stream finds what speaks for an action (Selvaraju et al., ICCV 2017)."""
 
+import cv2
+import numpy as np
 import torch
 from captum.attr import LayerGradCam
 from torch import Tensor, nn
@@ -7,6 +9,8 @@ from torch.nn import functional as F
 
 from actionrec.networks.backbone import last_maps
 from actionrec.networks.fusion import Stream, TwoStream
+
+OPACITY = 0.65  # of the map over the picture, where it is largest
 
 
 def saliency(network: nn.Module, inputs: tuple[Tensor, ...], answers: Tensor) -> dict[str, Tensor]:
@@ -42,3 +46,12 @@ def saliency(network: nn.Module, inputs: tuple[Tensor, ...], answers: Tensor) ->
     finally:
         network.train(training)
     return found
+
+
+def overlay(picture: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """A map (H, W) from 0 to 1 as colours over the gray picture (H, W, 3) uint8: bright yellow is most."""
+    gray = np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(float)
+    levels = (255 * strength).round().astype(np.uint8)
+    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    share = OPACITY * np.sqrt(strength)[..., None]
+    return ((1 - share) * gray + share * colours).round().astype(np.uint8)

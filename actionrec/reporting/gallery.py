@@ -12,7 +12,7 @@ import actionrec.modules
 from actionrec.datamodules.base import collate
 from actionrec.datasets.records import Splits
 from actionrec.errors import ActionRecError
-from actionrec.evaluation.gradcam import saliency
+from actionrec.evaluation.gradcam import overlay, saliency
 from actionrec.evaluation.metrics import probabilities_of
 from actionrec.evaluation.scores import Scores
 from actionrec.flow.visualize import stack_colours
@@ -22,7 +22,6 @@ from actionrec.runs import RunFolder
 
 TOP = 3
 SIDE = 224  # pixels; larger inputs are shown smaller
-OPACITY = 0.65  # of the map over the picture, where it is largest
 CHOICE = (
     "Chosen by a rule, not at random: of the test clips that {network} has right (wrong), for each action the one that "
     "it is most sure of, then second ones, by falling confidence. They are its firmest answers, not its usual ones."
@@ -103,15 +102,6 @@ def create(chain: Chain, each: int) -> Gallery:
     n_right = int((probabilities_of(scores).argmax(1) == scores.labels.numpy()).sum())
     split = len(chosen[True])
     return Gallery(run.stage, found[:split], found[split:], n_right, len(scores.names) - n_right)
-
-
-def overlay(picture: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """A map (H, W) from 0 to 1 as colours over the gray picture (H, W, 3) uint8: bright yellow is most."""
-    gray = np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(float)
-    levels = (255 * strength).round().astype(np.uint8)
-    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    share = OPACITY * np.sqrt(strength)[..., None]
-    return ((1 - share) * gray + share * colours).round().astype(np.uint8)
 
 
 def top(scores: Scores, row: int) -> list[tuple[str, float]]:

@@ -4,7 +4,7 @@ Figures go to `outputs/benchmarks/training.json`.
 """
 
 from benchmarks.common import main
-from benchmarks.training import accuracy, chain, growth, loader, plain, stages, tricks
+from benchmarks.training import accuracy, chain, growth, jobs, loader, plain, stages, tricks
 
 PARTS = {
     "stages": stages.measure,
@@ -12,6 +12,7 @@ PARTS = {
     "tricks": tricks.measure,
     "loader": loader.measure,
     "growth": growth.measure,
+    "jobs": jobs.measure,
     "chain": chain.measure,
     "accuracy": accuracy.measure,
 }

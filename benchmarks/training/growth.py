@@ -1,25 +1,19 @@
 """Samples/s and memory of the loader against the number of images, the batch and the processes."""
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
-from actionrec import train
 from actionrec.hardware import keep_freed_memory
 from actionrec.train import create_data
 from benchmarks.common import fresh, megabytes
-from benchmarks.data import write_stills
+from benchmarks.data import small_pictures, write_stills
 from benchmarks.training.stages import compose_stage
 
 DIFFERENT = 500  # images; the rest are further names of theirs
 SAMPLES = 4096  # read of each set
-JOBS = 8  # of a multirun
 # Images, batch, processes; what does not vary is as in the first row.
 SETTINGS = (
     *((1_000, 32, 1), (10_000, 32, 1), (100_000, 32, 1)),
@@ -29,41 +23,23 @@ SETTINGS = (
 
 
 def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """A row for each setting; memory is that of the process and its loaders, of shared pages each its share.
-
-    Then one for each job of a multirun, with the memory of its process once the job has ended.
-    """
+    """A row for each setting; memory is that of the process and its loaders, of shared pages each its share."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for images in sorted({images for images, _, _ in SETTINGS}):
-            write_stills(Path(folder) / str(images), images, _pictures())
+            write_stills(Path(folder) / str(images), images, small_pictures(DIFFERENT))
         for images, batch, workers in SETTINGS:
             rate, memory = fresh(_grow, Path(folder) / str(images), batch, workers)
             rows.append(
                 {"images": images, "batch": batch, "processes": workers, "samples/s": rate, "memory MB": memory}
             )
-        memory_after = fresh(_jobs, Path(folder) / "1000")
     of = {(row["images"], row["batch"], row["processes"]): row for row in rows}
     few, many = of[1_000, 32, 1], of[100_000, 32, 1]
     figures = {
         "growth/samples_100k_to_1k": round(many["samples/s"] / few["samples/s"], 3),
         "growth/memory_100k_minus_1k_mb": round(many["memory MB"] - few["memory MB"], 1),
     }
-    figures["growth/memory_mb_a_job"] = round((memory_after[-1] - memory_after[1]) / (JOBS - 2), 1)
-    jobs = [
-        {"images": 1_000, "batch": 32, "processes": 0, "samples/s": f"job {job}", "memory MB": memory}
-        for job, memory in enumerate(memory_after, start=1)
-    ]
-    return figures, rows + jobs
-
-
-def _pictures() -> list[np.ndarray]:
-    rng = np.random.default_rng(0)
-    sides = rng.integers(300, 500, (DIFFERENT, 2))
-    small = rng.integers(0, 256, (DIFFERENT, 30, 40, 3), np.uint8)
-    return [
-        cv2.resize(picture, (int(width), int(height))) for picture, (height, width) in zip(small, sides, strict=True)
-    ]
+    return figures, rows
 
 
 def _grow(data: Path, batch: int, workers: int) -> tuple[float, float]:
@@ -81,16 +57,3 @@ def _grow(data: Path, batch: int, workers: int) -> tuple[float, float]:
                 break
     rate = samples / (time.perf_counter() - began)
     return rate, megabytes()
-
-
-def _jobs(data: Path) -> list[float]:
-    """Memory of a process that trains one job after the other."""
-    settings = ["experiment=stanford40_frame", "recipe=strong", "backbone.weights=null", "trainer.max_epochs=1"]
-    places = ["paths=real", f"paths.stanford40={data / 'stanford40'}", f"paths.outputs={data / 'outputs'}"]
-    options = ["data.actions=all", "data.size=64", "data.num_workers=0", "data.cache=ram"]
-    memory = []
-    for job in range(JOBS):
-        sys.argv = ["train", *settings, *places, *options, f"seed={job}", "--multirun"]
-        train.main()
-        memory.append(megabytes())
-    return memory

@@ -8,7 +8,7 @@ import torch
 from actionrec.datasets import stanford40
 from actionrec.modules import FrameModule
 from benchmarks.common import fresh, main, megabytes
-from benchmarks.data import write_stills
+from benchmarks.data import small_pictures, write_stills
 from benchmarks.training.__main__ import PARTS
 from benchmarks.training.stages import bare_step, compose_stage
 
@@ -43,7 +43,7 @@ def test_stages_are_those_that_users_train(stage, tmp_path):
 
 
 def test_generated_sets_are_indexed(tmp_path):
-    write_stills(tmp_path, 40, [np.zeros((8, 8, 3), np.uint8)] * 3)
+    write_stills(tmp_path, 40, small_pictures(3))
     actions, splits = stanford40.index(tmp_path / "stanford40", "all")
     assert actions == ("clap", "run")
     assert [len(part) for part in splits] == [30, 8, 2]

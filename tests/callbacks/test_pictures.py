@@ -60,14 +60,6 @@ def test_a_grid_has_each_tile_at_its_place():
     assert 0.5 < free.shape[0] / free.shape[1] < 2
 
 
-def test_heat_covers_what_speaks_and_nothing_else():
-    picture, heat = noise(8), np.zeros((8, 8), np.float32)
-    heat[:4, :4] = 1
-    found = pictures.heated(picture, heat)
-    assert (found[4:] == picture[4:]).all()
-    assert (found[:4, :4, 0] > found[:4, :4, 1]).mean() > 0.9  # red
-
-
 def test_filters_are_pictures_of_rgb_and_gray_rows_of_channels():
     weight = torch.zeros(4, 3, 7, 7)
     weight[0, 0, 0, 0], weight[1, 1, 0, 0] = 2.0, -0.1

@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from actionrec.evaluation.gradcam import saliency
+from actionrec.evaluation.gradcam import overlay, saliency
 from actionrec.networks.backbone import Backbone, create, last_maps
 from actionrec.networks.fusion import Stream, TwoStream
 
@@ -58,3 +59,12 @@ def test_streams_without_maps_are_left_out():
     body = nn.Sequential(nn.Conv2d(3, 4, 224), nn.Flatten())
     network = Stream(Backbone(body, 4), 2, mean=(0.0,), std=(1.0,))
     assert saliency(network, (torch.zeros(1, 3, 224, 224, dtype=torch.uint8),), torch.tensor([0])) == {}
+
+
+def test_a_map_colours_what_is_most_and_leaves_the_rest_gray():
+    picture = np.full((4, 4, 3), (200, 100, 50), np.uint8)
+    strength = np.zeros((4, 4))
+    strength[0, 0] = 1
+    found = overlay(picture, strength)
+    assert len(set(found[3, 3])) == 1
+    assert found[0, 0, 0] > found[0, 0, 2]

@@ -25,15 +25,6 @@ def test_clips_are_the_most_confident_of_each_action_in_turn():
     assert gallery.top(scores, 5)[0] == ("c", pytest.approx(0.8))
 
 
-def test_a_map_colours_what_is_most_and_leaves_the_rest_gray():
-    picture = np.full((4, 4, 3), (200, 100, 50), np.uint8)
-    strength = np.zeros((4, 4))
-    strength[0, 0] = 1
-    found = gallery.overlay(picture, strength)
-    assert len(set(found[3, 3])) == 1
-    assert found[0, 0, 0] > found[0, 0, 2]
-
-
 def test_without_a_whole_run_on_clips_there_is_no_gallery():
     with pytest.raises(ActionRecError, match="no run on clips"):
         gallery.create(Chain(1, 0), 6)
