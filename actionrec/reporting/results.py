@@ -225,6 +225,21 @@ def fusion_table(fusion: Fusion) -> Table:
     return Table(f"fusion-{fusion.name}", f"Fusions of {fusion.name}", header, rows, note)
 
 
+def fusions_table(outputs: Outputs) -> Table | None:
+    """Mean and spread of each fusion that was measured on several splits or seeds, as in `crossval_table`."""
+    if len(outputs.fusions) < 2:
+        return None
+    found: dict[str, dict[str, list[float]]] = {}
+    for fusion in outputs.fusions:
+        split = fusion.name.partition("-seed")[0]
+        for row in fusion.rows:
+            found.setdefault(row["network"], {}).setdefault(split, []).append(row["test/acc"])
+    rows = [(network, len(of_split), *spread(list(of_split.values()))) for network, of_split in found.items()]
+    header = ("network", "splits", "top-1", "top-1 sd of splits", "top-1 sd of seeds")
+    note = "Each split has its own streams and its own choice on validation. Deviations as above."
+    return Table("fusions", "Fusions over splits and seeds", header, rows, note)
+
+
 def study_table(kind: str, study: Study) -> Table:
     """The rows of a study or a search, all their keys as columns."""
     content = study.content

@@ -102,7 +102,7 @@ def create(outputs: Outputs, chain: Chain, commands: Commands, each: int) -> lis
         _confusions(chain),
         _actions(chain),
         _calibration(chain),
-        Section("fusions", "Fusions of scores", tables=[results.fusion_table(each) for each in outputs.fusions]),
+        _fusions(outputs),
         _studies("studies", "Studies", "study", outputs.studies),
         _studies("search", "Search for settings", "search", outputs.searches),
         _gallery(chain, each, commands, absent),
@@ -195,6 +195,11 @@ def _calibration(chain: Chain) -> Section:
     ]
     folded = results.present([results.calibration_table(chain)])
     return Section("calibration", "Calibration", text if pictures else [], pictures=pictures, folded=folded)
+
+
+def _fusions(outputs: Outputs) -> Section:
+    tables = [results.fusions_table(outputs), *map(results.fusion_table, outputs.fusions)]
+    return Section("fusions", "Fusions of scores", tables=results.present(tables))
 
 
 def _studies(key: str, title: str, kind: str, studies: Sequence[Study]) -> Section:

@@ -30,6 +30,16 @@ def test_cross_validation_is_of_stages_with_several_runs(tmp_path):
     assert results.crossval_table(Outputs(tmp_path, runs[:1])) is None
 
 
+def test_fusions_are_averaged_over_splits_and_not_shown_of_one(tmp_path):
+    fusions = [
+        Fusion(f"split{split}-seed{seed}", [{"network": "max", "test/acc": value}])
+        for split, seed, value in ((1, 0, 0.4), (1, 1, 0.6), (2, 0, 0.7))
+    ]
+    [row] = results.fusions_table(Outputs(tmp_path, fusions=fusions)).rows
+    assert row == ("max", 2, *[pytest.approx(value) for value in (0.6, math.sqrt(0.02), math.sqrt(0.02))])
+    assert results.fusions_table(Outputs(tmp_path, fusions=fusions[:1])) is None
+
+
 def test_the_headline_says_whether_two_streams_are_shown_to_be_better():
     def chain(skill: float) -> Chain:
         frame, flow, both = (
