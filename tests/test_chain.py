@@ -271,7 +271,7 @@ def test_resume_trains_on_and_keeps_what_there_was(chain, tmp_path, paths, run):
 
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_if_its_settings_are_the_same(tmp_path, paths, run, monkeypatch, capsys):
-    overrides = ["experiment=stanford40_frame", *paths, *QUICK, "trainer.max_epochs=2", "resume=auto"]
+    overrides = ["experiment=stanford40_frame", *paths, *QUICK, "trainer.max_epochs=2", "resume=auto", "recipe=strong"]
     with monkeypatch.context() as power:
         power.setattr(EpochLine, "on_train_epoch_start", raise_in_second_epoch)
         with pytest.raises(RuntimeError, match="power"):
@@ -283,6 +283,10 @@ def test_an_interrupted_run_goes_on_if_its_settings_are_the_same(tmp_path, paths
     assert "goes on with" in outcome.err
     assert "epoch 1/2" not in outcome.err
     assert "epoch 2/2" in outcome.err
+    resumed = metrics_of(tmp_path / "outputs", "stanford40_frame")
+    undisturbed = run("train", *overrides, "resume=false")
+    assert undisturbed.status == 0
+    assert metrics_of(tmp_path / "outputs", "stanford40_frame") == resumed
     shutil.move(partial.with_name("split1-seed0"), partial)
     afresh = run("train", *overrides, "seed=0", "optimizer.lr=0.002")
     assert "goes on with" not in afresh.err
