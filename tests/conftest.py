@@ -1,5 +1,6 @@
 """Data made for the tests, and command lines run in this process."""
 
+import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from omegaconf import DictConfig
 from actionrec import evaluate, extract_flow, fuse, import_flow, prepare, report, search, train
 from actionrec.cli import CONF
 from actionrec.datasets import demo
+from actionrec.evaluation.metrics import HEADLINES, METRICS
 
 VERBS = {
     "train": train,
@@ -35,7 +37,13 @@ QUICK = (
     "data.size=64",
     "data.batch_size=8",
     "data.num_workers=0",
+    "~callbacks.validation",  # takes a second of each
 )
+
+# What a run's metrics.json has.
+TAGS = {"train/loss", "train/acc"} | {f"{part}/{name}" for part in ("val", "test") for name in METRICS}
+TAGS |= {f"test/{name}_{bound}" for name in HEADLINES for bound in ("low", "high")}
+TABLES = {"test/per_action", "test/confusion"}
 
 
 class Outcome(NamedTuple):
@@ -138,3 +146,13 @@ def raise_error(error: BaseException) -> Callable[..., None]:
         raise error
 
     return function
+
+
+def metrics_of(outputs: Path, stage: str) -> dict[str, float]:
+    metrics = numbers(outputs / "demo" / stage / "split1-seed0/metrics.json")
+    return {tag: value for tag, value in metrics.items() if tag != "fit_seconds"}
+
+
+def numbers(path: Path) -> dict[str, float]:
+    """What a metrics file has but for its tables."""
+    return {tag: value for tag, value in json.loads(path.read_text()).items() if tag not in TABLES}

@@ -1,28 +1,22 @@
 """The command lines: the whole chain on a tiny demo set, and every bad input in one line."""
 
-import gc
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import cv2
-import numpy as np
-import psutil
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from actionrec import train
-from actionrec.callbacks import EpochLine
 from actionrec.evaluation import scores
-from actionrec.evaluation.metrics import HEADLINES, METRICS, measure
+from actionrec.evaluation.metrics import measure
 from actionrec.files import sha256
 from actionrec.modules import FlowModule, FrameModule, TwoStreamModule
-from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import read
-from tests.conftest import QUICK, noise_video
+from tests.conftest import QUICK, TABLES, TAGS, metrics_of, noise_video, numbers
 from tests.reporting.browser import check_layout, opened
 
 STAGES = {
@@ -31,9 +25,6 @@ STAGES = {
     "hmdb51_flow": FlowModule,
     "hmdb51_two_stream": TwoStreamModule,
 }
-TAGS = {"train/loss", "train/acc"} | {f"{part}/{name}" for part in ("val", "test") for name in METRICS}
-TAGS |= {f"test/{name}_{bound}" for name in HEADLINES for bound in ("low", "high")}
-TABLES = {"test/per_action", "test/confusion"}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +33,8 @@ def chain(demo_root, demo_flow, tmp_path_factory) -> Path:
     outputs = tmp_path_factory.mktemp("chain") / "outputs"
     places = [f"paths.root={demo_root}", f"paths.flow={demo_flow}", f"paths.outputs={outputs}"]
     for stage in STAGES:
-        arguments = [f"experiment={stage}", *places, *QUICK]
+        # The chain has the pictures, too.
+        arguments = [f"experiment={stage}", *places, *(each for each in QUICK if each != "~callbacks.validation")]
         if stage in ("stanford40_frame", "hmdb51_two_stream"):
             command = [sys.executable, "-m", "actionrec.train", *arguments]
             done = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -270,35 +262,6 @@ def test_resume_trains_on_and_keeps_what_there_was(chain, tmp_path, paths, run):
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on_if_its_settings_are_the_same(tmp_path, paths, run, monkeypatch, capsys):
-    overrides = ["experiment=stanford40_frame", *paths, *QUICK, "trainer.max_epochs=2", "resume=auto", "recipe=strong"]
-    with monkeypatch.context() as power:
-        power.setattr(EpochLine, "on_train_epoch_start", raise_in_second_epoch)
-        with pytest.raises(RuntimeError, match="power"):
-            run("train", *overrides)
-    assert "epoch 1/2" in capsys.readouterr().err
-    partial = tmp_path / "outputs/demo/stanford40_frame/split1-seed0.partial"
-    assert read(partial / "checkpoints/last.ckpt")["epoch"] == 0
-    outcome = run("train", *overrides)
-    assert "goes on with" in outcome.err
-    assert "epoch 1/2" not in outcome.err
-    assert "epoch 2/2" in outcome.err
-    resumed = metrics_of(tmp_path / "outputs", "stanford40_frame")
-    undisturbed = run("train", *overrides, "resume=false")
-    assert undisturbed.status == 0
-    assert metrics_of(tmp_path / "outputs", "stanford40_frame") == resumed
-    shutil.move(partial.with_name("split1-seed0"), partial)
-    afresh = run("train", *overrides, "seed=0", "optimizer.lr=0.002")
-    assert "goes on with" not in afresh.err
-    assert "epoch 1/2" in afresh.err
-
-
-def raise_in_second_epoch(callback, trainer, module):
-    if trainer.current_epoch:
-        raise RuntimeError("power")
-
-
-@pytest.mark.slow
 def test_frozen_streams_without_a_learned_fusion_are_kept_as_they_are(chain, tmp_path, paths, run):
     for stage in ("hmdb51_frame", "hmdb51_flow"):
         copy_of(chain, stage, tmp_path / "outputs")
@@ -308,39 +271,6 @@ def test_frozen_streams_without_a_learned_fusion_are_kept_as_they_are(chain, tmp
     metrics = json.loads((tmp_path / "outputs/demo/hmdb51_two_stream/split1-seed0/metrics.json").read_text())
     assert metrics["epochs"] == 0
     assert 0 <= metrics["test/acc"] <= 1
-
-
-@pytest.mark.slow
-def test_a_sweep_skips_what_is_finished(tmp_path, paths, run):
-    sweep = ["experiment=stanford40_frame", *paths, *QUICK, "sweep=learning_rate", "seed=0"]
-    outcome = run("train", *sweep)
-    assert outcome.status == 0, outcome.err
-    assert [line.split("|")[1].strip() for line in outcome.out.splitlines()[:4:3]] == ["optimizer.lr", "0.001"]
-    jobs = sorted((tmp_path / "outputs/demo/sweeps/learning_rate").glob("*/metrics.json"))
-    assert len(jobs) == 2
-    assert all("=" not in str(path) for path in jobs)
-    times = [path.stat().st_mtime_ns for path in jobs]
-    jobs[0].unlink()
-    assert run("train", *sweep).status == 0
-    assert jobs[0].exists()
-    assert jobs[1].stat().st_mtime_ns == times[1]
-    study = json.loads((jobs[0].parents[1] / "study.json").read_text())
-    assert [(row["optimizer.lr"], row["runs"], row["n"]) for row in study["rows"]] == [
-        ("0.0001", 1, 24),
-        ("0.001", 1, 24),
-    ]
-    means = sorted(json.loads(job.read_text())["test/acc"] for job in jobs)
-    assert sorted(row["test/acc"] for row in study["rows"]) == means
-
-
-def metrics_of(outputs: Path, stage: str) -> dict[str, float]:
-    metrics = numbers(outputs / "demo" / stage / "split1-seed0/metrics.json")
-    return {tag: value for tag, value in metrics.items() if tag != "fit_seconds"}
-
-
-def numbers(path: Path) -> dict[str, float]:
-    """What a metrics file has but for its tables."""
-    return {tag: value for tag, value in json.loads(path.read_text()).items() if tag not in TABLES}
 
 
 @pytest.mark.slow
@@ -368,46 +298,6 @@ def test_a_compiled_network_is_logged_and_kept_as_any_other(chain, paths, run, t
     best = [run_of(each, stage) / "checkpoints" / "best.ckpt" for each in (chain, outputs / "demo")]
     assert set(read(best[0])["state_dict"]) == set(read(best[1])["state_dict"])
     assert run("evaluate", *command).status == 0
-
-
-@pytest.mark.slow
-def test_jobs_of_a_multirun_leave_nothing_to_each_other(paths, run, tmp_path):
-    """The second job is what it would be alone, and no loader process or picture outlives the jobs."""
-    stage, outputs = "stanford40_frame", tmp_path / "outputs"
-    command = [f"experiment={stage}", *paths, *QUICK, "recipe=strong", "data.num_workers=1", "data.cache=ram"]
-    command += ["trainer.max_epochs=1"]
-    assert run("train", *command, "seed=1").status == 0
-    alone = json.loads((outputs / f"demo/{stage}/split1-seed1/metrics.json").read_text())
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
-    gc.collect()
-    modules = sum(isinstance(thing, ActionModule) for thing in gc.get_objects())
-    assert run("train", *command, "seed=0,1", "sweep.name=both", "--multirun").status == 0
-    assert sum(isinstance(thing, ActionModule) for thing in gc.get_objects()) == modules
-    [second] = (outputs / "demo/sweeps/both").glob("*seed-1*/metrics.json")
-    after = json.loads(second.read_text())
-    assert {**after, "fit_seconds": 0} == {**alone, "fit_seconds": 0}
-    events = list(second.parent.glob("tensorboard/events.out.*"))
-    assert len(events) == len(list((outputs / f"demo/{stage}/split1-seed1/tensorboard").glob("events.out.*")))
-    gc.collect()
-    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
-
-
-@pytest.mark.slow
-def test_two_processes_share_a_training(tmp_path, paths):
-    """trainer=ddp on the CPU; the command starts itself again for the second process."""
-    on_cpu = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.sync_batchnorm=false"]
-    overrides = ["experiment=stanford40_frame", *paths, *QUICK[1:], *on_cpu]
-    command = [sys.executable, "-m", "actionrec.train", *overrides]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    run = tmp_path / "outputs/demo/stanford40_frame/split1-seed0"
-    assert set(json.loads((run / "metrics.json").read_text())) > TAGS
-    assert len(scores.load(run / "scores.npz").names) == 24
-    assert not run.with_name("split1-seed0.partial").exists()
-    images = EventAccumulator(str(run / "tensorboard")).Reload().Tags()["images"]
-    assert set(images) == {"train/batch", "val/confusion", "val/wrong", "val/grad_cam", "weights/frame_stem"}
-    whole = len(scores.load(run / "scores_val.npz").names)
-    assert len((run / "tensorboard/projector/samples.tsv").read_text().splitlines()) == 1 + (whole + 1) // 2
 
 
 class TestBadInput:
@@ -536,14 +426,3 @@ class TestBadInput:
     def test_nothing_to_report(self, refused, tmp_path):
         places = [f"paths.outputs={tmp_path / 'outputs'}"]
         assert "make demo" in refused("report", defaults=places)
-
-
-def test_pictures_of_other_sizes_and_kinds_are_read(tmp_path, demo_root, run, paths):
-    """Gray and large images among the stills."""
-    root = tmp_path / "data"
-    shutil.copytree(demo_root, root)
-    first, second = sorted((root / "Stanford40" / "JPEGImages").glob("running_*.jpg"))[:2]
-    cv2.imwrite(str(first), np.full((600, 20), 99, np.uint8))
-    cv2.imwrite(str(second), np.full((20, 600, 3), 99, np.uint8))
-    outcome = run("train", "experiment=stanford40_frame", *paths, *QUICK, f"paths.root={root}")
-    assert outcome.status == 0, outcome.err
