@@ -38,6 +38,11 @@ class RunFolder:
         """The finished run's best checkpoint."""
         return self.path / "checkpoints" / "best.ckpt"
 
+    @property
+    def last(self) -> Path:
+        """The last checkpoint of the run that is being written."""
+        return self.partial / "checkpoints" / "last.ckpt"
+
     def resume_from(self, resume: bool | str) -> Path | None:
         """The checkpoint to go on from, if any.
 
@@ -46,14 +51,13 @@ class RunFolder:
                 from that checkpoint in a fresh folder.
         """
         if resume is True:
-            return self.partial / "checkpoints" / "last.ckpt"
+            return self.last
         return Path(str(resume)) if resume else None
 
     def interrupted(self, settings: str) -> bool:
         """Whether a run of the very same settings, as its `config.yaml` has them, was interrupted after an epoch."""
         config = self.partial / "config.yaml"
-        last = self.partial / "checkpoints" / "last.ckpt"
-        return last.is_file() and config.is_file() and config.read_text(encoding="utf-8") == settings
+        return self.last.is_file() and config.is_file() and config.read_text(encoding="utf-8") == settings
 
     def start(self, resume: bool | str) -> None:
         """Make the working folder ready; see `resume_from`.

@@ -196,7 +196,7 @@ def _goes_on(run: RunFolder, settings: str) -> bool:
     if not run.interrupted(settings):
         return False
     try:
-        read(run.partial / "checkpoints" / "last.ckpt")
+        read(run.last)
     except ActionRecError:  # it was interrupted while it wrote it
         return False
     log.info("goes on with %s", run.partial)
