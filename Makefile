@@ -34,6 +34,9 @@ FUSION := $(CHAIN)/fusion/$(RUN)/fusion.json
 STILLS_FROM_SCRATCH := $(CHAIN)/sweeps/initialisation/stanford40_from_scratch/checkpoints/best.ckpt
 DEMO := $(OUTPUTS)/demo/data/demo.json
 
+# What the report shows closely, where the command line says it; else the first chain that there is.
+SHOWN = $(if $(filter command,$(origin SPLIT)),split=$(SPLIT)) $(if $(filter command,$(origin SEED)),seed=$(SEED))
+
 PATHS = paths=$(DATA) paths.name=$(NAME) paths.outputs=$(OUTPUTS)
 SETTINGS = recipe=$(RECIPE) $(PATHS) split=$(SPLIT) seed=$(SEED) $(ARGS)
 TRAIN = $(BIN)/python -m actionrec.train resume=auto $(SETTINGS)
@@ -139,7 +142,7 @@ sweep: $(DATA_READY) ## A small multirun: learning rate by seed, on stage 1
 	$(BIN)/python -m actionrec.train recipe=$(RECIPE) $(PATHS) experiment=stanford40_frame sweep=learning_rate $(ARGS)
 
 report: $(READY) ## The table of the runs, and a page of all there is: outputs/<data>/report/index.html
-	@$(BIN)/python -m actionrec.report $(PATHS)
+	@$(BIN)/python -m actionrec.report $(PATHS) $(SHOWN)
 
 tensorboard: $(READY) ## Show what the runs wrote
 	$(BIN)/tensorboard --logdir $(CHAIN)

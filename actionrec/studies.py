@@ -90,7 +90,8 @@ def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> st
         lines.append((*(row[key] for key in keys), str(row["runs"]), str(row["n"] or "–"), *measured, mark))
     text = lines_of(lines)
     text += "\n\nmean ± standard deviation over runs (seeds, splits); n test samples of each"
-    write_text(folder / "study.json", json.dumps({"name": name, "title": title, "by": keys, "rows": rows}, indent=2))
+    found = {"name": name, "title": title, "by": keys, "best": {key: best[key] for key in keys}, "rows": rows}
+    write_text(folder / "study.json", json.dumps(found, indent=2))
     write_text(folder / "study.md", f"{text}\n")
     lines_of_csv = io.StringIO()
     writer = csv.DictWriter(lines_of_csv, [field for field in rows[0] if field != "values"], extrasaction="ignore")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from actionrec.reporting.missing import STUDIES
+
 ROOT = Path(__file__).parents[1]
 
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
@@ -62,10 +64,18 @@ def test_crossval_is_every_splits_own_chain_but_for_what_is_made(tmp_path):
     assert any("split=2 seed=0 " in line for line in again)
 
 
-@pytest.mark.parametrize("study", sorted(path.stem for path in (ROOT / "conf/sweep").glob("*.yaml")))
+def test_the_report_shows_the_chain_that_is_asked_for():
+    assert planned("report", "SPLIT=2", "SEED=1")[-1].endswith(" split=2 seed=1")
+    assert "split=" not in planned("report")[-1]
+
+
+def test_the_report_misses_every_study_that_there_is():
+    others = {"none", "study", "learning_rate"}
+    assert set(STUDIES) == {path.stem for path in (ROOT / "conf/sweep").glob("*.yaml")} - others
+
+
+@pytest.mark.parametrize("study", STUDIES)
 def test_every_study_has_its_target(study, tmp_path):
-    if study in ("none", "study", "learning_rate"):
-        return
     *parents, last = planned(f"study-{study.replace('_', '-')}", "DATA=mine", places(tmp_path))
     assert last.startswith("train ")
     assert f"sweep={study}" in last

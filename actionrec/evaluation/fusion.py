@@ -54,7 +54,7 @@ def average(parts: Parts) -> Fused:
 
 def maximum(parts: Parts) -> Fused:
     """Largest of the probabilities."""
-    return Fused(_scores(parts["test"], np.log(np.max([probabilities_of(each) for each in parts["test"]], axis=0))))
+    return Fused(_scores(parts["test"], np.max(_log_probabilities(parts["test"]), axis=0)))
 
 
 def product(parts: Parts) -> Fused:

@@ -125,8 +125,7 @@ def study(title: str, labels: Sequence[str], runs: Sequence[Sequence[float]]) ->
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
     axes.set(xlabel="test top-1: runs ○, mean |, standard deviation —", title=title)
-    axes.grid(axis="x", color="0.9")
-    axes.set_axisbelow(True)
+    _quiet(axes, "x")
     return figure
 
 
@@ -139,7 +138,8 @@ def history(values: Sequence[float]) -> Figure:
     axes.step(trials, np.maximum.accumulate(values), where="post", color=COLOURS["flow"], label="best so far")
     axes.set(xlabel="trial", ylabel="validation top-1")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
+    axes.legend(frameon=False)
+    _quiet(axes)
     return figure
 
 
@@ -147,9 +147,10 @@ def importances(shares: Mapping[str, float]) -> Figure:
     """How much of the variance over a search's trials each setting explains (fANOVA: Hutter et al., ICML 2014)."""
     figure = Figure(figsize=(6, 0.9 + 0.34 * len(shares)), layout="constrained")
     axes = figure.subplots()
-    axes.barh(list(shares), list(shares.values()), color=COLOURS["frame"])
+    axes.barh(list(shares), list(shares.values()), **_look("frame"))
     axes.invert_yaxis()
     axes.set(xlabel="share of the variance of validation top-1")
+    _quiet(axes, "x")
     return figure
 
 

@@ -11,7 +11,7 @@ from actionrec.evaluation.metrics import BINS, per_action, reliability
 from actionrec.evaluation.significance import compare
 from actionrec.reporting.chain import Chain
 from actionrec.reporting.gather import STAGES, Fusion, Outputs, Run, Study
-from actionrec.reporting.tables import Estimate, Table, cell
+from actionrec.reporting.tables import Estimate, Spread, Table, cell
 
 FRAME, FLOW, TWO_STREAM = STAGES[1:]
 BY_SOURCE = "95 % intervals are bootstraps that draw whole source videos"
@@ -241,14 +241,21 @@ def fusions_table(outputs: Outputs) -> Table | None:
 
 
 def study_table(kind: str, study: Study) -> Table:
-    """The rows of a study or a search, all their keys as columns."""
+    """The rows of a study or a search, all their keys as columns; `<key> sd` goes into the column of its key."""
     content = study.content
-    keys = list(dict.fromkeys(key for row in content["rows"] for key in row))
-    rows = [tuple(_simple(row.get(key)) for key in keys) for row in content["rows"]]
+    found = list(dict.fromkeys(key for row in content["rows"] for key in row))
+    keys = [key for key in found if key.removesuffix(" sd") == key or key.removesuffix(" sd") not in found]
+    rows = [
+        tuple(
+            Spread(row[key], row.get(f"{key} sd")) if f"{key} sd" in found and key in row else _simple(row.get(key))
+            for key in keys
+        )
+        for row in content["rows"]
+    ]
     title = str(content.get("title") or content.get("name") or study.name)
     note = f"Stage {content['stage']}." if content.get("stage") else ""
     if content.get("best"):
-        note += f" Best: {_simple(content['best'])}."
+        note += f" Best on validation: {_simple(content['best'])}."
     return Table(f"{kind}-{study.name}", title, tuple(keys), rows, note.strip())
 
 

@@ -18,6 +18,13 @@ class Estimate(NamedTuple):
     signed: bool = False
 
 
+class Spread(NamedTuple):
+    """A mean over runs with their standard deviation; None where there is but one."""
+
+    value: float
+    deviation: float | None
+
+
 class Short(NamedTuple):
     """A text that is shown shortened, such as a hash; the CSV has the whole."""
 
@@ -32,7 +39,7 @@ class Table(NamedTuple):
         name: of its files.
         title: what it shows.
         header: a text for each column.
-        rows: of texts, numbers, `Estimate`, `Short`, or None where there is nothing.
+        rows: of texts, numbers, `Estimate`, `Spread`, `Short`, or None where there is nothing.
         note: what a reader must know to read it.
     """
 
@@ -59,6 +66,9 @@ def cell(value: Any) -> Cell:
             return cell(value.value)
         middle, low, high = (f"{each:{sign}.3f}".replace("-", "−") for each in value[:3])
         return Cell(f"{middle} [{low}, {high}]", value.value, True)
+    if isinstance(value, Spread):
+        spread = "" if value.deviation is None else f" ± {value.deviation:.3f}"
+        return Cell(f"{value.value:.3f}{spread}", value.value, True)
     if isinstance(value, Short):
         return Cell(value.text, value.value, False)
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -99,20 +109,17 @@ def markdown(table: Table) -> str:
 
 
 def comma_separated(table: Table) -> str:
-    """The table as CSV with unrounded numbers; an interval is two columns of its own."""
-    wide = [
-        any(isinstance(row[column], Estimate) for row in table.rows) for column in range(len(table.header))
-    ]  # which columns hold intervals
-    header = [
-        name
-        for column, title in enumerate(table.header)
-        for name in ([title, f"{title} low", f"{title} high"] if wide[column] else [title])
+    """The table as CSV with unrounded numbers; intervals and standard deviations are columns of their own."""
+    more = [
+        max((_MORE.get(type(row[column]), ()) for row in table.rows), key=len, default=())
+        for column in range(len(table.header))
     ]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(header)
+    columns = list(zip(table.header, more, strict=True))
+    writer.writerow([name for title, names in columns for name in (title, *(f"{title} {each}" for each in names))])
     for row in table.rows:
-        writer.writerow([part for column, value in enumerate(row) for part in _parts(value, wide[column])])
+        writer.writerow([part for value, names in zip(row, more, strict=True) for part in _parts(value, len(names))])
     return file.getvalue()
 
 
@@ -130,10 +137,12 @@ def lines_of(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in padded)
 
 
-def _parts(value: Any, wide: bool) -> list[Any]:
-    if isinstance(value, Estimate):
-        return [_plain(each) for each in value[:3]]
-    return [_plain(value), "", ""] if wide else [_plain(value)]
+_MORE: dict[type, tuple[str, ...]] = {Estimate: ("low", "high"), Spread: ("sd",)}  # columns beside a value's own
+
+
+def _parts(value: Any, more: int) -> list[Any]:
+    parts = [_plain(each) for each in value[: 1 + more]] if type(value) in _MORE else [_plain(value)]
+    return [*parts, *[""] * (1 + more - len(parts))]
 
 
 def _plain(value: Any) -> Any:

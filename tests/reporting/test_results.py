@@ -5,7 +5,7 @@ import pytest
 from actionrec.reporting import results
 from actionrec.reporting.chain import Chain
 from actionrec.reporting.gather import Fusion, Outputs, Run, Study
-from actionrec.reporting.tables import Estimate
+from actionrec.reporting.tables import Estimate, Spread
 from tests.reporting.trees import STAGES, made_scores
 
 
@@ -67,6 +67,14 @@ def test_scores_that_cannot_be_compared_are_told_of():
     [(stage, reason)] = told
     assert stage == "hmdb51_flow"
     assert "4 names are missing" in reason
+
+
+def test_a_studys_standard_deviations_go_with_their_means():
+    rows = [{"split": 1, "test/acc": 0.5, "test/acc sd": 0.1}, {"split": 2, "test/acc": 0.6, "test/acc sd": None}]
+    table = results.study_table("study", Study("some", {"best": {"split": 2}, "rows": rows}, []))
+    assert table.header == ("split", "test/acc")
+    assert table.rows == [(1, Spread(0.5, 0.1)), (2, Spread(0.6, None))]
+    assert table.note == "Best on validation: split 2."
 
 
 def test_all_keys_of_a_studys_rows_are_columns():

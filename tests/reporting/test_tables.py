@@ -3,7 +3,18 @@ import io
 
 import pytest
 
-from actionrec.reporting.tables import Estimate, Short, Table, cell, cells, comma_separated, lines_of, markdown, texts
+from actionrec.reporting.tables import (
+    Estimate,
+    Short,
+    Spread,
+    Table,
+    cell,
+    cells,
+    comma_separated,
+    lines_of,
+    markdown,
+    texts,
+)
 
 TABLE = Table(
     "some",
@@ -28,6 +39,8 @@ TABLE = Table(
         (True, "yes"),
         ("text", "text"),
         (Short("abcdef", "abc"), "abc"),
+        (Spread(0.5, 0.0084), "0.500 ± 0.008"),
+        (Spread(0.5, None), "0.500"),
         (Estimate(0.5, 0.4, 0.6), "0.500 [0.400, 0.600]"),
         (Estimate(-0.1, -0.2, 0.02, signed=True), "−0.100 [−0.200, +0.020]"),
         (Estimate(0.5, float("nan"), float("nan")), "0.500"),
@@ -49,6 +62,11 @@ def test_markdown_escapes_what_would_end_a_cell():
     assert text.startswith("**Some things**\n\n| name | ")
     assert "| a\\|b | " in text
     assert text.endswith("\n\nA note.\n")
+
+
+def test_csv_has_standard_deviations_in_a_column():
+    table = Table("some", "Some", ("name", "top-1"), [("a", Spread(0.51234, 0.01)), ("b", Spread(0.25, None))])
+    assert comma_separated(table) == "name,top-1,top-1 sd\na,0.51234,0.01\nb,0.25,\n"
 
 
 def test_csv_has_the_numbers_unrounded_and_the_interval_in_columns():
