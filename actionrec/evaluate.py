@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -11,7 +12,13 @@ from actionrec.files import write_text
 
 
 def evaluate(config: DictConfig) -> None:
-    """Measure `checkpoint` with the class list and the inputs it was trained with, and print its metrics.
+    """Measure `checkpoint`, see `remeasure`, and print its metrics."""
+    metrics = remeasure(config)
+    print("\n".join(f"{tag:18} {value:.4f}" for tag, value in metrics.items() if isinstance(value, float)))
+
+
+def remeasure(config: DictConfig) -> dict[str, Any]:
+    """Metrics of `checkpoint` on `parts`, with the class list and the inputs it was trained with.
 
     They go to `metrics.json` and the scores beside it in `output`, by default the run whose best checkpoint it is; what
     else the training has written there stays.
@@ -45,7 +52,7 @@ def evaluate(config: DictConfig) -> None:
     written = folder / "metrics.json"
     earlier = json.loads(written.read_text()) if written.is_file() else {}
     write_text(written, json.dumps({**earlier, **metrics}, indent=2) + "\n")
-    print("\n".join(f"{tag:18} {value:.4f}" for tag, value in metrics.items() if isinstance(value, float)))
+    return metrics
 
 
 main = verb("evaluate", choose="experiment")(evaluate)

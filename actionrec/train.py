@@ -27,10 +27,14 @@ if TYPE_CHECKING:  # heavy; a verb's --help does without
 log = logging.getLogger("actionrec.train")  # __name__ is __main__ here
 
 
-def train(config: DictConfig) -> float:
+def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
     """Train the stage that the configuration describes; returns the best validation accuracy.
 
     The run folder appears when all is written. In a multirun a finished run is not trained again.
+
+    Args:
+        config: see `conf/train.yaml`.
+        parts: what the best checkpoint is measured on.
     """
     import lightning
 
@@ -76,7 +80,7 @@ def train(config: DictConfig) -> float:
     if not trainer.is_global_zero:
         return float("nan")
     module.load_state_dict(read(run.partial / "checkpoints" / "best.ckpt")["state_dict"])
-    measured = measure(config, module, data, run.partial)
+    measured = measure(config, module, data, run.partial, parts)
     metrics = {
         **{tag: float(value) for tag, value in trainer.callback_metrics.items() if tag.startswith("train/")},
         **measured,
@@ -87,7 +91,8 @@ def train(config: DictConfig) -> float:
     write_text(run.partial / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     _log_outcome(config, trainer, metrics)
     run.finish()
-    log.info("%s  test/acc %.3f  test/acc_macro %.3f", run.path, metrics["test/acc"], metrics["test/acc_macro"])
+    tag = f"{parts[-1]}/acc"
+    log.info("%s  %s %.3f  %s_macro %.3f", run.path, tag, metrics[tag], tag, metrics[f"{tag}_macro"])
     return metrics["val/acc"]
 
 
@@ -147,7 +152,7 @@ def measure(
     module: "ActionModule",
     data: "ActionDataModule",
     folder: Path,
-    parts: Sequence[str] = ("val", "test"),
+    parts: Sequence[str],
 ) -> dict[str, Any]:
     """Metrics of a module on parts of its data, with intervals and tables for the test; the scores go to `folder`.
 
