@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 
 REPEATS = ("seed", "split")  # what is averaged over
 METRICS = ("val/acc", "test/acc", "test/acc_macro")
+NOTE = (
+    "Mean ± standard deviation over runs (seeds, splits), of n test samples each. The interval is what the test's size "
+    "leaves one run's test/acc: 95 %, drawn by source video."
+)
 
 
 class Swept(NamedTuple):
@@ -60,7 +64,8 @@ def gather(folder: Path, swept: Swept) -> list[dict[str, Any]]:
     """A row for each setting that has finished runs, in the order of the sweep.
 
     It holds the values of the swept keys but for `REPEATS`, `runs`, `n` (samples of the test), mean and standard
-    deviation (`… sd`, None of one run) of `METRICS` over the runs, and `values`: the test accuracy of each.
+    deviation (`… sd`, None of one run) of `METRICS` over the runs, `values`: the test accuracy of each, and `interval`:
+    low and high of a run's 95 % interval of it, their mean over the runs.
     """
     runs: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     keys = [key for key in swept.values if key not in REPEATS]
@@ -83,28 +88,31 @@ def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> st
 
     keys = [key for key in rows[0] if key not in _SUMMARY]
     best = max(rows, key=lambda row: row["val/acc"])
-    lines = [(*keys, "runs", "n", *METRICS, "")]
+    lines = [(*keys, "runs", "n", *METRICS, "interval", "")]
     for row in rows:
         measured = [_cell(row[metric], row[f"{metric} sd"]) for metric in METRICS]
         mark = "best on validation" if row is best and len(rows) > 1 else ""
+        measured.append("[{:.3f}, {:.3f}]".format(*row["interval"]))
         lines.append((*(row[key] for key in keys), str(row["runs"]), str(row["n"] or "–"), *measured, mark))
     text = lines_of(lines)
-    text += "\n\nmean ± standard deviation over runs (seeds, splits); n test samples of each"
-    found = {"name": name, "title": title, "by": keys, "best": {key: best[key] for key in keys}, "rows": rows}
+    text += f"\n\n{NOTE}"
+    chosen = {key: best[key] for key in keys}
+    found = {"name": name, "title": title, "by": keys, "best": chosen, "rows": rows, "note": NOTE}
     write_text(folder / "study.json", json.dumps(found, indent=2))
     write_text(folder / "study.md", f"{text}\n")
     lines_of_csv = io.StringIO()
-    writer = csv.DictWriter(lines_of_csv, [field for field in rows[0] if field != "values"], extrasaction="ignore")
+    writer = csv.DictWriter(lines_of_csv, [field for field in rows[0] if field not in _LISTS], extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
     write_text(folder / "study.csv", lines_of_csv.getvalue())
     labels = [", ".join(row[key] for key in keys) or name for row in rows]
     with atomic_path(folder / "study.png") as temporary:
-        temporary.write_bytes(plots.png(plots.study(title, labels, [row["values"] for row in rows])))
+        temporary.write_bytes(plots.png(plots.study(title, labels, *([row[name] for row in rows] for name in _LISTS))))
     return text
 
 
-_SUMMARY = ("runs", "n", "values", *METRICS, *(f"{metric} sd" for metric in METRICS))
+_LISTS = ("values", "interval")
+_SUMMARY = ("runs", "n", *_LISTS, *METRICS, *(f"{metric} sd" for metric in METRICS))
 
 
 def _belongs(theirs: Mapping[str, str], swept: Swept) -> bool:
@@ -119,7 +127,8 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
         values = [run[metric] for run in runs]
         summary[metric] = statistics.mean(values)
         summary[f"{metric} sd"] = statistics.stdev(values) if len(values) > 1 else None
-    return {**summary, "values": [run["test/acc"] for run in runs]}
+    interval = [statistics.mean(run[f"test/acc_{bound}"] for run in runs) for bound in ("low", "high")]
+    return {**summary, "values": [run["test/acc"] for run in runs], "interval": interval}
 
 
 def _cell(mean: float, spread: float | None) -> str:

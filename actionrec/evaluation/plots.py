@@ -113,18 +113,33 @@ def reliability_diagram(bins: Sequence[Bin], role: str) -> Figure:
     return figure
 
 
-def study(title: str, labels: Sequence[str], runs: Sequence[Sequence[float]]) -> Figure:
-    """Test accuracy of each setting: every run a point, their mean a bar across, the standard deviation a line."""
-    figure = Figure(figsize=(7, 1.3 + 0.34 * len(labels)), layout="constrained")
+def study(
+    title: str, labels: Sequence[str], runs: Sequence[Sequence[float]], intervals: Sequence[Sequence[float]]
+) -> Figure:
+    """Test accuracy of each setting.
+
+    Args:
+        title: what varies.
+        labels: of the settings, from top to bottom.
+        runs: of each setting, the accuracy of its runs: points, with their mean as a bar across and their standard
+            deviation as a line.
+        intervals: of each setting, low and high of the 95 % interval that the test's size leaves one run, as a band.
+    """
+    figure = Figure(figsize=(7, 1.7 + 0.34 * len(labels)), layout="constrained")
     axes = figure.subplots()
-    for row, values in enumerate(runs):
+    colour = COLOURS["frame"]
+    for row, (values, interval) in enumerate(zip(runs, intervals, strict=True)):
         mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-        axes.plot([mean - spread, mean + spread], [row, row], color=COLOURS["frame"], linewidth=1.5)
-        axes.plot(mean, row, "|", color=COLOURS["frame"], markersize=14, markeredgewidth=2.5)
-        axes.plot(values, [row] * len(values), "o", color=COLOURS["flow"], markersize=5, markerfacecolor="none")
+        axes.plot(interval, [row] * 2, color="#dddddd", linewidth=9, label="95 % interval of one run")
+        axes.plot([mean - spread, mean + spread], [row] * 2, color=colour, label="standard deviation")
+        axes.plot(mean, row, "|", color=colour, markersize=14, markeredgewidth=2.5, label="mean")
+        axes.plot(values, [row] * len(values), "o", color=COLOURS["flow"], markerfacecolor="none", label="run")
+    handles, names = axes.get_legend_handles_labels()  # a row's, of which one of each name is shown
+    known = dict(zip(names, handles, strict=True))
+    figure.legend(known.values(), known, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     axes.set_yticks(range(len(labels)), labels)
-    axes.invert_yaxis()
-    axes.set(xlabel="test top-1: runs ○, mean |, standard deviation —", title=title)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.set(xlabel="test top-1", title=title)
     _quiet(axes, "x")
     return figure
 

@@ -253,10 +253,10 @@ def study_table(kind: str, study: Study) -> Table:
         for row in content["rows"]
     ]
     title = str(content.get("title") or content.get("name") or study.name)
-    note = f"Stage {content['stage']}." if content.get("stage") else ""
-    if content.get("best"):
-        note += f" Best on validation: {_simple(content['best'])}."
-    return Table(f"{kind}-{study.name}", title, tuple(keys), rows, note.strip())
+    notes = [f"Stage {content['stage']}."] if content.get("stage") else []
+    notes += [f"Best on validation: {_simple(content['best'])}."] if content.get("best") else []
+    notes += [content["note"]] if content.get("note") else []
+    return Table(f"{kind}-{study.name}", title, tuple(keys), rows, " ".join(notes))
 
 
 def estimate(row: dict[str, Any], tag: str) -> Estimate | float | None:
