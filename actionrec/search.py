@@ -18,6 +18,7 @@ from actionrec.train import train
 if TYPE_CHECKING:
     import optuna
 
+ENOUGH = 5  # trials a setting; of fewer, importances are those of chance
 log = logging.getLogger("actionrec.search")  # __name__ is __main__ here
 
 
@@ -104,7 +105,7 @@ def _test(run: Path) -> float:
 
 
 def _write(folder: Path, config: DictConfig, study: "optuna.Study") -> str:
-    """Write `search.json`, `search.md`, `history.png` and `importances.png`; returns the table."""
+    """Write `search.json`, `search.md`, `history.png` and, of enough trials, `importances.png`; returns the table."""
     from optuna.importance import get_param_importances
 
     from actionrec.evaluation import plots
@@ -121,10 +122,10 @@ def _write(folder: Path, config: DictConfig, study: "optuna.Study") -> str:
         lines.append((str(row["trial"]), *(_short(row[key]) for key in keys), f"{row['val/acc']:.3f}", test))
     text = lines_of(lines)
     found = {"name": study.study_name, "stage": config.stage, "trials": len(rows), "best": rows[0], "rows": rows}
-    figures = {"history.png": plots.history([trial.value or 0.0 for trial in complete])}
-    if len({trial.value for trial in complete}) > 1 and len(complete) > 3:
+    figures = {"history.png": plots.history({trial.number: trial.value or 0.0 for trial in complete})}
+    if len({trial.value for trial in complete}) > 1 and len(complete) >= ENOUGH * len(keys):
         found["importances"] = importances = dict(get_param_importances(study))
-        figures["importances.png"] = plots.importances(importances)
+        figures["importances.png"] = plots.importances(importances, len(complete))
     for name, figure in figures.items():
         with atomic_path(folder / name) as temporary:
             temporary.write_bytes(plots.png(figure))

@@ -36,23 +36,23 @@ def taught(monkeypatch):
 
 
 def test_a_search_goes_on_where_it_was_interrupted(run, arguments, taught, tmp_path):
-    assert run("search", *arguments, "search.trials=6").status == 130
-    outcome = run("search", *arguments, "search.trials=6")
+    assert run("search", *arguments, "search.trials=10").status == 130
+    outcome = run("search", *arguments, "search.trials=10")
     assert outcome.status == 0, outcome.err
-    assert len(taught) == 7
+    assert len(taught) == 11
     assert taught[2] == taught[3]  # what was interrupted, again
-    assert len(set(taught)) == 6
+    assert len(set(taught)) == 10
     assert all(1e-4 <= rate <= 1e-2 and augmentation in ("none", "strong") for rate, augmentation in taught)
     folder = tmp_path / "outputs/demo/search/stanford40_frame"
     found = json.loads((folder / "search.json").read_text())
-    assert found["trials"] == 6
+    assert found["trials"] == 10
     assert found["best"]["optimizer.lr"] == min(rate for rate, _ in taught)
     assert max(found["importances"], key=found["importances"].get) == "optimizer.lr"
-    assert [row.get("test/acc") for row in found["rows"]] == [0.25 + found["best"]["optimizer.lr"]] + [None] * 5
+    assert [row.get("test/acc") for row in found["rows"]] == [0.25 + found["best"]["optimizer.lr"]] + [None] * 9
     for name in ("history.png", "importances.png", "search.md"):
         assert (folder / name).stat().st_size > 0
-    assert run("search", *arguments, "search.trials=6").out == outcome.out
-    assert len(taught) == 7
+    assert run("search", *arguments, "search.trials=10").out == outcome.out
+    assert len(taught) == 11
 
 
 @pytest.mark.parametrize(

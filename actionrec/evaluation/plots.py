@@ -144,11 +144,11 @@ def study(
     return figure
 
 
-def history(values: Sequence[float]) -> Figure:
-    """Validation accuracy of a search's trials in their order, and the best until then."""
+def history(found: Mapping[int, float]) -> Figure:
+    """Validation accuracy of a search's trials by their number, and the best until then."""
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
-    trials = range(1, len(values) + 1)
+    trials, values = list(found), list(found.values())
     axes.plot(trials, values, "o", color=COLOURS["frame"], markerfacecolor="none", label="trial")
     axes.step(trials, np.maximum.accumulate(values), where="post", color=COLOURS["flow"], label="best so far")
     axes.set(xlabel="trial", ylabel="validation top-1")
@@ -158,13 +158,13 @@ def history(values: Sequence[float]) -> Figure:
     return figure
 
 
-def importances(shares: Mapping[str, float]) -> Figure:
+def importances(shares: Mapping[str, float], trials: int) -> Figure:
     """How much of the variance over a search's trials each setting explains (fANOVA: Hutter et al., ICML 2014)."""
     figure = Figure(figsize=(6, 0.9 + 0.34 * len(shares)), layout="constrained")
     axes = figure.subplots()
     axes.barh(list(shares), list(shares.values()), **_look("frame"))
     axes.invert_yaxis()
-    axes.set(xlabel="share of the variance of validation top-1")
+    axes.set(xlabel=f"share of the variance of validation top-1 over {trials} trials")
     _quiet(axes, "x")
     return figure
 
