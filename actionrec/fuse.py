@@ -14,8 +14,6 @@ from actionrec.runs import RunFolder
 
 log = logging.getLogger("actionrec.fuse")  # __name__ is __main__ here
 
-HEADER = ("network", "chosen on validation", "top-1", "mean class", "mAP", "loss", "top-1 − better stream", "McNemar p")
-
 
 def fuse(config: DictConfig) -> None:
     """Fuse the scores of `runs`, print the table, and write it and the figures to `output`.
@@ -26,7 +24,9 @@ def fuse(config: DictConfig) -> None:
     from actionrec.evaluation import fusion, scores
     from actionrec.evaluation.metrics import measure
     from actionrec.modules.checkpoint import Parent, check_parent, read
-    from actionrec.reporting.tables import lines_of
+    from actionrec.reporting.gather import Fusion
+    from actionrec.reporting.results import fusion_table
+    from actionrec.reporting.tables import lines_of, texts
 
     runs = {name: Path(path) for name, path in plain(config)["runs"].items() if path}
     if len(runs) < 2:
@@ -48,10 +48,10 @@ def fuse(config: DictConfig) -> None:
     rows = [_row(name, found, better) for name, found in networks.items()]
     folder = Path(config.output)
     write_text(folder / "fusion.json", json.dumps(rows, indent=2) + "\n")
-    text = lines_of([HEADER, *map(_cells, rows)])
+    table = fusion_table(Fusion(folder.name, rows))
+    text = lines_of(texts(table))
     write_text(folder / "fusion.md", text + "\n")
-    sources = len(set(better.groups))
-    print(f"{text}\n\nn = {len(better.names)} of {sources} source videos; 95 % bootstrap intervals by source video")
+    print(f"{text}\n\nn = {len(better.names)} of {len(set(better.groups))} source videos. {table.note}")
 
 
 def _row(name: str, found: Any, better: Any) -> dict[str, Any]:
@@ -60,15 +60,6 @@ def _row(name: str, found: Any, better: Any) -> dict[str, Any]:
 
     row = {"network": name, "chosen": found.chosen, **measure(found.scores, "test"), **intervals(found.scores, "test")}
     return row if found.scores is better else {**row, **compare(found.scores, better)._asdict()}
-
-
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    accuracy = f"{row['test/acc']:.3f} [{row['test/acc_low']:.3f}, {row['test/acc_high']:.3f}]"
-    others = (f"{row[tag]:.3f}" for tag in ("test/acc_macro", "test/map", "test/loss"))
-    if "p" not in row:
-        return row["network"], row["chosen"], accuracy, *others, "(the better one)", ""
-    against = f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
-    return row["network"], row["chosen"], accuracy, *others, against, f"{row['p']:.3f}"
 
 
 main = verb("fuse")(fuse)
