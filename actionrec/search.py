@@ -106,7 +106,7 @@ def _test(run: Path) -> float:
 
 def _write(folder: Path, config: DictConfig, study: "optuna.Study") -> str:
     """Write `search.json`, `search.md`, `history.png` and, of enough trials, `importances.png`; returns the table."""
-    from optuna.importance import get_param_importances
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
     from actionrec.evaluation import plots
     from actionrec.reporting.tables import lines_of
@@ -124,8 +124,10 @@ def _write(folder: Path, config: DictConfig, study: "optuna.Study") -> str:
     found = {"name": study.study_name, "stage": config.stage, "trials": len(rows), "best": rows[0], "rows": rows}
     figures = {"history.png": plots.history({trial.number: trial.value or 0.0 for trial in complete})}
     if len({trial.value for trial in complete}) > 1 and len(complete) >= ENOUGH * len(keys):
-        found["importances"] = importances = dict(get_param_importances(study))
-        figures["importances.png"] = plots.importances(importances, len(complete))
+        # Not Optuna's default, which asks what sets the best trials apart, and of few finds chance.
+        shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=config.seed))
+        found["importances"] = {key: float(share) for key, share in shares.items()}
+        figures["importances.png"] = plots.importances(found["importances"], len(complete))
     for name, figure in figures.items():
         with atomic_path(folder / name) as temporary:
             temporary.write_bytes(plots.png(figure))

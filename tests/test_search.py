@@ -47,7 +47,7 @@ def test_a_search_goes_on_where_it_was_interrupted(run, arguments, taught, tmp_p
     found = json.loads((folder / "search.json").read_text())
     assert found["trials"] == 10
     assert found["best"]["optimizer.lr"] == min(rate for rate, _ in taught)
-    assert max(found["importances"], key=found["importances"].get) == "optimizer.lr"
+    assert found["importances"]["optimizer.lr"] > 0.8  # it alone decides
     assert [row.get("test/acc") for row in found["rows"]] == [0.25 + found["best"]["optimizer.lr"]] + [None] * 9
     for name in ("history.png", "importances.png", "search.md"):
         assert (folder / name).stat().st_size > 0
