@@ -42,7 +42,8 @@ def saliency(network: nn.Module, inputs: tuple[Tensor, ...], answers: Tensor) ->
                 maps = LayerGradCam(network, layer).attribute(asked, target=answers, relu_attributions=True)
             size = inputs[0].shape[-2:]
             wide = F.interpolate(maps.detach().float(), size, mode="bilinear")[:, 0]
-            found[role] = (wide / wide.amax((1, 2), keepdim=True).clamp_min(1e-12)).cpu()
+            strongest = wide.amax((1, 2), keepdim=True).clamp_min(1e-12)
+            found[role] = (wide / strongest).nan_to_num().cpu()  # networks that diverged look nowhere
     finally:
         network.train(training)
     return found
