@@ -20,9 +20,10 @@ log = logging.getLogger(__name__)
 
 REPEATS = ("seed", "split")  # what is averaged over
 METRICS = ("val/acc", "test/acc", "test/acc_macro")
+BOUNDS = ("low", "high")  # of the test's, in metrics.json
 NOTE = (
-    "Mean ± standard deviation over runs (seeds, splits), of n test samples each. The interval is what the test's size "
-    "leaves one run's test/acc: 95 %, drawn by source video."
+    "Mean ± standard deviation over runs (seeds, splits), of n test samples each. In brackets what the test's size "
+    "leaves one run: 95 %, drawn by source video."
 )
 
 
@@ -64,8 +65,8 @@ def gather(folder: Path, swept: Swept) -> list[dict[str, Any]]:
     """A row for each setting that has finished runs, in the order of the sweep.
 
     It holds the values of the swept keys but for `REPEATS`, `runs`, `n` (samples of the test), mean and standard
-    deviation (`… sd`, None of one run) of `METRICS` over the runs, `values`: the test accuracy of each, and `interval`:
-    low and high of a run's 95 % interval of it, their mean over the runs.
+    deviation (`… sd`, None of one run) of `METRICS` over the runs, for those of the test also the bounds of a run's
+    95 % interval (`… low`, `… high`; their mean over the runs), and `values`: the test accuracy of each run.
     """
     runs: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     keys = [key for key in swept.values if key not in REPEATS]
@@ -84,15 +85,15 @@ def gather(folder: Path, swept: Swept) -> list[dict[str, Any]]:
 def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> str:
     """Write what the rows of `gather` say; returns the table."""
     from actionrec.evaluation import plots
-    from actionrec.reporting.tables import lines_of
+    from actionrec.reporting.tables import Spread, cell, lines_of
 
     keys = [key for key in rows[0] if key not in _SUMMARY]
     best = max(rows, key=lambda row: row["val/acc"])
-    lines = [(*keys, "runs", "n", *METRICS, "interval", "")]
+    lines = [(*keys, "runs", "n", *METRICS, "")]
     for row in rows:
-        measured = [_cell(row[metric], row[f"{metric} sd"]) for metric in METRICS]
+        spreads = (Spread(row[each], *(row.get(f"{each} {part}") for part in ("sd", *BOUNDS))) for each in METRICS)
+        measured = (cell(spread).text for spread in spreads)
         mark = "best on validation" if row is best and len(rows) > 1 else ""
-        measured.append("[{:.3f}, {:.3f}]".format(*row["interval"]))
         lines.append((*(row[key] for key in keys), str(row["runs"]), str(row["n"] or "–"), *measured, mark))
     text = lines_of(lines)
     text += f"\n\n{NOTE}"
@@ -101,18 +102,18 @@ def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> st
     write_text(folder / "study.json", json.dumps(found, indent=2))
     write_text(folder / "study.md", f"{text}\n")
     lines_of_csv = io.StringIO()
-    writer = csv.DictWriter(lines_of_csv, [field for field in rows[0] if field not in _LISTS], extrasaction="ignore")
+    writer = csv.DictWriter(lines_of_csv, [field for field in rows[0] if field != "values"], extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
     write_text(folder / "study.csv", lines_of_csv.getvalue())
+    intervals = [[row[f"test/acc {bound}"] for bound in BOUNDS] for row in rows]
     labels = [", ".join(row[key] for key in keys) or name for row in rows]
     with atomic_path(folder / "study.png") as temporary:
-        temporary.write_bytes(plots.png(plots.study(title, labels, *([row[name] for row in rows] for name in _LISTS))))
+        temporary.write_bytes(plots.png(plots.study(title, labels, [row["values"] for row in rows], intervals)))
     return text
 
 
-_LISTS = ("values", "interval")
-_SUMMARY = ("runs", "n", *_LISTS, *METRICS, *(f"{metric} sd" for metric in METRICS))
+_SUMMARY = {"runs", "n", "values", *METRICS, *(f"{metric} {part}" for metric in METRICS for part in ("sd", *BOUNDS))}
 
 
 def _belongs(theirs: Mapping[str, str], swept: Swept) -> bool:
@@ -127,9 +128,7 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
         values = [run[metric] for run in runs]
         summary[metric] = statistics.mean(values)
         summary[f"{metric} sd"] = statistics.stdev(values) if len(values) > 1 else None
-    interval = [statistics.mean(run[f"test/acc_{bound}"] for run in runs) for bound in ("low", "high")]
-    return {**summary, "values": [run["test/acc"] for run in runs], "interval": interval}
-
-
-def _cell(mean: float, spread: float | None) -> str:
-    return f"{mean:.3f}" if spread is None else f"{mean:.3f} ± {spread:.3f}"
+        if metric.startswith("test/"):
+            for bound in BOUNDS:
+                summary[f"{metric} {bound}"] = statistics.mean(run[f"{metric}_{bound}"] for run in runs)
+    return {**summary, "values": [run["test/acc"] for run in runs]}

@@ -241,15 +241,13 @@ def fusions_table(outputs: Outputs) -> Table | None:
 
 
 def study_table(kind: str, study: Study) -> Table:
-    """The rows of a study or a search, all their keys as columns; `<key> sd` goes into the column of its key."""
+    """The rows of a study or a search, all their keys as columns; `<key> sd`, `low` and `high` go with their key."""
     content = study.content
     found = list(dict.fromkeys(key for row in content["rows"] for key in row))
-    keys = [key for key in found if key.removesuffix(" sd") == key or key.removesuffix(" sd") not in found]
+    beside = {f"{key} {part}" for key in found for part in _BESIDE}
+    keys = [key for key in found if key not in beside]
     rows = [
-        tuple(
-            Spread(row[key], row.get(f"{key} sd")) if f"{key} sd" in found and key in row else _simple(row.get(key))
-            for key in keys
-        )
+        tuple(_measured(row, key) if f"{key} sd" in found else _simple(row.get(key)) for key in keys)
         for row in content["rows"]
     ]
     title = str(content.get("title") or content.get("name") or study.name)
@@ -269,6 +267,13 @@ def estimate(row: dict[str, Any], tag: str) -> Estimate | float | None:
 
 def _whole(value: float | None) -> int | None:
     return None if value is None or math.isnan(value) else round(value)
+
+
+_BESIDE = ("sd", "low", "high")
+
+
+def _measured(row: dict[str, Any], key: str) -> Spread | None:
+    return Spread(row[key], *(row.get(f"{key} {part}") for part in _BESIDE)) if key in row else None
 
 
 def _simple(value: Any) -> Any:

@@ -17,12 +17,25 @@ class Estimate(NamedTuple):
     high: float
     signed: bool = False
 
+    @property
+    def more(self) -> dict[str, float | None]:
+        """What a CSV has beside the value."""
+        return {"low": self.low, "high": self.high}
+
 
 class Spread(NamedTuple):
-    """A mean over runs with their standard deviation; None where there is but one."""
+    """A mean over runs with their standard deviation, None where there is but one, and the interval of one run."""
 
     value: float
     deviation: float | None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def more(self) -> dict[str, float | None]:
+        """What a CSV has beside the value."""
+        interval = {} if self.low is None else {"low": self.low, "high": self.high}
+        return {"sd": self.deviation, **interval}
 
 
 class Short(NamedTuple):
@@ -68,7 +81,8 @@ def cell(value: Any) -> Cell:
         return Cell(f"{middle} [{low}, {high}]", value.value, True)
     if isinstance(value, Spread):
         spread = "" if value.deviation is None else f" ± {value.deviation:.3f}"
-        return Cell(f"{value.value:.3f}{spread}", value.value, True)
+        interval = "" if value.low is None else f" [{value.low:.3f}, {value.high:.3f}]"
+        return Cell(f"{value.value:.3f}{spread}{interval}", value.value, True)
     if isinstance(value, Short):
         return Cell(value.text, value.value, False)
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -110,16 +124,16 @@ def markdown(table: Table) -> str:
 
 def comma_separated(table: Table) -> str:
     """The table as CSV with unrounded numbers; intervals and standard deviations are columns of their own."""
-    more = [
-        max((_MORE.get(type(row[column]), ()) for row in table.rows), key=len, default=())
+    more: list[Sequence[str]] = [
+        max((tuple(getattr(row[column], "more", ())) for row in table.rows), key=len, default=())
         for column in range(len(table.header))
     ]
+    columns = list(zip(table.header, more, strict=True))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    columns = list(zip(table.header, more, strict=True))
     writer.writerow([name for title, names in columns for name in (title, *(f"{title} {each}" for each in names))])
     for row in table.rows:
-        writer.writerow([part for value, names in zip(row, more, strict=True) for part in _parts(value, len(names))])
+        writer.writerow([part for value, names in zip(row, more, strict=True) for part in _parts(value, names)])
     return file.getvalue()
 
 
@@ -137,15 +151,10 @@ def lines_of(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in padded)
 
 
-_MORE: dict[type, tuple[str, ...]] = {Estimate: ("low", "high"), Spread: ("sd",)}  # columns beside a value's own
-
-
-def _parts(value: Any, more: int) -> list[Any]:
-    parts = [_plain(each) for each in value[: 1 + more]] if type(value) in _MORE else [_plain(value)]
-    return [*parts, *[""] * (1 + more - len(parts))]
+def _parts(value: Any, names: Sequence[str]) -> list[Any]:
+    more = getattr(value, "more", {})
+    return [_plain(getattr(value, "value", value)), *(_plain(more.get(name)) for name in names)]
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Short):
-        return value.value
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value

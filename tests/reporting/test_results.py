@@ -69,11 +69,14 @@ def test_scores_that_cannot_be_compared_are_told_of():
     assert "4 names are missing" in reason
 
 
-def test_a_studys_standard_deviations_go_with_their_means():
-    rows = [{"split": 1, "test/acc": 0.5, "test/acc sd": 0.1}, {"split": 2, "test/acc": 0.6, "test/acc sd": None}]
+def test_a_studys_spread_and_interval_go_with_their_means():
+    rows = [
+        {"split": 1, "test/acc": 0.5, "test/acc sd": 0.1},
+        {"split": 2, "test/acc": 0.6, "test/acc sd": None, "test/acc low": 0.4, "test/acc high": 0.7},
+    ]
     table = results.study_table("study", Study("some", {"best": {"split": 2}, "rows": rows}, []))
     assert table.header == ("split", "test/acc")
-    assert table.rows == [(1, Spread(0.5, 0.1)), (2, Spread(0.6, None))]
+    assert table.rows == [(1, Spread(0.5, 0.1)), (2, Spread(0.6, None, 0.4, 0.7))]
     assert table.note == "Best on validation: split 2."
 
 

@@ -41,6 +41,7 @@ TABLE = Table(
         (Short("abcdef", "abc"), "abc"),
         (Spread(0.5, 0.0084), "0.500 ± 0.008"),
         (Spread(0.5, None), "0.500"),
+        (Spread(0.5, 0.01, 0.4, 0.6), "0.500 ± 0.010 [0.400, 0.600]"),
         (Estimate(0.5, 0.4, 0.6), "0.500 [0.400, 0.600]"),
         (Estimate(-0.1, -0.2, 0.02, signed=True), "−0.100 [−0.200, +0.020]"),
         (Estimate(0.5, float("nan"), float("nan")), "0.500"),
@@ -67,6 +68,8 @@ def test_markdown_escapes_what_would_end_a_cell():
 def test_csv_has_standard_deviations_in_a_column():
     table = Table("some", "Some", ("name", "top-1"), [("a", Spread(0.51234, 0.01)), ("b", Spread(0.25, None))])
     assert comma_separated(table) == "name,top-1,top-1 sd\na,0.51234,0.01\nb,0.25,\n"
+    table = table._replace(rows=[("a", Spread(0.51234, None, 0.4, 0.6)), ("b", None)])
+    assert comma_separated(table) == "name,top-1,top-1 sd,top-1 low,top-1 high\na,0.51234,,0.4,0.6\nb,,,,\n"
 
 
 def test_csv_has_the_numbers_unrounded_and_the_interval_in_columns():
