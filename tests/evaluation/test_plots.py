@@ -29,3 +29,11 @@ def test_reliability_has_a_bar_a_bin():
     above, below = plots.reliability_diagram(bins, "two_stream").axes
     assert len(above.patches) == len(below.patches) == 15
     assert plots.pixels(plots.confusion_matrix(np.eye(2, dtype=int), "ab")).ndim == 3
+
+
+def test_a_studys_bands_end_where_their_intervals_do():
+    figure = plots.study("some", ["a"], [[0.5]], [(0.2, 0.8)])
+    drawn = plots.pixels(figure)
+    (left, middle), (right, _) = figure.axes[0].transData.transform([(0.2, 0), (0.8, 0)])
+    gray = (drawn[len(drawn) - round(middle) + 4] == 0xDD).all(axis=-1).nonzero()[0]
+    assert (gray.min(), gray.max()) == pytest.approx((left, right), abs=2)
