@@ -130,8 +130,9 @@ def study(
     colour = COLOURS["frame"]
     for row, (values, interval) in enumerate(zip(runs, intervals, strict=True)):
         mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-        band = axes.plot(interval, [row] * 2, color="#dddddd", linewidth=9, label="95 % interval of one run")
-        band[0].set_solid_capstyle("butt")  # others reach beyond the interval
+        axes.plot(  # other caps than butt reach beyond the interval
+            interval, [row] * 2, color="#dddddd", linewidth=9, solid_capstyle="butt", label="95 % interval of one run"
+        )
         axes.plot([mean - spread, mean + spread], [row] * 2, color=colour, label="standard deviation")
         axes.plot(mean, row, "|", color=colour, markersize=14, markeredgewidth=2.5, label="mean")
         axes.plot(values, [row] * len(values), "o", color=COLOURS["flow"], markerfacecolor="none", label="run")
