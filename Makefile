@@ -1,14 +1,17 @@
-# The stages as files: each rule makes the checkpoint of its stage from those of the stages before it.
-#   make two-stream DATA=real SPLIT=2 SEED=1 RECIPE=strong ARGS='trainer.max_epochs=3'
+# The stages: each target trains its stage after those that it starts from. A run that is finished with the same settings
+# and parents is left as it is; another run in its place is an error, unless ARGS=overwrite=true or TAG=<name> is given.
+#   make two-stream DATA=real SPLIT=2 SEED=1 RECIPE=strong TAG=short ARGS='trainer.max_epochs=3'
 
 DATA ?= demo
 SPLIT ?= 1
 SEED ?= 0
 RECIPE ?= $(if $(filter demo,$(DATA)),demo,reference)
 ARGS ?=
+STILLS_ARGS ?= $(ARGS)
 STUDY_ARGS ?=
 SPLITS ?= 1 2 3
 SEEDS ?= $(SEED)
+TAG ?=
 PYTHON ?= python3
 VENV ?= .venv
 
@@ -22,24 +25,19 @@ RUN_SEED := $(call override_of,seed,$(SEED))
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 CHAIN := $(OUTPUTS)/$(NAME)
-RUN := split$(RUN_SPLIT)-seed$(RUN_SEED)
-BEST := $(RUN)/checkpoints/best.ckpt
-STANFORD40_FRAME := $(CHAIN)/stanford40_frame/split1-seed$(RUN_SEED)/checkpoints/best.ckpt
-HMDB51_FRAME := $(CHAIN)/hmdb51_frame/$(BEST)
-HMDB51_FLOW := $(CHAIN)/hmdb51_flow/$(BEST)
-TWO_STREAM := $(CHAIN)/hmdb51_two_stream/$(BEST)
-TWO_STREAM_CONV := $(CHAIN)/hmdb51_two_stream_conv/$(BEST)
+RUN := split$(RUN_SPLIT)-seed$(RUN_SEED)$(if $(TAG),-$(TAG))
 TRAIN_SCORES := $(foreach stage,hmdb51_frame hmdb51_flow,$(CHAIN)/$(stage)/$(RUN)/scores_train.npz)
-FUSION := $(CHAIN)/fusion/$(RUN)/fusion.json
-STILLS_FROM_SCRATCH := $(CHAIN)/sweeps/initialisation/stanford40_from_scratch/checkpoints/best.ckpt
 DEMO := $(OUTPUTS)/demo/data/demo.json
 
 # What the report shows closely, where the command line says it; else the first chain that there is.
 SHOWN = $(if $(filter command,$(origin SPLIT)),split=$(SPLIT)) $(if $(filter command,$(origin SEED)),seed=$(SEED))
 
 PATHS = paths=$(DATA) paths.name=$(NAME) paths.outputs=$(OUTPUTS)
-SETTINGS = recipe=$(RECIPE) $(PATHS) split=$(SPLIT) seed=$(SEED) $(ARGS)
-TRAIN = $(BIN)/python -m actionrec.train resume=auto $(SETTINGS)
+CHOSEN = recipe=$(RECIPE) $(PATHS) split=$(SPLIT) seed=$(SEED) $(if $(TAG),tag=$(TAG) parent_tag=$(TAG))
+SETTINGS = $(CHOSEN) $(ARGS)
+TRAIN = $(BIN)/python -m actionrec.train $(SETTINGS)
+# STILLS_ARGS where stage 1 differs from the stages of clips, such as in its actions.
+TRAIN_STILLS = $(BIN)/python -m actionrec.train $(CHOSEN) $(STILLS_ARGS) experiment=stanford40_frame
 STUDY = $(BIN)/python -m actionrec.train recipe=$(RECIPE) $(PATHS) split=$(SPLIT) $(ARGS) $(STUDY_ARGS)
 STUDIES := frame-position augmentation schedule fusion flow initialisation backbone image-size
 STAGE ?= stanford40_frame
@@ -47,15 +45,18 @@ STUDY_FLOWS ?= dis_balanced,farneback
 EXTRACT = $(BIN)/python -m actionrec.extract_flow $(SETTINGS)
 DATA_READY = $(READY) $(if $(filter demo,$(DATA)),$(DEMO))
 
+ONE := DATA SPLIT SEED RECIPE TAG NAME OUTPUTS
+$(foreach name,$(ONE),$(if $(word 2,$($(name))),$(error $(name)='$($(name))': one word without blanks; several splits and seeds: make crossval SPLITS='1 2' SEEDS='0 1')))
+
 .DEFAULT_GOAL := help
-.PHONY: extract-flows help install demo test lint benchmark clean all data flow stanford40-frame hmdb51-frame hmdb51-flow two-stream fusion crossval \
-  sweep search report tensorboard $(addprefix study-,$(STUDIES))
+.PHONY: extract-flows help install demo test lint benchmark clean all data flow stanford40-frame hmdb51-frame hmdb51-flow two-stream \
+  two-stream-conv stills-from-scratch fusion crossval sweep search report tensorboard $(addprefix study-,$(STUDIES))
 
 help: ## Show this help
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | awk -F'\t' '{printf "  %-18s%s\n", $$1, $$2}'
 	@echo
 	@echo "  study-NAME of: $(STUDIES)"
-	@echo "  DATA=demo|real|<conf/paths file>  SPLIT=1|2|3  SEED=0…  RECIPE=reference|strong|demo  ARGS='<Hydra overrides>'"
+	@echo "  DATA=demo|real|<conf/paths file>  SPLIT=1|2|3  SEED=0…  RECIPE=reference|strong|demo  TAG=<name of runs>  ARGS='<Hydra overrides>'"
 
 install: $(READY) ## Make the virtual environment
 $(READY): pyproject.toml constraints.txt
@@ -82,7 +83,8 @@ clean: ## Remove caches and what the demo made; runs on other data stay
 	rm -rf outputs/demo .mypy_cache .ruff_cache .pytest_cache
 	find actionrec benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-all: two-stream report ## All four stages, and their report
+all: two-stream ## All four stages, and their report
+	@$(MAKE) --no-print-directory report
 
 data: $(DATA_READY) ## Generate the demo set (DATA=demo)
 $(DEMO): | $(READY)
@@ -91,29 +93,24 @@ $(DEMO): | $(READY)
 flow: $(DATA_READY) ## Extract the optical flow
 	$(EXTRACT)
 
-stanford40-frame: $(STANFORD40_FRAME) ## Stage 1: stills
-$(STANFORD40_FRAME): | $(DATA_READY)
-	$(TRAIN) experiment=stanford40_frame
+stanford40-frame: $(DATA_READY) ## Stage 1: stills
+	$(TRAIN_STILLS)
 
-hmdb51-frame: $(HMDB51_FRAME) ## Stage 2: frames of clips, from stage 1
-$(HMDB51_FRAME): $(STANFORD40_FRAME) | $(DATA_READY)
+hmdb51-frame: stanford40-frame ## Stage 2: frames of clips, from stage 1
 	$(TRAIN) experiment=hmdb51_frame
 
-hmdb51-flow: $(HMDB51_FLOW) ## Stage 3: optical flow of clips
-$(HMDB51_FLOW): | $(DATA_READY)
-	$(EXTRACT)
+hmdb51-flow: flow ## Stage 3: optical flow of clips
 	$(TRAIN) experiment=hmdb51_flow
 
-two-stream: $(TWO_STREAM) ## Stage 4: frames and flow, from stages 2 and 3
-$(TWO_STREAM): $(HMDB51_FRAME) $(HMDB51_FLOW) | $(DATA_READY)
+two-stream: hmdb51-frame hmdb51-flow ## Stage 4: frames and flow, from stages 2 and 3
 	$(TRAIN) experiment=hmdb51_two_stream
 
-fusion: $(FUSION) ## Fusions of the two streams' scores, and two trained ones, as a table
-$(FUSION): $(TRAIN_SCORES) $(TWO_STREAM) $(TWO_STREAM_CONV)
+fusion: $(TRAIN_SCORES) two-stream two-stream-conv ## Fusions of the two streams' scores, and two trained ones, as a table
 	$(BIN)/python -m actionrec.fuse $(SETTINGS)
-$(TWO_STREAM_CONV): $(HMDB51_FRAME) $(HMDB51_FLOW) | $(DATA_READY)
-	$(TRAIN) experiment=hmdb51_two_stream model.fusion=conv run_dir=$(@:/checkpoints/best.ckpt=)
-$(TRAIN_SCORES): $(CHAIN)/%/$(RUN)/scores_train.npz: $(CHAIN)/%/$(BEST)
+two-stream-conv: hmdb51-frame hmdb51-flow
+	$(TRAIN) experiment=hmdb51_two_stream model.fusion=conv run_dir=$(CHAIN)/hmdb51_two_stream_conv/$(RUN)
+# The scores are part of a run's folder, so they are gone when the run is trained anew.
+$(TRAIN_SCORES): $(CHAIN)/%/$(RUN)/scores_train.npz: | hmdb51-frame hmdb51-flow
 	$(BIN)/python -m actionrec.evaluate experiment=$* $(SETTINGS) 'parts=[train]'
 
 crossval: ## The chain and its fusions over SPLITS and SEEDS, each split from its own parents; goes on where it was
@@ -123,15 +120,15 @@ crossval: ## The chain and its fusions over SPLITS and SEEDS, each split from it
 
 # A study is a file of conf/sweep/; those that start from runs need them first. ARGS are for all of them, STUDY_ARGS for
 # the study alone, such as seed=0,1.
-study-frame-position study-initialisation: $(STANFORD40_FRAME)
-study-initialisation: $(STILLS_FROM_SCRATCH)
-study-fusion: $(FUSION)
+study-frame-position study-initialisation: stanford40-frame
+study-initialisation: stills-from-scratch
+study-fusion: fusion
 study-flow: ARGS += flow=$(STUDY_FLOWS)
 study-flow: extract-flows
 $(addprefix study-,$(STUDIES)): study-%: $(DATA_READY)
 	$(STUDY) sweep=$(subst -,_,$*)
-$(STILLS_FROM_SCRATCH): | $(DATA_READY)
-	$(TRAIN) experiment=stanford40_frame backbone.weights=null run_dir=$(@:/checkpoints/best.ckpt=)
+stills-from-scratch: $(DATA_READY)
+	$(TRAIN_STILLS) backbone.weights=null run_dir=$(CHAIN)/sweeps/initialisation/stanford40_from_scratch
 extract-flows: $(DATA_READY)
 	$(EXTRACT) --multirun
 

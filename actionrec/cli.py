@@ -24,6 +24,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 CONF = Path(__file__).parents[1] / "conf"
 
+# `split1-seed0${suffix:${tag}}` is split1-seed0, or with a tag split1-seed0-<tag>.
+OmegaConf.register_new_resolver("suffix", lambda tag: f"-{tag}" if tag else "", replace=True)
+
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 Task = Callable[[DictConfig], Any]
 
@@ -39,7 +42,7 @@ def verb(config_name: str, choose: str | None = None) -> Callable[[Task], Callab
         @wraps(task)
         def job(config: DictConfig) -> Any:
             try:
-                if choose and not HydraConfig.get().runtime.choices[choose]:
+                if choose and not HydraConfig.get().runtime.choices[choose] and not config.get("run_again"):
                     options = sorted(path.stem for path in (CONF / choose).glob("*.yaml"))
                     raise ActionRecError(f"say which {choose}: {choose}={'|'.join(options)}")
                 return task(config)

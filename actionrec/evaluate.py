@@ -1,14 +1,26 @@
 """`python -m actionrec.evaluate experiment=<stage>`: measure a run again, or any checkpoint of that stage."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from actionrec import manifest, measurement, saved
 from actionrec.cli import plain, verb
 from actionrec.errors import ActionRecError
-from actionrec.files import write_text
+from actionrec.files import sha256, write_text
+from actionrec.untrusted import read_config
+
+log = logging.getLogger("actionrec.evaluate")  # __name__ is __main__ here
+
+# Settings that a measurement may have of its own, by their beginnings; all others are those of the training.
+CHANGEABLE = (
+    *("paths", "trainer", "views", "data.segments", "data.crops", "data.batch_size", "data.num_workers", "data.cache"),
+    *("data.strict", "checkpoint", "parts", "output", "split", "seed", "tag", "parent_tag", "run_dir", "init_from"),
+    *("hydra", "logger", "callbacks", "resume", "overwrite", "trust", "compile", "cache_features"),
+)
 
 
 def evaluate(config: DictConfig) -> None:
@@ -18,41 +30,138 @@ def evaluate(config: DictConfig) -> None:
 
 
 def remeasure(config: DictConfig) -> dict[str, Any]:
-    """Metrics of `checkpoint` on `parts`, with the class list and the inputs it was trained with.
+    """Metrics of `checkpoint` on `parts`, with the class list and the inputs that it was trained with.
 
-    They go to `metrics.json` and the scores beside it in `output`, by default the run whose best checkpoint it is; what
-    else the training has written there stays.
+    The settings of the data are the run's; the command line may change how samples are seen (`views`), the precision and
+    the places. Results go to `output`, by default the run that the checkpoint is the best of: into its `metrics.json` and
+    scores where they were measured in the same way, else into `measurements/<views>` below it.
+
+    Raises:
+        ActionRecError: the command line asks for what the run was not trained with, or the checkpoint is of another
+            stage, or was trained on what it would be measured on.
     """
     import actionrec.modules
     from actionrec.evaluation.scores import FILES
+    from actionrec.experiment import create_data, data_split
     from actionrec.modules.checkpoint import Parent, check_parent, read
-    from actionrec.train import create_data, data_split, measure
 
     path = Path(config.checkpoint)
     parts = plain(config)["parts"]
-    if unknown := set(parts) - set(FILES):
-        raise ActionRecError(f"parts={parts}: {unknown.pop()} is none of {', '.join(FILES)}")
-    if not config.output and path.parts[-2:] != ("checkpoints", "best.ckpt"):
+    if isinstance(parts, str) or not parts or (unknown := set(parts) - set(FILES)):
+        wrong = parts if isinstance(parts, str) or not parts else unknown.pop()
+        raise ActionRecError(f"parts: {wrong} is none of {', '.join(FILES)}; write parts=[val,test]")
+    run = path.parents[1] if path.parts[-2:] == ("checkpoints", "best.ckpt") else None
+    if not config.output and not run:
         raise ActionRecError(f"checkpoint={path} is not a run's best; say where its metrics go: output=<folder>")
-    folder = Path(config.output) if config.output else path.parents[1]
     checkpoint = read(path, "checkpoint")
     lineage = checkpoint["lineage"]
     if lineage["stage"] != config.stage:
         raise ActionRecError(f"checkpoint={path} is of another stage; use experiment={lineage['stage']}")
+    kept = run is not None and (run / "config.yaml").is_file()
+    if run and kept:
+        _check_given(config, run)
+        saved.for_measurement(config, run)
+    _check_inputs(config, lineage["inputs"], path)
     OmegaConf.update(config, "data.actions", lineage["actions"])
     for key, value in lineage["inputs"].items():
         OmegaConf.update(config, f"data.{key}", value, merge=False)  # params of one estimator are not another's
+    if run and not {"trainer", "trainer.precision"} & set(saved.given_keys()):
+        config.trainer.precision = _precision(run) or config.trainer.precision
     data = create_data(config)
     check_parent(Parent(path, checkpoint), data_split(config), data.names("val") + data.names("test"))
     module = getattr(actionrec.modules, lineage["model"]).load_from_checkpoint(
         path, map_location="cpu", weights_only=True
     )
 
-    metrics = measure(config, module, data, folder, parts)
+    trainer = measurement.create_trainer(config)
+    protocol = measurement.protocol_of(trainer, data, sha256(path))
+    folder = _folder(config, run, protocol)
     written = folder / "metrics.json"
-    earlier = json.loads(written.read_text()) if written.is_file() else {}
+    earlier = _earlier(written)
+    metrics = measurement.measure(trainer, module, data, folder, parts, protocol)
     write_text(written, json.dumps({**earlier, **metrics}, indent=2) + "\n")
+    log.info("%s, %s", folder, measurement.name(protocol))
     return metrics
+
+
+def _check_given(config: DictConfig, run: Path) -> None:
+    """Raise where the command line sets what a measurement cannot change, to another value than the run's."""
+    kept = OmegaConf.create(read_config(run / "config.yaml"))
+    for key in saved.given_keys():
+        if any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE):
+            continue
+        asked, had = saved.value_at(config, key), saved.value_at(kept, key)
+        if asked != had and OmegaConf.select(kept, key, default=kept) is not kept:
+            raise ActionRecError(
+                f"{key}={_short(asked)}: {run} was trained with {_short(had)}, and is measured as it was trained; leave "
+                f"{key} out, or train a run with it"
+            )
+    there = manifest.read(run)
+    asked = saved.given_choice("recipe")
+    if there and asked and there.choices.get("recipe", asked) != asked:
+        raise ActionRecError(
+            f"recipe={asked}: {run} was trained with recipe={there.choices['recipe']}; leave recipe out"
+        )
+
+
+def _check_inputs(config: DictConfig, inputs: dict[str, Any], path: Path) -> None:
+    for key in saved.given_keys():
+        group, _, name = key.partition(".")
+        if group == "data" and name in inputs and saved.value_at(config, key) != inputs[name]:
+            raise ActionRecError(
+                f"{key}={_short(saved.value_at(config, key))}: {path} was trained with {_short(inputs[name])}, which a "
+                f"measurement cannot change; leave {key} out"
+            )
+
+
+def _precision(run: Path) -> str | None:
+    """The precision that the run was measured with, where that is recorded."""
+    for protocol in measurement.read(run).values():
+        return str(protocol.get("precision"))
+    return None
+
+
+def _folder(config: DictConfig, run: Path | None, protocol: measurement.Protocol) -> Path:
+    """Where a measurement is kept, so that it replaces none of another protocol or checkpoint."""
+    if config.output:
+        folder = Path(config.output)
+        for part, there in measurement.read(folder).items():
+            if not measurement.same(there, protocol) or there.get("checkpoint") != protocol["checkpoint"]:
+                raise ActionRecError(
+                    f"output={folder} holds {part} scores of another measurement ({measurement.name(there)} of checkpoint "
+                    f"{str(there.get('checkpoint'))[:10]}); name another folder"
+                )
+        return folder
+    assert run
+    own = measurement.read(run) or _of_before(run)
+    if not own or all(measurement.same(each, protocol) for each in own.values()):
+        return run
+    return run / measurement.FURTHER / measurement.name(protocol)
+
+
+def _of_before(run: Path) -> dict[str, measurement.Protocol]:
+    """Of a run of before measurements were recorded, how its settings say that it was measured."""
+    if not (run / "config.yaml").is_file():
+        return {}
+    data = read_config(run / "config.yaml").get("data") or {}
+    return {"test": {key: data[key] for key in ("segments", "crops", "position") if key in data}}
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ActionRecError(f"{path} is damaged ({error}); move it away, and measure again") from None
+    if not isinstance(content, dict):
+        raise ActionRecError(f"{path} is not a table of metrics; move it away, and measure again")
+    return content
+
+
+def _short(value: Any) -> str:
+    text = "null" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 main = verb("evaluate", choose="experiment")(evaluate)

@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from actionrec import measurement
 from actionrec.cli import plain, verb
 from actionrec.errors import ActionRecError
 from actionrec.files import write_text
@@ -35,6 +36,8 @@ def fuse(config: DictConfig) -> None:
     trained = {name: Path(path) for name, path in plain(config)["trained"].items() if path}
     for name in [name for name, path in trained.items() if not RunFolder(path).finished]:
         log.info("%s is not trained; its row is left out", trained.pop(name))
+    for found in parts.values():
+        measurement.require_same({name: each.protocol for name, each in zip(runs, found, strict=True)})
     held_out = {name for part in ("val", "test") for found in parts[part] for name in found.names}
     for run in (*runs.values(), *trained.values()):
         best = RunFolder(run).best
@@ -43,7 +46,9 @@ def fuse(config: DictConfig) -> None:
     networks = {name: fusion.Fused(found) for name, found in zip(runs, matched["test"], strict=True)}
     better = max(networks.values(), key=lambda each: measure(each.scores, "test")["test/acc"]).scores
     networks |= {name: function(matched) for name, function in fusion.FUSIONS.items()}
-    networks |= {name: fusion.Fused(scores.load(run / scores.FILES["test"])) for name, run in trained.items()}
+    whole = {name: scores.load(run / scores.FILES["test"]) for name, run in trained.items()}
+    measurement.require_same({"streams": better.protocol, **{name: found.protocol for name, found in whole.items()}})
+    networks |= {name: fusion.Fused(found) for name, found in whole.items()}
 
     rows = [_row(name, found, better) for name, found in networks.items()]
     folder = Path(config.output)
@@ -51,7 +56,8 @@ def fuse(config: DictConfig) -> None:
     table = fusion_table(Fusion(folder.name, rows))
     text = lines_of(texts(table))
     write_text(folder / "fusion.md", text + "\n")
-    print(f"{text}\n\nn = {len(better.names)} of {len(set(better.groups))} source videos. {table.note}")
+    seen = measurement.name(better.protocol) if better.protocol else "views that are not recorded"
+    print(f"{text}\n\nn = {len(better.names)} of {len(set(better.groups))} source videos; {seen}. {table.note}")
 
 
 def _row(name: str, found: Any, better: Any) -> dict[str, Any]:

@@ -1,24 +1,36 @@
 """The folder of a run: written under a working name, and complete under its own."""
 
 import hashlib
+import json
 import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from actionrec import manifest
 from actionrec.cli import in_multirun
 from actionrec.errors import ActionRecError
+from actionrec.manifest import Manifest
+
+CHECKPOINTS = ("checkpoints/best.ckpt", "checkpoints/last.ckpt")
+# All that a run's folder holds of ours; the rest is its owner's, and stays when the run is replaced.
+OURS = (
+    *("checkpoints", "tensorboard", "measurements", "config.yaml", "overrides.yaml", "manifest.json", "log.txt"),
+    *("metrics.json", "measurement.json", "scores.npz", "scores_val.npz", "scores_train.npz"),
+)
+MULTIRUN = "multirun.json"  # beside the jobs of a multirun: the keys that vary
 
 
 @dataclass(frozen=True)
 class RunFolder:
     """Where a run lives.
 
-    While it trains it is `<path>.partial`; `finish` gives it its name, so that whatever lies under `path` is complete,
-    and an interrupted second training leaves the first one's results in place.
+    While a run trains, its folder is `<path>.partial`; `finish` gives the folder its name. So everything under `path` is
+    complete, and an interrupted second training leaves the results of the first one in place.
     """
 
     path: Path
@@ -30,7 +42,7 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the run is complete."""
+        """Whether a complete run lies here, whatever its settings."""
         return (self.path / "metrics.json").is_file() and self.best.is_file()
 
     @property
@@ -43,6 +55,62 @@ class RunFolder:
         """The last checkpoint of the run that is being written."""
         return self.partial / "checkpoints" / "last.ckpt"
 
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The finished run's `metrics.json`.
+
+        Raises:
+            ActionRecError: the file is damaged.
+        """
+        path = self.path / "metrics.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(content, dict) or "val/acc" not in content:
+                raise ValueError("val/acc is not in it")
+        except (OSError, ValueError) as error:
+            raise ActionRecError(
+                f"{path}: not the metrics of a run ({error}); actionrec.evaluate writes them again"
+            ) from None
+        return content
+
+    def is_same(self, wanted: Manifest, overwrite: bool) -> bool:
+        """Whether the finished run here is the wanted one.
+
+        Raises:
+            ActionRecError: another run, or a folder or file that is no run, is here, and may not be replaced.
+        """
+        self.check()
+        if not self.finished:
+            return False
+        there = manifest.read(self.path) if not overwrite else _readable_manifest(self.path)
+        differences = wanted.differences(there) if there else ["its settings are not known"]
+        if differences and not overwrite:
+            raise manifest.refusal(self.path, differences)
+        return not differences
+
+    def goes_on(self, wanted: Manifest, overwrite: bool) -> bool:
+        """Whether the wanted run was interrupted here after an epoch.
+
+        Raises:
+            ActionRecError: it was another run, which may not be replaced.
+        """
+        if not self.last.is_file():
+            return False
+        there = _readable_manifest(self.partial)
+        differences = wanted.differences(there) if there else ["its settings are not known"]
+        if differences and not overwrite:
+            raise manifest.refusal(self.partial, differences, "holds an interrupted run")
+        return not differences
+
+    def check(self) -> None:
+        """Raise unless whatever lies under the run's names is a run of ours, which may be written anew."""
+        if not self.path.name or self.path.name.startswith("."):
+            raise ActionRecError(f"run_dir={self.path}: not the name of a folder; name a new one")
+        for path in (self.path, self.partial, self._replaced):
+            if path.exists() and not _is_run(path):
+                kind = "a folder that is no run" if path.is_dir() else "a file"
+                raise ActionRecError(f"run_dir={self.path}: {path} is {kind}; name another folder, or move it away")
+
     def resume_from(self, resume: bool | str) -> Path | None:
         """The checkpoint to go on from, if any.
 
@@ -54,29 +122,27 @@ class RunFolder:
             return self.last
         return Path(str(resume)) if resume else None
 
-    def interrupted(self, settings: str) -> bool:
-        """Whether a run of the very same settings, as its `config.yaml` has them, was interrupted after an epoch."""
-        config = self.partial / "config.yaml"
-        return self.last.is_file() and config.is_file() and config.read_text(encoding="utf-8") == settings
-
     def start(self, resume: bool | str) -> None:
         """Make the working folder ready; see `resume_from`.
 
         Raises:
-            ActionRecError: there is nothing to go on from.
+            ActionRecError: there is nothing to go on from, or what lies here is no run.
         """
+        self.check()
         self._recover()
         checkpoint = self.resume_from(resume)
         if resume is True and not self.partial.exists() and self.path.exists():
             shutil.copytree(self.path, self.partial)
         if checkpoint and not checkpoint.is_file():
             raise ActionRecError(f"resume: there is no {checkpoint} to go on from; train without resume")
+        if checkpoint and resume is not True and checkpoint.resolve().is_relative_to(self.partial.resolve()):
+            raise ActionRecError(f"resume={checkpoint} is of the interrupted run itself; go on with it by resume=true")
         if resume is not True:
             shutil.rmtree(self.partial, ignore_errors=True)
             self.partial.mkdir(parents=True)
 
     def finish(self) -> None:
-        """Give the working folder the run's name, in place of an earlier run there."""
+        """Give the working folder the run's name, in place of an earlier run there, whose owner's files are kept."""
         if self.path.exists():
             self.path.rename(self._replaced)
         self.partial.rename(self.path)
@@ -89,26 +155,58 @@ class RunFolder:
     def _recover(self) -> None:
         """Tidy up after `finish`, also after one that was killed between its steps."""
         if self.path.exists():
+            for entry in self._replaced.iterdir() if self._replaced.is_dir() else ():
+                if entry.name not in OURS and not (self.path / entry.name).exists():
+                    entry.rename(self.path / entry.name)
             shutil.rmtree(self._replaced, ignore_errors=True)
         elif self._replaced.exists():
             self._replaced.rename(self.path)
 
 
 def run_folder(config: DictConfig) -> RunFolder:
-    """The folder of this run: `run_dir`, or in a multirun one named by the job's overrides."""
-    if not in_multirun():
-        return RunFolder(Path(config.run_dir))
-    hydra = HydraConfig.get()
-    return RunFolder(Path(hydra.sweep.dir) / job_name(list(hydra.overrides.task)))
+    """The folder of this run: `run_dir`, or in a multirun one named by what varies between its jobs.
 
-
-def job_name(overrides: list[str]) -> str:
-    """A folder name of a job's overrides, the same whatever their order: `optimizer.lr-1e-3_seed-0`.
-
-    Says neither what the place above it says already (`paths`, `experiment`, `sweep`) nor where files are.
+    A symbolic link is followed, so that the run is replaced and not the link.
     """
-    said = ("experiment=", "sweep=", "sweep.", "paths=", "paths.")
-    kept = sorted(override.lstrip("+~") for override in overrides if not override.lstrip("+~").startswith(said))
+    if not str(config.run_dir):
+        raise ActionRecError("run_dir is empty; name the folder of the run")
+    if not in_multirun():
+        return RunFolder(Path(config.run_dir).resolve() if Path(config.run_dir).is_symlink() else Path(config.run_dir))
+    hydra = HydraConfig.get()
+    folder = Path(hydra.sweep.dir)
+    return RunFolder(folder / job_name(list(hydra.overrides.task), varying_keys(folder), config.get("tag")))
+
+
+def varying_keys(folder: Path) -> list[str]:
+    """The keys that the multirun in a folder sweeps, as `studies.Study` has written them down at its start."""
+    path = folder / MULTIRUN
+    try:
+        keys = json.loads(path.read_text(encoding="utf-8"))["varying"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ActionRecError(f"{path}: not the notes of a multirun ({error}); start the multirun again") from None
+    return [str(key) for key in keys]
+
+
+def job_name(overrides: list[str], varying: list[str], tag: str | None = None) -> str:
+    """A folder name of what varies between the jobs of a multirun, whatever the order: `optimizer.lr-1e-3_seed-0`."""
+    pairs = [override.lstrip("+~") for override in overrides]
+    kept = sorted(pair for pair in dict.fromkeys(pairs) if pair.partition("=")[0].partition("@")[0] in varying)
     name = re.sub(r"[^\w.,+-]+", "-", "_".join(kept)) or "default"
-    # File systems take 255 bytes; what is cut off may be all that tells two jobs apart.
-    return name if len(name) <= 200 else f"{name[:180]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    # File systems take 255 bytes; the part that is cut off may be all that tells two jobs apart.
+    name = name if len(name) <= 200 else f"{name[:180]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return f"{name}-{tag}" if tag else name
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a folder is a run of ours, whole or begun: nothing of it is lost that cannot be trained again."""
+    if not path.is_dir() or path.is_symlink():
+        return False
+    entries = {entry.name for entry in path.iterdir()}
+    return not entries or "manifest.json" in entries or {"config.yaml", "checkpoints"} <= entries or entries <= {*OURS}
+
+
+def _readable_manifest(folder: Path) -> Manifest | None:
+    try:
+        return manifest.read(folder)
+    except ActionRecError:
+        return None

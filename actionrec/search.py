@@ -4,15 +4,17 @@ import copy
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from actionrec.cli import plain, verb
 from actionrec.errors import ActionRecError
 from actionrec.evaluate import remeasure
 from actionrec.files import atomic_path, write_text
+from actionrec.runs import RunFolder
 from actionrec.train import train
 
 if TYPE_CHECKING:
@@ -38,18 +40,23 @@ def search(config: DictConfig) -> None:
         _check(setting, config)
     folder = Path(config.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        study_name=settings["name"],
-        storage=f"sqlite:///{folder / 'study.db'}",
-        direction="maximize",
-        load_if_exists=True,
-    )
+    study = _open(optuna, settings["name"], folder / "study.db")
     _enqueue_interrupted(study, folder)
     done = len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
     # The same seed would suggest again what the trials before an interruption have tried.
     study.sampler = optuna.samplers.TPESampler(seed=config.seed + done)
     study.optimize(lambda trial: _run(config, settings["space"], folder, trial), max(settings["trials"] - done, 0))
     print(_write(folder, config, study))
+
+
+def _open(optuna: Any, name: str, path: Path) -> "optuna.Study":
+    try:
+        return optuna.create_study(
+            study_name=name, storage=f"sqlite:///{path}", direction="maximize", load_if_exists=True
+        )
+    except Exception as error:  # whatever SQLAlchemy makes of a file that is no data base
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ActionRecError(f"{path}: not the storage of a search ({reason:.120}); move it away") from None
 
 
 def _enqueue_interrupted(study: "optuna.Study", folder: Path) -> None:
@@ -60,7 +67,7 @@ def _enqueue_interrupted(study: "optuna.Study", folder: Path) -> None:
             study.tell(trial.number, state=type(trial.state).FAIL)
         if trial.state.name in ("RUNNING", "FAIL") and trial.number not in again:
             study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
-            shutil.rmtree(folder / f"trial{trial.number:03d}.partial", ignore_errors=True)
+            shutil.rmtree(RunFolder(_folder(folder, trial.number)).partial, ignore_errors=True)
 
 
 def _check(setting: dict[str, Any], config: DictConfig) -> None:
@@ -79,28 +86,39 @@ def _check(setting: dict[str, Any], config: DictConfig) -> None:
 
 def _run(config: DictConfig, space: list[dict[str, Any]], folder: Path, trial: "optuna.Trial") -> float:
     """Train with the suggested settings; returns the best validation accuracy."""
-    tried = copy.deepcopy(config)
     for setting in space:
         key = setting["key"]
         if "values" in setting:
-            value: Any = trial.suggest_categorical(key, setting["values"])
+            trial.suggest_categorical(key, setting["values"])
         else:
             low, high, log_scale = setting["low"], setting["high"], setting.get("log", False)
             suggest = trial.suggest_int if isinstance(low, int) and isinstance(high, int) else trial.suggest_float
-            value = suggest(key, low, high, log=log_scale)
-        OmegaConf.update(tried, key, value)
-    tried.run_dir = str(folder / f"trial{trial.number:03d}")
+            suggest(key, low, high, log=log_scale)
     log.info("trial %d: %s", trial.number, _said(trial.params))
-    return train(tried, parts=("val",))
+    return train(_with(config, trial.params, _folder(folder, trial.number)), parts=("val",))
 
 
-def _test(run: Path) -> float:
+def _folder(folder: Path, number: int) -> Path:
+    return folder / f"trial{number:03d}"
+
+
+def _with(config: DictConfig, params: Mapping[str, Any], run: Path) -> DictConfig:
+    """The configuration of a trial."""
+    tried = copy.deepcopy(config)
+    for key, value in params.items():
+        OmegaConf.update(tried, key, value)
+    tried.run_dir = str(run)
+    return tried
+
+
+def _test(config: DictConfig, params: Mapping[str, Any], run: Path) -> float:
     """Accuracy of a trial on the test, which is measured when it is first asked for."""
-    metrics = json.loads((run / "metrics.json").read_text())
+    metrics = RunFolder(run).metrics
     if "test/acc" not in metrics:
-        config = DictConfig(OmegaConf.load(run / "config.yaml"))
-        config.update(checkpoint=str(run / "checkpoints" / "best.ckpt"), parts=["test"], output=None)
-        metrics = remeasure(config)
+        tried = _with(config, params, run)
+        with open_dict(tried):
+            tried.update(checkpoint=str(RunFolder(run).best), parts=["test"], output=None)
+        metrics = remeasure(tried)
     return float(metrics["test/acc"])
 
 
@@ -114,7 +132,7 @@ def _write(folder: Path, config: DictConfig, study: "optuna.Study") -> str:
     complete = [trial for trial in study.trials if trial.value is not None]
     ranked = sorted(complete, key=lambda trial: -(trial.value or 0.0))
     rows = [{"trial": trial.number, **trial.params, "val/acc": trial.value} for trial in ranked]
-    rows[0]["test/acc"] = _test(folder / f"trial{ranked[0].number:03d}")
+    rows[0]["test/acc"] = _test(config, ranked[0].params, _folder(folder, ranked[0].number))
     keys = [setting["key"] for setting in plain(config)["search"]["space"]]
     lines = [("trial", *keys, "val/acc", "test/acc")]
     for row in rows:

@@ -10,15 +10,18 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from actionrec.files import atomic_path, write_text
+from actionrec.runs import MULTIRUN
 
 log = logging.getLogger(__name__)
 
 REPEATS = ("seed", "split")  # what is averaged over
+PASSING = ("resume", "overwrite", "run_again", "trust")  # what a run was asked for once, which it is not known by
 METRICS = ("val/acc", "test/acc", "test/acc_macro")
 BOUNDS = ("low", "high")  # of the test's, in metrics.json
 NOTE = (
@@ -37,20 +40,33 @@ class Swept(NamedTuple):
 class Study(Callback):
     """Ends a multirun of trainings with `study.json`, `.csv`, `.md` and `.png` in its folder, and prints the table."""
 
-    def on_multirun_end(self, config: DictConfig, **rest: Any) -> None:
-        params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+    def on_multirun_start(self, config: DictConfig, **rest: Any) -> None:
+        """Write down which keys vary, for the names of the jobs, and have all jobs in one folder."""
         folder = Path(config.hydra.sweep.dir)
-        swept = parse([*params, *config.hydra.overrides.task])
+        # Where the stage varies, each job would take a folder named by its own stage.
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
+        write_text(folder / MULTIRUN, json.dumps({"varying": sorted(_swept(config).values)}) + "\n")
+
+    def on_multirun_end(self, config: DictConfig, **rest: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        swept = _swept(config)
         rows = gather(folder, swept)
         if rows and swept.values:
             print(write(folder, config.sweep.name, config.sweep.title, rows))
+
+
+def _swept(config: DictConfig) -> Swept:
+    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+    return parse([*params, *config.hydra.overrides.task])
 
 
 def parse(overrides: Iterable[str]) -> Swept:
     """Tell what is swept from what is fixed; of a key that comes twice the last counts, as it does for Hydra."""
     values: dict[str, list[str]] = {}
     fixed: dict[str, str] = {}
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    hydra = GlobalHydra.instance()
+    loader = hydra.config_loader() if hydra.is_initialized() else None  # knows the options that glob(…) is about
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(overrides)):
         key = override.key_or_group
         values.pop(key, None)
         fixed.pop(key, None)
@@ -118,8 +134,9 @@ _SUMMARY = {"runs", "n", "values", *METRICS, *(f"{metric} {part}" for metric in 
 
 def _belongs(theirs: Mapping[str, str], swept: Swept) -> bool:
     """Whether a run with these overrides is one of the sweep's."""
-    others = {key: value for key, value in theirs.items() if key not in swept.values}
-    return others == swept.fixed and all(theirs.get(key) in values for key, values in swept.values.items())
+    others = {key: value for key, value in theirs.items() if key not in swept.values and key not in PASSING}
+    fixed = {key: value for key, value in swept.fixed.items() if key not in PASSING}
+    return others == fixed and all(theirs.get(key) in values for key, values in swept.values.items())
 
 
 def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:

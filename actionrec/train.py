@@ -3,26 +3,28 @@
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from actionrec import manifest, measurement, saved
 from actionrec.cli import in_multirun, plain, verb
 from actionrec.errors import ActionRecError
-from actionrec.files import write_text
+from actionrec.experiment import create_data, create_lineage, create_module, data_split, model_name
+from actionrec.files import sha256, write_text
+from actionrec.manifest import Manifest
 from actionrec.runs import RunFolder, run_folder
 
 if TYPE_CHECKING:  # heavy; a verb's --help does without
     from lightning import Callback, LightningDataModule, Trainer
     from torch import nn
 
-    from actionrec.datamodules.base import ActionDataModule
     from actionrec.modules.base import ActionModule
-    from actionrec.modules.checkpoint import Parent
 
 log = logging.getLogger("actionrec.train")  # __name__ is __main__ here
 
@@ -30,30 +32,44 @@ log = logging.getLogger("actionrec.train")  # __name__ is __main__ here
 def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
     """Train the stage that the configuration describes; returns the best validation accuracy.
 
-    The run folder appears when all is written. In a multirun a finished run is not trained again.
+    The run folder appears when all is written. A run that is finished with the same settings, lists and parents is not
+    trained again; another run in its place is replaced by `overwrite=true` only.
 
     Args:
         config: see `conf/train.yaml`.
         parts: what the best checkpoint is measured on.
     """
-    import lightning
-
-    from actionrec.modules.checkpoint import check_parent, open_parents, read, start_from
-    from actionrec.modules.features import keep_features
-
+    again = Path(config.run_again) if config.run_again else None
+    if again:
+        saved.for_training(config, again, plain(config)["trust"])
     run = run_folder(config)
-    if in_multirun() and run.finished:
-        log.info("%s is finished, skipped", run.path)
-        return json.loads((run.path / "metrics.json").read_text())["val/acc"]
     config.run_dir = str(run.path)
-
     if in_multirun() and config.trainer.get("strategy", "auto") != "auto":
         raise ActionRecError(
             f"trainer.strategy={config.trainer.strategy} starts this command again for every device, which a multirun "
             "cannot share; run its jobs one by one"
         )
+    wanted = manifest.create(config)
+    if again and (then := manifest.read(again)):
+        wanted = replace(wanted, choices=then.choices)
+        for line in wanted.differences(then):
+            log.warning("run_again: %s", line)
+    if config.resume is not True and run.is_same(wanted, config.overwrite):
+        log.info("%s is finished with these settings, skipped", run.path)
+        if in_multirun():
+            _note_overrides(run.path)
+        return run.metrics["val/acc"]
+    return _train(config, run, wanted, parts)
+
+
+def _train(config: DictConfig, run: RunFolder, wanted: Manifest, parts: Sequence[str]) -> float:
+    import lightning
+
+    from actionrec.modules.checkpoint import check_parent, open_parents, read, start_from
+    from actionrec.modules.features import keep_features
+
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    parents = open_parents(plain(config)["init_from"], _model_name(config))
+    parents = open_parents(plain(config)["init_from"], model_name(config))
     data = create_data(config)
     split = data_split(config)
     for parent in parents.values():
@@ -63,127 +79,48 @@ def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
         log.info("init_from %s", line)
     module.lineage = create_lineage(config, data, parents)
 
-    settings = OmegaConf.to_yaml(config, resolve=True)
-    resume = _goes_on(run, settings) if config.resume == "auto" else config.resume
+    resume = _goes_on(run, wanted, config.overwrite) if config.resume == "auto" else config.resume
     trainer = create_trainer(config)
     if trainer.is_global_zero:
         run.start(resume)
-        write_text(run.partial / "config.yaml", settings)
+        write_text(run.partial / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+        wanted.write(run.partial)
         if in_multirun():
-            write_text(run.partial / "overrides.yaml", OmegaConf.to_yaml(HydraConfig.get().overrides.task))
+            _note_overrides(run.partial)
+    if checkpoint := run.resume_from(resume):
+        _check_resumable(checkpoint, module, config)
     began = time.perf_counter()
-    with _compiled(module.network, config):
-        if config.cache_features:
-            keep_features(trainer, module, data)
-        _fit(trainer, module, data, run, run.resume_from(resume))
-    seconds = time.perf_counter() - began
-    if not trainer.is_global_zero:
-        return float("nan")
-    module.load_state_dict(read(run.partial / "checkpoints" / "best.ckpt")["state_dict"])
-    measured = measure(config, module, data, run.partial, parts)
-    metrics = {
-        **{tag: float(value) for tag, value in trainer.callback_metrics.items() if tag.startswith("train/")},
-        **measured,
-        "parameters": sum(parameter.numel() for parameter in module.network.parameters()),
-        "fit_seconds": round(seconds, 1),
-        "epochs": trainer.current_epoch,
-    }
-    write_text(run.partial / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    _log_outcome(config, trainer, metrics)
+    with _kept_log(run.partial / "log.txt", trainer.is_global_zero):
+        with _compiled(module.network, config):
+            if config.cache_features:
+                keep_features(trainer, module, data)
+            _fit(trainer, module, data, run, checkpoint)
+        seconds = time.perf_counter() - began
+        if not trainer.is_global_zero:
+            return float("nan")
+        best = run.partial / "checkpoints" / "best.ckpt"
+        if not best.is_file():
+            raise ActionRecError(
+                f"the training kept no best checkpoint (trainer.max_epochs={config.trainer.max_epochs}); train at least "
+                "one epoch, with callbacks.best"
+            )
+        module.load_state_dict(read(best, "checkpoint")["state_dict"])
+        measuring = measurement.create_trainer(config)
+        protocol = measurement.protocol_of(measuring, data, sha256(best))
+        measured = measurement.measure(measuring, module, data, run.partial, parts, protocol)
+        metrics = {
+            **{tag: float(value) for tag, value in trainer.callback_metrics.items() if tag.startswith("train/")},
+            **measured,
+            "parameters": sum(parameter.numel() for parameter in module.network.parameters()),
+            "fit_seconds": round(seconds, 1),
+            "epochs": trainer.current_epoch,
+        }
+        write_text(run.partial / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+        _log_outcome(config, trainer, metrics)
+        tag = f"{parts[-1]}/acc"
+        log.info("%s  %s %.3f  %s_macro %.3f", run.path, tag, metrics[tag], tag, metrics[f"{tag}_macro"])
     run.finish()
-    tag = f"{parts[-1]}/acc"
-    log.info("%s  %s %.3f  %s_macro %.3f", run.path, tag, metrics[tag], tag, metrics[f"{tag}_macro"])
     return metrics["val/acc"]
-
-
-def create_data(config: DictConfig) -> "ActionDataModule":
-    """The stage's data module, set up."""
-    from hydra.utils import instantiate
-
-    data = instantiate(config.data, _convert_="all")
-    data.setup()
-    return data
-
-
-def create_module(config: DictConfig, data: "ActionDataModule", parents: Iterable[str]) -> "ActionModule":
-    """The stage's module for that data; streams with a parent get random weights, since the parent's replace them.
-
-    Args:
-        config: of the run.
-        data: the stage's data module, set up.
-        parents: roles that have a parent, see `modules.checkpoint.open_parents`.
-    """
-    from hydra.utils import instantiate
-
-    model = plain(config.model)
-    for role in parents:
-        model["backbone" if role == "parent" else f"{role}_backbone"]["weights"] = None
-    return instantiate(model, actions=list(data.actions), inputs=data.inputs, _recursive_=False, _convert_="all")
-
-
-def create_lineage(config: DictConfig, data: "ActionDataModule", parents: "dict[str, Parent]") -> dict[str, Any]:
-    """What this stage's checkpoints say of their origin."""
-    from actionrec.modules.checkpoint import Lineage, versions
-
-    model = plain(config.model)
-    trained_on = set(data.names("train")).union(*(parent.lineage["trained_on"] for parent in parents.values()))
-    return Lineage(
-        model=_model_name(config),
-        stage=config.stage,
-        data=config.paths.name,
-        split=data_split(config),
-        seed=config.seed,
-        actions=list(data.actions),
-        backbone=model.get("backbone") or {key: model[f"{key}_backbone"] for key in ("frame", "flow")},
-        inputs=data.inputs,
-        trained_on=sorted(trained_on),
-        parents={role: parent.record() for role, parent in parents.items()},
-        versions=versions(),
-    ).plain()
-
-
-def data_split(config: DictConfig) -> int | None:
-    """The HMDB51 split of this stage; None for stills."""
-    return config.data.get("split")
-
-
-def measure(
-    config: DictConfig,
-    module: "ActionModule",
-    data: "ActionDataModule",
-    folder: Path,
-    parts: Sequence[str],
-) -> dict[str, Any]:
-    """Metrics of a module on parts of its data, with intervals and tables for the test; the scores go to `folder`.
-
-    On one device, since several would pad the last batch with samples that are then counted twice.
-    """
-    from hydra.utils import instantiate
-
-    from actionrec.evaluation import metrics, scores
-
-    options = {
-        "devices": 1,
-        "strategy": "auto",
-        "sync_batchnorm": False,
-        "logger": False,
-        "enable_checkpointing": False,
-    }
-    trainer = instantiate(config.trainer, **options)
-    measured: dict[str, Any] = {}
-    for part in parts:
-        trainer.test(module, dataloaders=data.scoring_dataloader(part), verbose=False)
-        found = scores.average_views(*module.tested(), module.actions, data.groups())
-        scores.save(found, folder / scores.FILES[part])
-        if part != "train":  # what it was fitted to; train/ is what the last epoch saw
-            measured |= metrics.measure(found, part)
-        if part == "test":
-            measured |= metrics.intervals(found, part) | metrics.tables(found, part)
-    return measured
-
-
-def _model_name(config: DictConfig) -> str:
-    return str(config.model._target_).rpartition(".")[2]
 
 
 def create_trainer(config: DictConfig, callbacks: "Sequence[Callback]" = ()) -> "Trainer":
@@ -194,18 +131,79 @@ def create_trainer(config: DictConfig, callbacks: "Sequence[Callback]" = ()) -> 
     return instantiate(config.trainer, callbacks=callbacks, logger=instantiate(config.logger), _convert_="all")
 
 
-def _goes_on(run: RunFolder, settings: str) -> bool:
-    """Whether an interrupted run of these settings left a checkpoint that loads."""
+def _note_overrides(folder: Path) -> None:
+    """Write down what this job of a multirun was asked for; its table is made of that."""
+    write_text(folder / "overrides.yaml", OmegaConf.to_yaml(HydraConfig.get().overrides.task))
+
+
+def _goes_on(run: RunFolder, wanted: Manifest, overwrite: bool) -> bool:
+    """Whether the wanted run was interrupted and left checkpoints that load."""
     from actionrec.modules.checkpoint import read
 
-    if not run.interrupted(settings):
+    if not run.goes_on(wanted, overwrite):
         return False
     try:
-        read(run.last)
-    except ActionRecError:  # it was interrupted while it wrote it
+        for name in ("last", "best"):
+            read(run.last.with_name(f"{name}.ckpt"), "resume")
+    except ActionRecError as error:  # torn, or lost
+        log.warning("begins again, since %s", error)
         return False
     log.info("goes on with %s", run.partial)
     return True
+
+
+def _check_resumable(path: Path, module: "ActionModule", config: DictConfig) -> None:
+    """Raise unless a training can go on from a checkpoint.
+
+    Raises:
+        ActionRecError: it holds weights alone, is of another stage or network, or its schedule was made for another
+            number of epochs.
+    """
+    from actionrec.modules.checkpoint import read
+
+    checkpoint = read(path, "resume")
+    if "optimizer_states" not in checkpoint:
+        raise ActionRecError(f"resume={path} holds weights alone, no state of a training; start from it with init_from")
+    if checkpoint["lineage"]["stage"] != config.stage:
+        raise ActionRecError(f"resume={path} is of stage {checkpoint['lineage']['stage']}, this is {config.stage}")
+    own, theirs = module.state_dict(), checkpoint["state_dict"]
+    if wrong := [key for key in own.keys() ^ theirs.keys() if key.startswith("network.")]:
+        raise ActionRecError(f"resume={path} is of another network (at {min(wrong)}); start from it with init_from")
+    if wrong := [key for key in own if key in theirs and own[key].shape != theirs[key].shape]:
+        raise ActionRecError(f"resume={path} is of another network (at {wrong[0]}); start from it with init_from")
+    done, steps = checkpoint.get("epoch", 0) + 1, checkpoint.get("global_step", 0)
+    for state in checkpoint.get("lr_schedulers") or ():
+        whole = state.get("total_steps") or state.get("T_max")
+        if not (whole and steps):
+            continue
+        planned = round(whole * done / steps)
+        if planned != config.trainer.max_epochs:
+            raise ActionRecError(
+                f"resume={path}: its learning-rate schedule was made for {planned} epochs and cannot stretch to "
+                f"trainer.max_epochs={config.trainer.max_epochs}; train afresh, start from it with init_from, or set "
+                f"trainer.max_epochs={planned}"
+            )
+
+
+@contextmanager
+def _kept_log(path: Path, wanted: bool) -> Iterator[None]:
+    """Append this project's log lines to a file."""
+    if not wanted:
+        yield
+        return
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    except BaseException as error:
+        stopped = {"levelname": "ERROR", "levelno": logging.ERROR, "msg": f"stopped: {error!r}"}
+        handler.emit(logging.makeLogRecord(stopped))
+        raise
+    finally:
+        root.removeHandler(handler)
+        handler.close()
 
 
 @contextmanager

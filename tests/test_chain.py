@@ -10,7 +10,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from actionrec import train
+from actionrec import measurement, train
 from actionrec.evaluation import scores
 from actionrec.evaluation.metrics import measure
 from actionrec.files import sha256
@@ -64,6 +64,9 @@ def test_a_stage_leaves_a_whole_run(chain, stage, module):
     assert {path.name for path in run.iterdir()} == {
         "checkpoints",
         "config.yaml",
+        "log.txt",
+        "manifest.json",
+        "measurement.json",
         "metrics.json",
         "scores.npz",
         "scores_val.npz",
@@ -151,11 +154,102 @@ def test_tensorboard_shows_the_validation_of_the_best_epoch(chain, stage):
 def test_evaluate_finds_what_training_found(chain, tmp_path, paths, run, stage):
     copy = copy_of(chain, stage, tmp_path / "outputs")
     before = numbers(copy / "metrics.json")
-    # Settings of the inputs that differ from those of the checkpoint do not count.
-    outcome = run("evaluate", f"experiment={stage}", *paths, *QUICK, "data.size=96", "flow=farneback")
+    outcome = run("evaluate", f"experiment={stage}", *paths)  # the settings are the run's own
     assert outcome.status == 0, outcome.err
     assert numbers(copy / "metrics.json") == pytest.approx(before, abs=1e-4)
     assert ["test/acc", f"{before['test/acc']:.4f}"] in [line.split() for line in outcome.out.splitlines()]
+
+
+@pytest.mark.slow
+def test_another_protocol_has_a_record_of_its_own(chain, tmp_path, paths, run):
+    """Of a run that was measured at three instants, and again at one."""
+    copy = copy_of(chain, "hmdb51_frame", tmp_path / "outputs")
+    parent = ["init_from=null", "tag=three", "views.segments=3"]
+    assert run("train", "experiment=hmdb51_frame", *paths, *QUICK, *parent).status == 0
+    three = copy.with_name("split1-seed0-three")
+    kept, record = numbers(three / "metrics.json"), (three / "measurement.json").read_bytes()
+    named = [*paths, "experiment=hmdb51_frame", f"checkpoint={three / 'checkpoints/best.ckpt'}"]
+    assert run("evaluate", *named).status == 0
+    assert (three / "measurement.json").read_bytes() == record
+    assert numbers(three / "metrics.json") == pytest.approx(kept, abs=1e-4)
+    before = (three / "metrics.json").read_bytes()
+    outcome = run("evaluate", *named, "views.segments=1", "parts=[test]")
+    assert outcome.status == 0, outcome.err
+    assert (three / "metrics.json").read_bytes() == before
+    [record] = (three / "measurements").iterdir()
+    assert record.name == f"1x1-middle-{measurement.read(three)['test']['precision']}"
+    assert measurement.read(record)["test"]["segments"] == 1
+    assert measurement.read(record)["test"]["checkpoint"] == sha256(three / "checkpoints/best.ckpt")
+    found = scores.load(record / "scores.npz")
+    assert found.protocol == measurement.read(record)["test"]
+    assert measure(found, "test")["test/acc"] == pytest.approx(numbers(record / "metrics.json")["test/acc"])
+    copy_of(chain, "hmdb51_flow", tmp_path / "outputs")
+    for each in (three, tmp_path / "outputs/demo/hmdb51_flow/split1-seed0"):
+        shutil.copy(each / "scores_val.npz", each / "scores_train.npz")
+    refused = run("fuse", *paths, f"runs.frame={three}")
+    assert "scores of frame were measured with segments 3, those of flow with 1" in refused.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["data.size=96"], "data.size=96: "),
+        (["flow=farneback"], "flow="),
+        (["optimizer.lr=1"], "optimizer.lr=1: "),
+        (["recipe=strong"], "was trained with recipe=reference"),
+        (["data.position=first"], "data.position=first: "),
+        (["parts=test"], "parts=[val,test]"),
+    ],
+)
+def test_evaluate_refuses_what_it_cannot_change(chain, paths, run, overrides, said):
+    best = run_of(chain, "hmdb51_flow") / "checkpoints/best.ckpt"
+    outcome = run("evaluate", "experiment=hmdb51_flow", *paths, f"checkpoint={best}", *overrides)
+    assert outcome.status == 1
+    assert said in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.slow
+def test_a_run_is_trained_again_from_its_folder(chain, tmp_path, run):
+    """All it takes is in the run: no experiment, no recipe, no places but the new one."""
+    run_dir = run_of(chain, "hmdb51_flow")
+    before = json.loads((run_dir / "manifest.json").read_text())
+    again = [f"run_again={run_dir}", "tag=again", f"run_dir={tmp_path / 'again'}"]
+    outcome = run("train", *again)
+    assert outcome.status == 0, outcome.err
+    after = json.loads((tmp_path / "again/manifest.json").read_text())
+    assert after["settings_sha256"] == before["settings_sha256"]
+    assert (after["lists"], after["parents"]) == (before["lists"], before["parents"])
+    first, second = (numbers(each / "metrics.json") for each in (run_dir, tmp_path / "again"))
+    assert {**first, "fit_seconds": 0} == pytest.approx({**second, "fit_seconds": 0}, abs=1e-6)
+    assert "is finished with these settings" in run("train", *again).err
+    assert "epoch 1/1" in (tmp_path / "again/log.txt").read_text()
+
+
+@pytest.mark.slow
+def test_nothing_is_mixed_where_recipes_change(chain, tmp_path, paths, run):
+    """A chain of one recipe, then a stage of another: it has the first one's place."""
+    copy = copy_of(chain, "stanford40_frame", tmp_path / "outputs")
+    command = ["experiment=stanford40_frame", *paths, *(each for each in QUICK if each != "~callbacks.validation")]
+    before = (copy / "metrics.json").read_bytes()
+    same = run("train", *command, f"paths.frames={tmp_path}")
+    assert same.status == 0, same.err
+    assert "is finished with these settings, skipped" in same.err
+    refused = run("train", *command, "recipe=strong")
+    assert refused.status == 1
+    assert "holds another run (recipe: strong, was reference" in refused.err
+    assert (copy / "metrics.json").read_bytes() == before
+    assert run("train", *command, "recipe=strong", "tag=strong", "trainer.max_epochs=1").status == 0
+    assert (copy.with_name("split1-seed0-strong") / "metrics.json").is_file()
+    parent = run("train", "experiment=hmdb51_frame", *paths, *QUICK, "parent_tag=strong")
+    assert parent.status == 0, parent.err
+    lineage = read(tmp_path / "outputs/demo/hmdb51_frame/split1-seed0/checkpoints/best.ckpt")["lineage"]
+    assert lineage["parents"]["parent"]["path"].endswith("split1-seed0-strong/checkpoints/best.ckpt")
+    stale = run("train", "experiment=hmdb51_frame", *paths, *QUICK)
+    assert "parent parent: checkpoint" in stale.err
+    assert run("train", *command, "recipe=strong", "trainer.max_epochs=1", "overwrite=true").status == 0
+    assert (copy / "metrics.json").read_bytes() != before
 
 
 @pytest.mark.slow
@@ -166,7 +260,7 @@ def test_fusions_of_the_chains_scores(chain, tmp_path, paths, run):
     assert refused.status == 1
     assert "scores_train.npz is not a scores file" in refused.err
     for stage in ("hmdb51_frame", "hmdb51_flow"):
-        written = run("evaluate", f"experiment={stage}", *paths, *QUICK, "parts=[train,val,test]")
+        written = run("evaluate", f"experiment={stage}", *paths, *QUICK, "parts=[train]")
         assert written.status == 0, written.err
     conv = tmp_path / "outputs/demo/hmdb51_two_stream_conv/split1-seed0"
     trained = run("train", "experiment=hmdb51_two_stream", *paths, *QUICK, "model.fusion=conv", f"run_dir={conv}")
@@ -256,6 +350,14 @@ def test_resume_trains_on_and_keeps_what_there_was(chain, tmp_path, paths, run):
     copy = copy_of(chain, "stanford40_frame", tmp_path / "outputs")
     overrides = ["experiment=stanford40_frame", *paths, *QUICK, "trainer.max_epochs=2", "resume=true"]
     assert run("train", *overrides).status == 0
+    for refused, said in (
+        (["scheduler=onecycle", "trainer.max_epochs=3", "overwrite=true", "resume=false"], ""),
+        (["scheduler=onecycle", "trainer.max_epochs=4"], "made for 3 epochs and cannot stretch to trainer.max_epochs=4"),
+    ):
+        outcome = run("train", *overrides, *refused, f"run_dir={tmp_path / 'cycle'}")
+        assert outcome.status == bool(said), outcome.err
+        assert said in outcome.err
+        assert "Traceback" not in outcome.err
     assert json.loads((copy / "metrics.json").read_text())["epochs"] == 2
     assert read(copy / "checkpoints" / "last.ckpt")["epoch"] == 1
     assert not copy.with_name("split1-seed0.partial").exists()
@@ -281,7 +383,7 @@ def test_cached_features_and_pictures_change_nothing(paths, run, tmp_path, froze
     command = [f"experiment={stage}", *paths, *QUICK, *settings]
     assert run("train", *command).status == 0
     plain = metrics_of(outputs, stage)
-    outcome = run("train", *command, "cache_features=true", "data.cache=ram")
+    outcome = run("train", *command, "cache_features=true", "data.cache=ram", "overwrite=true")
     assert outcome.status == 0, outcome.err
     assert "computed once" in outcome.err
     assert metrics_of(outputs, stage) == pytest.approx(plain, abs=1e-3)

@@ -37,11 +37,29 @@ def test_a_stage_makes_its_parents_first_and_nothing_twice(tmp_path):
         *("hmdb51_flow", "hmdb51_two_stream"),
     ]
     assert all("split=2 seed=1" in line for line in commands)
-    made(tmp_path / "mine/hmdb51_frame/split2-seed1/checkpoints/best.ckpt")
-    made(tmp_path / "mine/stanford40_frame/split1-seed1/checkpoints/best.ckpt")
-    made(tmp_path / "mine/hmdb51_flow/split2-seed1/checkpoints/best.ckpt")
-    [last] = planned("two-stream", "DATA=mine", "SPLIT=2", "SEED=1", places(tmp_path))
-    assert "experiment=hmdb51_two_stream" in last
+    tagged = planned("two-stream", "DATA=mine", "TAG=short", places(tmp_path))
+    assert all("tag=short parent_tag=short" in line for line in tagged)
+
+
+def test_stills_may_have_arguments_of_their_own():
+    commands = planned("two-stream", "ARGS=data.actions=[fight,no_fight]", "STILLS_ARGS=data.size=112")
+    assert [("no_fight" in line, "data.size=112" in line) for line in commands if "experiment=stanford40" in line] == [
+        (False, True)
+    ]
+    assert all("no_fight" in line for line in commands if "experiment=hmdb51" in line)
+
+
+@pytest.mark.parametrize("wrong", ["SPLIT=1 2", "SEED=0 1", "DATA=my data", "TAG=a b"])
+def test_blanks_are_refused_in_one_line(wrong):
+    done = subprocess.run(["make", "-n", "two-stream", wrong], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert wrong.replace("=", "='") in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_report_comes_after_the_chain_even_where_rules_run_side_by_side():
+    [last] = [line for line in planned("-j4", "all", "DATA=mine") if line.startswith("report")]
+    assert planned("-j4", "all", "DATA=mine")[-1] == last
 
 
 def test_crossval_is_every_splits_own_chain_but_for_what_is_made(tmp_path):
@@ -53,15 +71,12 @@ def test_crossval_is_every_splits_own_chain_but_for_what_is_made(tmp_path):
             both = [line for line in chain if "experiment=hmdb51_two_stream" in line]
             assert ["fusion=conv" in line for line in both] == [False, True]
     assert commands[-1].startswith("report")
-    made(tmp_path / "mine/fusion/split1-seed0/fusion.json")
-    for stage in ("stanford40_frame", "hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream", "hmdb51_two_stream_conv"):
-        made(tmp_path / f"mine/{stage}/split1-seed0/checkpoints/best.ckpt")
     for stage in ("hmdb51_frame", "hmdb51_flow"):
-        (tmp_path / f"mine/{stage}/split1-seed0/scores_train.npz").touch()
-    (tmp_path / "mine/fusion/split1-seed0/fusion.json").touch()
+        made(tmp_path / f"mine/{stage}/split1-seed0/scores_train.npz")
     again = planned("crossval", "DATA=mine", places(tmp_path))
-    assert not any("split=1 seed=0 " in line for line in again)
-    assert any("split=2 seed=0 " in line for line in again)
+    measured = [line for line in again if line.startswith("evaluate")]
+    assert not any("split=1 seed=0 " in line for line in measured)
+    assert any("split=2 seed=0 " in line for line in measured)
 
 
 def test_the_report_shows_the_chain_that_is_asked_for():

@@ -1,7 +1,13 @@
+from dataclasses import replace
+
 import pytest
 
 from actionrec.errors import ActionRecError
+from actionrec.manifest import Manifest
 from actionrec.runs import RunFolder, job_name
+
+
+WANTED = Manifest({"optimizer.lr": 1e-3, "data.size": 64}, {"recipe": "strong"}, "a" * 64, {"parent": "b" * 64})
 
 
 @pytest.fixture
@@ -31,6 +37,7 @@ def test_an_interrupted_second_run_keeps_the_first(run):
     write(run, "first")
     run.finish()
     run.start(False)
+    WANTED.write(run.partial)
     (run.partial / "half").write_text("…")
     assert run.finished
     assert (run.path / "metrics.json").read_text() == "first"
@@ -73,22 +80,117 @@ def test_resume_goes_on_with_the_interrupted_run_then_with_the_finished(run):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "name"),
+    ("overrides", "varying", "name"),
     [
-        (["experiment=a", "paths=real", "paths.name=x", "seed=1", "optimizer.lr=1e-4"], "optimizer.lr-1e-4_seed-1"),
-        (["+data.actions=[clap,wave]", "backbone=resnet18"], "backbone-resnet18_data.actions-clap,wave-"),
-        (["init_from=/a/b c.ckpt"], "init_from-a-b-c.ckpt"),
-        ([], "default"),
+        (
+            ["experiment=a", "paths=real", "paths.name=x", "seed=1", "optimizer.lr=1e-4"],
+            ["seed", "optimizer.lr"],
+            "optimizer.lr-1e-4_seed-1",
+        ),
+        (["experiment=a", "seed=1"], ["experiment"], "experiment-a"),
+        (
+            ["+data.actions=[clap,wave]", "backbone=resnet18", "seed=0"],
+            ["data.actions", "backbone"],
+            "backbone-resnet18_data.actions-clap,wave-",
+        ),
+        (["init_from=/a/b c.ckpt"], ["init_from"], "init_from-a-b-c.ckpt"),
+        (["seed=0"], [], "default"),
     ],
 )
-def test_job_names_are_stable_and_safe(overrides, name):
-    assert job_name(overrides) == name
-    assert job_name(overrides[::-1]) == name
+def test_jobs_are_called_by_what_varies_in_stable_and_safe_names(overrides, varying, name):
+    assert job_name(overrides, varying) == name
+    assert job_name(overrides[::-1], varying) == name
+    assert job_name(overrides, varying, "mine") == f"{name}-mine"
     assert not set(name) & set("=/ []")
 
 
 def test_long_job_names_stay_apart_and_fit_a_file_system():
     actions = "data.actions=[" + ",".join(f"action{i}" for i in range(50)) + "]"
-    first, second = job_name([actions, "seed=0"]), job_name([actions, "seed=1"])
+    varying = ["data.actions", "seed"]
+    first, second = job_name([actions, "seed=0"], varying), job_name([actions, "seed=1"], varying)
     assert first != second
     assert len(first) <= 200
+
+
+def finished(run, manifest: Manifest | None) -> None:
+    run.start(False)
+    write(run, "{}")
+    if manifest:
+        manifest.write(run.partial)
+    run.finish()
+
+
+def test_a_run_is_finished_with_its_settings_lists_and_parents_alone(run):
+    assert not run.is_same(WANTED, False)
+    finished(run, WANTED)
+    assert run.is_same(WANTED, False)
+    assert run.is_same(WANTED, True)
+    assert run.is_same(replace(WANTED, commit="other", versions={"torch": "3"}, overrides=["x=1"]), False)
+    unknown = replace(WANTED, lists="", parents={"parent": None})  # the data and the parent are gone by now
+    assert run.is_same(unknown, False)
+    for other, said in (
+        (replace(WANTED, settings={**WANTED.settings, "optimizer.lr": 1e-2}), "optimizer.lr: 0.01, was 0.001"),
+        (replace(WANTED, settings={"optimizer.lr": 1e-3}), "data.size: not set, was 64"),
+        (replace(WANTED, lists="c" * 64), "split lists: cccccccccc, were aaaaaaaaaa"),
+        (replace(WANTED, parents={"parent": "d" * 64}), "parent parent: checkpoint dddddddddd, was bbbbbbbbbb"),
+        (replace(WANTED, parents={}), "init_from: nothing is new"),
+    ):
+        with pytest.raises(ActionRecError, match="holds another run") as refused:
+            run.is_same(other, False)
+        assert said in str(refused.value)
+        assert "tag=<name>" in str(refused.value)
+        assert not run.is_same(other, True)
+    with pytest.raises(ActionRecError, match="recipe: demo, was strong; optimizer.lr: 1, was 0.001"):
+        run.is_same(replace(WANTED, settings={**WANTED.settings, "optimizer.lr": 1}, choices={"recipe": "demo"}), False)
+
+
+def test_an_interrupted_run_of_other_settings_is_kept_until_told_otherwise(run):
+    run.start(False)
+    assert not run.goes_on(WANTED, False)  # nothing is lost without a checkpoint
+    write(run, "half")
+    WANTED.write(run.partial)
+    assert run.goes_on(WANTED, False)
+    other = replace(WANTED, settings={"optimizer.lr": 1.0})
+    with pytest.raises(ActionRecError, match="holds an interrupted run"):
+        run.goes_on(other, False)
+    assert not run.goes_on(other, True)
+
+
+def test_a_run_of_before_manifests_is_told_by_the_settings_that_its_configuration_has(run):
+    finished(run, None)
+    (run.path / "config.yaml").write_text("optimizer: {lr: 0.001}\nold: 1\npaths: {outputs: /a}\nrun_dir: /a/b\n")
+    assert run.is_same(WANTED, False)
+    (run.path / "config.yaml").write_text("optimizer: {lr: 0.1}\n")
+    with pytest.raises(ActionRecError, match="optimizer.lr: 0.001, was 0.1"):
+        run.is_same(WANTED, False)
+
+
+@pytest.mark.parametrize("name", ["split1-seed0", "split1-seed0.partial", "split1-seed0.replaced"])
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_nothing_that_is_no_run_is_replaced(run, name, kind):
+    place = run.path.with_name(name)
+    place.parent.mkdir(parents=True)
+    if kind == "folder":
+        place.mkdir()
+        (place / "thesis.txt").write_text("years")
+    else:
+        place.write_text("years")
+    for action in (lambda: run.is_same(WANTED, True), lambda: run.start(False), lambda: run.start(True)):
+        with pytest.raises(ActionRecError, match="that is no run|is a file"):
+            action()
+    assert "years" in ((place / "thesis.txt") if kind == "folder" else place).read_text()
+
+
+def test_files_of_its_owner_outlive_a_run_that_is_replaced(run):
+    finished(run, WANTED)
+    (run.path / "notes.txt").write_text("mine")
+    finished(run, WANTED)
+    assert (run.path / "notes.txt").read_text() == "mine"
+
+
+def test_a_checkpoint_of_the_interrupted_run_is_not_thrown_away_to_go_on_from_it(run):
+    run.start(False)
+    write(run, "half")
+    with pytest.raises(ActionRecError, match="resume=true"):
+        run.start(str(run.last))
+    assert run.last.read_text() == "half"

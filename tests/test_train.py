@@ -34,11 +34,16 @@ def test_an_interrupted_run_goes_on_if_its_settings_are_the_same(tmp_path, paths
     assert "epoch 1/2" not in outcome.err
     assert "epoch 2/2" in outcome.err
     resumed = metrics_of(tmp_path / "outputs", "stanford40_frame")
+    shutil.move(partial.with_name("split1-seed0"), partial.with_name("resumed"))
     undisturbed = run("train", *overrides, "resume=false")
     assert undisturbed.status == 0
     assert metrics_of(tmp_path / "outputs", "stanford40_frame") == resumed
     shutil.move(partial.with_name("split1-seed0"), partial)
-    afresh = run("train", *overrides, "seed=0", "optimizer.lr=0.002")
+    other = [*overrides, "seed=0", "optimizer.lr=0.002"]
+    refused = run("train", *other)
+    assert refused.status == 1
+    assert "holds an interrupted run (optimizer.lr: 0.002, was 0.0005)" in refused.err
+    afresh = run("train", *other, "overwrite=true")
     assert "goes on with" not in afresh.err
     assert "epoch 1/2" in afresh.err
 
@@ -87,6 +92,7 @@ def test_jobs_of_a_multirun_leave_nothing_to_each_other(paths, run, tmp_path):
     [second] = (outputs / "demo/sweeps/both").glob("*seed-1*/metrics.json")
     after = json.loads(second.read_text())
     assert {**after, "fit_seconds": 0} == {**alone, "fit_seconds": 0}
+    assert [path.name for path in sorted((outputs / "demo/sweeps/both").glob("seed-*"))] == ["seed-0", "seed-1"]
     events = list(second.parent.glob("tensorboard/events.out.*"))
     assert len(events) == len(list((outputs / f"demo/{stage}/split1-seed1/tensorboard").glob("events.out.*")))
     gc.collect()

@@ -1,9 +1,10 @@
 """Scores of clips (or stills): what networks are compared by, kept by name."""
 
+import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -20,7 +21,8 @@ FILES = {"train": "scores_train.npz", "val": "scores_val.npz", "test": "scores.n
 class Scores(NamedTuple):
     """Logits (N, K) float32 and labels (N,) int64 of N names.
 
-    `actions` names the K labels, `groups` the N source videos; a still is its own.
+    `actions` names the K labels, `groups` the N source videos; a still is its own. `protocol` says how the scores came
+    about, see `measurement.protocol_of`; None of those of before it was recorded.
     """
 
     names: list[str]
@@ -28,6 +30,7 @@ class Scores(NamedTuple):
     labels: Tensor
     actions: tuple[str, ...]
     groups: list[str]
+    protocol: Mapping[str, Any] | None = None
 
 
 def average_views(
@@ -50,7 +53,7 @@ def average_views(
 
 
 def save(scores: Scores, path: Path) -> None:
-    """Write scores as npz: `names`, `logits`, `labels`, `actions`, `groups`."""
+    """Write scores as npz: `names`, `logits`, `labels`, `actions`, `groups`, and `protocol` as JSON."""
     with atomic_path(path) as temporary:
         np.savez_compressed(
             temporary,
@@ -59,6 +62,7 @@ def save(scores: Scores, path: Path) -> None:
             labels=scores.labels.numpy(),
             actions=np.array(scores.actions),
             groups=np.array(scores.groups),
+            protocol=np.array(json.dumps(scores.protocol)),
         )
 
 
@@ -72,7 +76,8 @@ def load(path: Path) -> Scores:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             names, logits, labels, actions, groups = (arrays[key] for key in keys)
+            protocol = json.loads(str(arrays["protocol"])) if "protocol" in arrays else None
     except (OSError, KeyError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise ActionRecError(f"{path} is not a scores file ({error}); run actionrec.evaluate to write it") from None
     labels_logits = torch.from_numpy(logits), torch.from_numpy(labels)
-    return Scores(names.tolist(), *labels_logits, tuple(actions.tolist()), groups.tolist())
+    return Scores(names.tolist(), *labels_logits, tuple(actions.tolist()), groups.tolist(), protocol)

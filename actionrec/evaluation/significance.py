@@ -74,4 +74,4 @@ def match(first: Scores, second: Scores) -> Scores:
     if not (second.labels.numpy()[rows] == first.labels.numpy()).all():
         raise ActionRecError("the same names have other labels in the two score files; they are of other data")
     groups = [second.groups[row] for row in rows]
-    return Scores(list(first.names), second.logits[rows], second.labels[rows], second.actions, groups)
+    return Scores(list(first.names), second.logits[rows], second.labels[rows], second.actions, groups, second.protocol)

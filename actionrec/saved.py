@@ -1,0 +1,132 @@
+"""Settings that a run has kept, put back into a configuration; the command line has the last word.
+
+A run's `config.yaml` is data: only values are taken from it, never interpolations, and `_target_`s only after
+`untrusted.check_targets`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from actionrec.errors import ActionRecError
+from actionrec.untrusted import check_targets, read_config
+
+# What a measurement takes from the run that it measures: how samples are read and seen. Networks come from checkpoints.
+MEASURED = ("paths", "flow", "recipe", "split", "seed", "views", "data")
+# What `run_again` takes: all that decides a result, and the places.
+TRAINED = (
+    *("stage", "paths", "flow", "backbone", "optimizer", "scheduler", "recipe", "split", "seed", "views", "data"),
+    *("model", "trainer", "init_from", "compile", "cache_features"),
+)
+_GLOBAL = ("experiment", "recipe", "sweep")  # config groups that write anywhere
+
+
+def for_measurement(config: DictConfig, run: Path) -> None:
+    """Give a composed configuration the data settings of a finished run, in place.
+
+    Raises:
+        ActionRecError: the run's `config.yaml` is damaged, or asks for another class than the stage's.
+    """
+    saved = read_config(run / "config.yaml")
+    target = saved.get("data", {}).get("_target_") if isinstance(saved.get("data"), dict) else None
+    if target != config.data._target_:
+        raise ActionRecError(
+            f"{run / 'config.yaml'} is of data {target}, this stage's are {config.data._target_}; choose its experiment"
+        )
+    _put_back(config, {key: saved[key] for key in MEASURED if key in saved})
+
+
+def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> None:
+    """Make a composed configuration that of a run, in place; the new run's place follows from `tag`, or is the same.
+
+    Args:
+        config: composed from any stage.
+        run: the folder of the run.
+        trust: modules whose classes the run's settings may name, beside this package's, torch's and Lightning's.
+
+    Raises:
+        ActionRecError: there is no `config.yaml`, or it names what is not allowed.
+    """
+    saved = read_config(run / "config.yaml")
+    check_targets(saved, run / "config.yaml", trust)
+    callbacks = saved.get("callbacks")
+    chosen = {
+        name: {key: value for key, value in callbacks[name].items() if key not in ("_target_", "dirpath")}
+        for name in ("best", "early_stopping")
+        if isinstance(callbacks, dict) and isinstance(callbacks.get(name), dict) and name in config.callbacks
+    }
+    trainer = {key: value for key, value in dict(saved.get("trainer") or {}).items() if key != "default_root_dir"}
+    taken = {key: saved[key] for key in TRAINED if key in saved and key != "trainer"}
+    with open_dict(config):
+        for key in ("data", "model", "optimizer", "scheduler", "init_from"):
+            if key in taken:  # as a whole: other classes take other arguments
+                config[key] = taken.pop(key)
+    _put_back(config, {**taken, "trainer": trainer, "callbacks": chosen})
+    if "run_dir" not in given_keys():
+        tag = f"-{config.tag}" if config.tag else ""
+        config.run_dir = f"{saved.get('run_dir', run)}{tag}"
+
+
+def _put_back(config: DictConfig, saved: Mapping[str, Any]) -> None:
+    given = _given(config)
+    with open_dict(config):
+        leaves = list(_leaves(config, saved))
+        for path, value in leaves:
+            if not _interpolated(config, path):
+                OmegaConf.update(config, path, value, merge=False, force_add=True)
+        # Where an interpolation of today gives what the run had, it stays, so that it follows the command line.
+        for path, value in leaves:
+            if _interpolated(config, path) and OmegaConf.select(config, path) != value:
+                OmegaConf.update(config, path, value, merge=False, force_add=True)
+        for path, value in given.items():
+            OmegaConf.update(config, path, value, merge=False, force_add=True)
+
+
+def _leaves(config: DictConfig, saved: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Values by dotted path; a mapping whose keys differ from today's is taken as a whole, such as flow parameters."""
+    for key, value in saved.items():
+        path = f"{prefix}{key}"
+        node = OmegaConf.select(config, path, throw_on_missing=False)
+        if isinstance(value, dict) and isinstance(node, DictConfig) and (prefix == "" or set(value) == set(node)):
+            yield from _leaves(config, value, f"{path}.")
+        else:
+            yield path, value
+
+
+def _interpolated(config: DictConfig, path: str) -> bool:
+    parent, _, key = path.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    return isinstance(node, DictConfig) and key in node and OmegaConf.is_interpolation(node, key)
+
+
+def _given(config: DictConfig) -> dict[str, Any]:
+    """The nodes that the command line has set, by path."""
+    return {key: value_at(config, key) for key in given_keys() if OmegaConf.select(config, key, default=config) is not config}
+
+
+def value_at(config: DictConfig, key: str) -> Any:
+    """A setting or a group of settings as plain types, interpolations resolved; None where it is not there."""
+    node = OmegaConf.select(config, key, throw_on_missing=False)
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def given_keys() -> list[str]:
+    """Keys and groups that the command line sets, but for groups that write anywhere."""
+    if not HydraConfig.initialized():
+        return []
+    overrides = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+    keys = [override.key_or_group.replace("/", ".") for override in overrides if not override.is_delete()]
+    return [key for key in dict.fromkeys(keys) if key not in _GLOBAL]
+
+
+def given_choice(group: str) -> str | None:
+    """The option of a config group that the command line names; None where it names none."""
+    if not HydraConfig.initialized():
+        return None
+    overrides = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+    named = [override.value() for override in overrides if override.key_or_group == group]
+    return str(named[-1]) if named else None
