@@ -1,18 +1,24 @@
 """Checkpoints as links of the chain: what they say of their origin, and how a later stage starts from them."""
 
+import pickle
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning
 import torch
 from torch import Tensor, nn
 
 import actionrec
+from actionrec import untrusted
 from actionrec.errors import ActionRecError
 from actionrec.files import sha256
 from actionrec.networks.fusion import Stream, TwoStream
+
+if TYPE_CHECKING:
+    from actionrec.modules.base import ActionModule
 
 _PREFIX = "network."
 _HEAD = ("head.weight", "head.bias")
@@ -76,25 +82,88 @@ def versions() -> dict[str, str]:
     return {"actionrec": actionrec.__version__, "torch": str(torch.__version__), "lightning": lightning.__version__}
 
 
-def read(path: Path, key: str = "init_from") -> dict[str, Any]:
-    """A checkpoint of this project as plain types and tensors, read with `weights_only=True`.
+def read(path: Path, key: str = "init_from", trust: Sequence[str] = ()) -> dict[str, Any]:
+    """A checkpoint of this project as plain types and tensors, which are what they should be, see `untrusted`.
+
+    It is read with `weights_only=True`, from a zip that holds no more than it seems to.
 
     Args:
         path: the file.
         key: the setting that names it, for the message.
+        trust: modules of the user that its optimiser and scheduler may be of.
 
     Raises:
         ActionRecError: the file is missing, or not such a checkpoint.
     """
+    if not path.exists():
+        raise ActionRecError(f"{key}={path}: no such checkpoint; train that stage first, or name another")
     try:
+        _check_archive(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ActionRecError(f"{key}={path}: no such checkpoint; train that stage first, or name another") from None
+    except pickle.UnpicklingError:  # its own text advises to load the file without this protection
+        raise ActionRecError(
+            f"{key}={path}: not a checkpoint (it is damaged, or holds more than tensors and plain data)"
+        ) from None
     except Exception as error:  # whatever a file that is no checkpoint makes torch.load raise
-        raise ActionRecError(f"{key}={path}: not a checkpoint ({str(error).splitlines()[0]:.80})") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ActionRecError(f"{key}={path}: not a checkpoint ({reason:.80})") from None
     if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters", "lineage"} <= set(checkpoint):
         raise ActionRecError(f"{key}={path}: not a checkpoint of actionrec; train the stage with actionrec.train")
-    return checkpoint
+    _check_weights(checkpoint["state_dict"], path)
+    if type(checkpoint.get("epoch", 0)) is not int:
+        raise ActionRecError(f"{path}: its epoch is no number; train the stage again")
+    untrusted.check_hyper_parameters(checkpoint["hyper_parameters"], path, trust)
+    return {**checkpoint, "lineage": untrusted.check_lineage(checkpoint["lineage"], path)}
+
+
+def load_module(path: Path, checkpoint: Mapping[str, Any]) -> "ActionModule":
+    """The module of a checkpoint that `read` gave, with its weights, on the CPU.
+
+    Lightning's own loading would read the file a second time, and mind more of it than the arguments and the weights.
+
+    Raises:
+        ActionRecError: the arguments make no such network, or the weights are another's.
+    """
+    import actionrec.modules
+
+    lineage, arguments = checkpoint["lineage"], checkpoint["hyper_parameters"]
+    try:
+        module = getattr(actionrec.modules, lineage["model"])(**arguments)
+    except (ActionRecError, ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ActionRecError(f"{path}: its settings make no network ({reason:.150}); train the stage again") from None
+    try:
+        module.on_load_checkpoint(dict(checkpoint))
+        module.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:  # a line for each layer
+        reason = " ".join(str(error).split())
+        raise ActionRecError(f"{path}: its weights are not its network's ({reason:.150}); train it again") from None
+    return module
+
+
+def _check_archive(path: Path) -> None:
+    """Raise ValueError unless a file is a zip as torch writes it: nothing compressed, no larger than the file is."""
+    if not path.is_file():
+        raise ValueError("no file")
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise ValueError("it is compressed, which torch's are not")
+    if sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise ValueError("it claims to hold more than it does")
+
+
+def _check_weights(state: Any, path: Path) -> None:
+    """Raise unless the weights are tensors by name that the file has as many bytes for."""
+    if not isinstance(state, dict) or not all(type(each) is str for each in state):
+        raise ActionRecError(f"{path}: its state_dict is not tensors by name; train the stage again")
+    tensors = list(state.values())
+    if not all(type(each) is Tensor and each.is_cpu and each.layout == torch.strided for each in tensors):
+        raise ActionRecError(f"{path}: its weights are not plain tensors; train the stage again")
+    storages = [(each.untyped_storage(), each.numel() * each.element_size()) for each in tensors]
+    own = {storage.data_ptr(): storage.nbytes() for storage, _ in storages}
+    if any(size > storage.nbytes() for storage, size in storages) or sum(own.values()) > path.stat().st_size:
+        raise ActionRecError(f"{path}: its weights claim to be larger than the file; train the stage again")
 
 
 def open_parents(init_from: str | Mapping[str, str] | None, model: str) -> dict[str, Parent]:

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 
-import actionrec.modules
+import actionrec.datamodules
+from actionrec.datamodules import HMDB51FlowDataModule, HMDB51FrameDataModule
 from actionrec.datamodules.base import collate
 from actionrec.datasets.records import Splits
 from actionrec.errors import ActionRecError
@@ -16,9 +16,11 @@ from actionrec.evaluation.gradcam import overlay, saliency
 from actionrec.evaluation.metrics import probabilities_of
 from actionrec.evaluation.scores import Scores
 from actionrec.flow.visualize import stack_colours
+from actionrec.modules.checkpoint import load_module, read
 from actionrec.reporting.chain import Chain
 from actionrec.reporting.gather import STAGES, Run
 from actionrec.runs import RunFolder
+from actionrec.untrusted import check_data
 
 TOP = 3
 SIDE = 224  # pixels; larger inputs are shown smaller
@@ -85,8 +87,13 @@ def choose(scores: Scores, each: int, right: bool) -> list[int]:
     return [row for _, row in ranked[:each]]
 
 
-def create(chain: Chain, each: int) -> Gallery:
+def create(chain: Chain, each: int, trust: Sequence[str] = ()) -> Gallery:
     """At most `each` clips that are right and `each` that are wrong.
+
+    Args:
+        chain: whose best network is asked.
+        each: number of clips.
+        trust: modules of the user that its checkpoint may name, see `untrusted.check_targets`.
 
     Raises:
         ActionRecError: the data are not where the run had them, or no run can be shown.
@@ -96,7 +103,7 @@ def create(chain: Chain, each: int) -> Gallery:
     assert scores
     chosen = {right: choose(scores, each, right) for right in (True, False)}
     rows = chosen[True] + chosen[False]
-    pictures = _pictures(run, [scores.names[row] for row in rows], probabilities_of(scores).argmax(1)[rows])
+    pictures = _pictures(run, [scores.names[row] for row in rows], probabilities_of(scores).argmax(1)[rows], trust)
     networks = {stage: other.scores for stage, other in chain.runs.items() if stage != STAGES[0] and other.scores}
     found = [_shown(scores, row, seen, networks) for row, seen in zip(rows, pictures, strict=True)]
     n_right = int((probabilities_of(scores).argmax(1) == scores.labels.numpy()).sum())
@@ -121,14 +128,13 @@ def _shown(scores: Scores, row: int, pictures: dict[str, np.ndarray], networks: 
     return Shown(name, scores.actions[int(scores.labels[row])], answer, confidence, pictures, answers)
 
 
-def _pictures(run: Run, names: Sequence[str], answers: np.ndarray) -> list[dict[str, np.ndarray]]:
+def _pictures(run: Run, names: Sequence[str], answers: np.ndarray, trust: Sequence[str]) -> list[dict[str, np.ndarray]]:
     """Of each test clip: frame, flow, and where each stream finds what speaks for the answer."""
-    assert run.checkpoint
-    inputs = run.checkpoint.lineage["inputs"]
-    batch = _batch(run, names)
-    module = getattr(actionrec.modules, run.checkpoint.lineage["model"]).load_from_checkpoint(
-        RunFolder(run.path).best, map_location="cpu", weights_only=True
-    )
+    best = RunFolder(run.path).best
+    checkpoint = read(best, "checkpoint", trust)
+    inputs = checkpoint["lineage"]["inputs"]
+    batch = _batch(run, inputs, names)
+    module = load_module(best, checkpoint)
     modalities = [modality for modality in ("frame", "flow") if modality in batch]
     maps = saliency(module.network, tuple(batch[each] for each in modalities), torch.from_numpy(answers))
     if "input" in maps:
@@ -147,17 +153,22 @@ def _pictures(run: Run, names: Sequence[str], answers: np.ndarray) -> list[dict[
     return found
 
 
-def _batch(run: Run, names: Sequence[str]) -> dict[str, Any]:
+def _batch(run: Run, inputs: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """One view, at the middle of `position`, of test clips by name.
 
-    Only their frames are taken out of the clips where they are not there yet.
+    The run's file says where the clips are; of where files are written nothing: frames that have to be taken out of
+    the clips go beside the runs.
     """
-    from hydra.utils import instantiate
-
     assert run.config
+    kind, said = check_data(run.config.get("data"), run.path / "config.yaml")
     one_view = {"num_workers": 0, "augmentation": "none", "crops": 1, "segments": 1, "cache": None}
-    settings = OmegaConf.create(run.config["data"])
-    data = instantiate(OmegaConf.merge(settings, one_view), _convert_="all")
+    settings = {**said, **inputs, **one_view, "frame_folder": str(run.path.parents[1] / "frames")}
+    if not issubclass(getattr(actionrec.datamodules, kind), HMDB51FrameDataModule | HMDB51FlowDataModule):
+        raise ActionRecError(f"{run.path}: its data are no clips")
+    try:
+        data = getattr(actionrec.datamodules, kind)(**settings)
+    except TypeError as error:
+        raise ActionRecError(f"{run.path / 'config.yaml'}: data: {error}") from None
     actions, splits = data.index()
     record_of = {record.path.stem: record for part in Splits._fields for record in getattr(splits, part)}
     if absent := [name for name in names if name not in record_of]:

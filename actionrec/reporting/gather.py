@@ -3,15 +3,12 @@
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
+from actionrec import untrusted
 from actionrec.cli import one_line
 from actionrec.errors import ActionRecError
 from actionrec.evaluation import metrics, scores
@@ -23,7 +20,7 @@ from actionrec.runs import RunFolder
 STAGES = ("stanford40_frame", "hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream")
 ROLES = dict(zip(STAGES, ("stills", "frame", "flow", "two_stream"), strict=True))  # in plots
 CURVES = ("train/loss", "val/loss", "train/acc", "val/acc")
-_UNREADABLE = (ActionRecError, OSError, ValueError, KeyError, TypeError, YAMLError, OmegaConfBaseException)
+_UNREADABLE = (ActionRecError, OSError, ValueError, KeyError, TypeError)
 
 T = TypeVar("T")
 Curves = dict[str, list[tuple[int, float]]]
@@ -54,7 +51,7 @@ class Run:
         split, seed: by its name or else its configuration; None where neither says.
         metrics: the numbers of `metrics.json`; what older runs lack is computed from the scores.
         scores: of the test.
-        config: resolved.
+        config: as the file has it, nothing resolved.
         checkpoint: the best.
     """
 
@@ -100,7 +97,10 @@ class Fusion(NamedTuple):
 
 @dataclass
 class Outputs:
-    """What there is of one data set; `unfinished` are runs without results and sweeps without a study."""
+    """What there is of one data set; `unfinished` are runs without results and sweeps without a study.
+
+    `trust` names the user's modules that checkpoints may speak of.
+    """
 
     folder: Path
     runs: list[Run] = field(default_factory=list)
@@ -109,6 +109,7 @@ class Outputs:
     studies: list[Study] = field(default_factory=list)
     searches: list[Study] = field(default_factory=list)
     damaged: list[Damage] = field(default_factory=list)
+    trust: Sequence[str] = ()
 
     def of(self, stage: str) -> list[Run]:
         """Runs of a stage."""
@@ -131,9 +132,14 @@ class Outputs:
             return None
 
 
-def gather(folder: Path) -> Outputs:
-    """Read the runs, fusions, studies and searches under `outputs/<data>`."""
-    outputs = Outputs(folder)
+def gather(folder: Path, trust: Sequence[str] = ()) -> Outputs:
+    """Read the runs, fusions, studies and searches under `outputs/<data>`.
+
+    Args:
+        folder: `outputs/<data>`.
+        trust: modules of the user that checkpoints may name, see `untrusted.check_targets`.
+    """
+    outputs = Outputs(folder, trust=trust)
     # Further networks may lie beside the chain's, such as hmdb51_two_stream_conv.
     others = {path.parents[1].name for path in folder.glob("*/split*/metrics.json")} - set(STAGES)
     for stage in (*STAGES, *sorted(others)):
@@ -202,9 +208,9 @@ def _run(outputs: Outputs, stage: str, path: Path) -> Run | None:
     if "test/acc" not in numbers:
         outputs.damaged.append(Damage(path, "neither metrics.json nor scores.npz say how it did; left out"))
         return None
-    config = outputs.attempt(path / "config.yaml", _config)
+    config = outputs.attempt(path / "config.yaml", untrusted.read_config)
     best = RunFolder(path).best
-    checkpoint = outputs.attempt(best, _checkpoint)
+    checkpoint = outputs.attempt(best, lambda best: _checkpoint(best, outputs.trust))
     if not best.exists():
         outputs.damaged.append(
             Damage(best, "not there: its lineage is not known, and later stages cannot start from it")
@@ -245,19 +251,9 @@ def _checked_scores(path: Path) -> Scores:
     return found
 
 
-def _config(path: Path) -> dict[str, Any]:
-    content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    if not isinstance(content, dict):
-        raise ValueError("not a configuration")
-    return {str(key): value for key, value in content.items()}
-
-
-def _checkpoint(path: Path) -> Checkpoint:
-    content = read(path, "checkpoint")
-    lineage = content["lineage"]
-    if not {"stage", "split", "seed", "data", "parents", "model"} <= lineage.keys():
-        raise ActionRecError("its lineage lacks stage, split, seed, data, parents or model")
-    return Checkpoint(sha256(path), int(content.get("epoch", 0)) + 1, lineage)
+def _checkpoint(path: Path, trust: Sequence[str]) -> Checkpoint:
+    content = read(path, "checkpoint", trust)
+    return Checkpoint(sha256(path), content.get("epoch", 0) + 1, content["lineage"])
 
 
 def _fusion_rows(path: Path) -> list[dict[str, Any]]:
@@ -282,7 +278,8 @@ def _study(outputs: Outputs, path: Path, pictures: tuple[str, ...]) -> list[Stud
 def _split_and_seed(name: str, config: dict[str, Any]) -> tuple[int | None, int | None]:
     if match := re.fullmatch(r"split(\d+)-seed(\d+)", name):
         return int(match[1]), int(match[2])
-    return config.get("split"), config.get("seed")
+    split, seed = config.get("split"), config.get("seed")
+    return split if type(split) is int else None, seed if type(seed) is int else None
 
 
 def _order(path: Path) -> list[Any]:

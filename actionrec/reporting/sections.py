@@ -105,7 +105,7 @@ def create(outputs: Outputs, chain: Chain, commands: Commands, each: int) -> lis
         _fusions(outputs),
         _studies("studies", "Studies", "study", outputs.studies),
         _studies("search", "Search for settings", "search", outputs.searches),
-        _gallery(chain, each, commands, absent),
+        _gallery(chain, each, outputs.trust, commands, absent),
     ]
     absent = missing.find(outputs, chain, commands) + absent
     return [section for section in [*sections, _missing(outputs, absent)] if not section.empty]
@@ -214,13 +214,13 @@ def _studies(key: str, title: str, kind: str, studies: Sequence[Study]) -> Secti
     return section
 
 
-def _gallery(chain: Chain, each: int, commands: Commands, absent: list[Missing]) -> Section:
+def _gallery(chain: Chain, each: int, trust: Sequence[str], commands: Commands, absent: list[Missing]) -> Section:
     section = Section("gallery", "Gallery")
     if each <= 0:
         absent.append(Missing("gallery", "gallery=0", commands.verb("report")))
         return section
     try:
-        made = gallery.create(chain, each)
+        made = gallery.create(chain, each, trust)
     except Exception as error:  # data that went, weights of an older network: no reason to lose the tables
         reason = f"{type(error).__name__}: {one_line(error)}"[:300] if _unforeseen(error) else one_line(error)
         log.warning("no gallery: %s", reason)

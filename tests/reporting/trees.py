@@ -69,6 +69,7 @@ def write_checkpoint(run: Path, parents: dict[str, Any], note: str = "") -> None
         "data": run.parents[1].name,
         "split": None if stage == STAGES[0] else split,
         "seed": seed,
+        "actions": list(ACTIONS),
         "parents": parents,
         "backbone": {"name": "resnet18", "weights": "IMAGENET1K_V1"},
         "versions": {"torch": "2.14.1"},
