@@ -1,7 +1,7 @@
 """Names of the actions in each data set, and the class lists made of them.
 
-An action's *canonical* name is HMDB51's where the two data sets share it, else its own: the class lists of all stages
-are canonical, so that heads can be carried from stills to clips by name.
+An action's *canonical* name is HMDB51's where the two data sets share it, else its own. Stanford40's stills are
+labelled by canonical names, so that heads can be carried from stills to clips by name; other sets keep their names.
 """
 
 import difflib
@@ -38,12 +38,12 @@ def stanford40_name(action: str) -> str:
 
 
 def class_list(choice: str | Sequence[str], known: Iterable[str], source: str) -> tuple[str, ...]:
-    """Canonical class list, in the order of the labels.
+    """The class list, in the order of the labels.
 
     Args:
         choice: `shared` (the twelve of both data sets), `all` (everything known, sorted), or names in the wanted order,
-            each in either data set's spelling.
-        known: canonical names that the data set has.
+            each as the data set calls it, or as Stanford40 or HMDB51 do.
+        known: names that the data set has; of Stanford40 the canonical ones.
         source: where they were found, for the message.
 
     Raises:
@@ -55,7 +55,7 @@ def class_list(choice: str | Sequence[str], known: Iterable[str], source: str) -
             raise ActionRecError(f"data.actions={choice}: use shared, all, or a list such as data.actions=[clap,wave]")
         chosen = SHARED if choice == "shared" else tuple(sorted(names))
     else:
-        chosen = tuple(canonical(name) for name in choice)
+        chosen = tuple(name if name in names else canonical(name) for name in choice)
     for action in chosen:
         if action not in names:
             close = difflib.get_close_matches(action, names, n=1)

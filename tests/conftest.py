@@ -43,7 +43,7 @@ QUICK = (
 
 # What a run's metrics.json has.
 TAGS = {"train/loss", "train/acc"} | {f"{part}/{name}" for part in ("val", "test") for name in METRICS}
-TAGS |= {f"test/{name}_{bound}" for name in HEADLINES for bound in ("low", "high")}
+TAGS |= {f"test/{name}_{bound}" for name in HEADLINES for bound in ("low", "high")} | {"test/n", "test/sources"}
 TABLES = {"test/per_action", "test/confusion"}
 
 

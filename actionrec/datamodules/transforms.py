@@ -113,15 +113,15 @@ def view_frame(image: np.ndarray, view: View, size: int) -> np.ndarray:
 def view_flow(codes: np.ndarray, view: View, size: int, representation: str) -> np.ndarray:
     """The view of consecutive fields (T, 2, H, W) as channels (C, size, size), uint8; see `flow.field.stack`.
 
-    Flips negate x and turns turn the displacements, as they do in a clip that is flipped or turned. Resizing keeps the
-    lengths in pixels of the clip, as the field does since Simonyan & Zisserman (NeurIPS 2014).
+    Turns turn the displacements and flips negate x, in the order in which `view_frame` turns and flips. Resizing keeps
+    the lengths in pixels of the clip, as the field does since Simonyan & Zisserman (NeurIPS 2014).
     """
     planes = [_crop(plane, view, size, cv2.BORDER_CONSTANT) for plane in field.stack(codes, "xy")]
     seen = np.stack(planes).reshape(-1, 2, size, size)
-    if view.flip:
-        seen = field.mirror(seen)
     if view.degrees:
         seen = field.turn(seen, view.degrees)
+    if view.flip:
+        seen = field.mirror(seen)
     return field.stack(seen, representation)
 
 

@@ -1,7 +1,7 @@
 """What scores are worth: metrics, each for many weightings of the samples at once, and their intervals.
 
 A metric takes probabilities (N, K), labels (N,) and weights (B, N), and returns B values; a weight is how often a
-sample counts. Weights of one give the metric itself, those of `resample` its bootstrap distribution.
+sample counts. Weights of one give the metric itself, weights of zero leave samples out.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,12 +9,13 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import beta, t
 
 from actionrec.evaluation.scores import Scores
 
 Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
-REPLICATES = 2000
+LEFT_OUT = 1000  # source videos, or blocks of them, that the jackknife leaves out one after the other
 BINS = 15  # of the calibration error, as in Guo et al., ICML 2017
 
 
@@ -86,6 +87,7 @@ METRICS: dict[str, Metric] = {
     "map": mean_average_precision,
     "ece": calibration_error,
 }
+FEW_SOURCES = 30  # below which an interval says little
 HEADLINES = ("acc", "acc_top5", "acc_macro", "f1_macro", "map")  # those with an interval
 
 
@@ -95,38 +97,110 @@ def measure(scores: Scores, prefix: str) -> dict[str, float]:
     return {f"{prefix}/{name}": float(metric(*arrays)[0]) for name, metric in METRICS.items()}
 
 
-def intervals(scores: Scores, prefix: str) -> dict[str, float]:
-    """`<prefix>/<name>_low` and `_high` of the headlines: the 95 % bootstrap interval, resampled by source video.
+def intervals(scores: Scores, prefix: str) -> dict[str, float | int]:
+    """`<prefix>/<name>_low` and `_high` of the headlines, and what they rest on: `<prefix>/n` samples and
+    `<prefix>/sources` source videos.
 
-    Moved by the bootstrap's estimate of the bias: drawn twice, a sample comes twice at its rank, so that draws of
-    average precision are too high.
+    Clips of one source video go right or wrong together, so the source video is the unit; see `interval`.
     """
-    probabilities, labels, weights = probabilities_of(scores), scores.labels.numpy(), resample(scores.groups)
-    bounds = {}
+    probabilities, labels = probabilities_of(scores), scores.labels.numpy()
+    sizes, source_of = sources(scores.groups)
+    bounds: dict[str, float | int] = {f"{prefix}/n": len(labels), f"{prefix}/sources": len(sizes)}
     for name in HEADLINES:
-        values = METRICS[name](probabilities, labels, weights)
-        bias = np.nanmean(values) - METRICS[name](probabilities, labels, np.ones((1, len(labels))))[0]
-        low, high = interval(np.clip(values - bias, 0, 1))
-        bounds[f"{prefix}/{name}_low"], bounds[f"{prefix}/{name}_high"] = low, high
+        metric = partial(METRICS[name], probabilities, labels)
+        [value] = metric(np.ones((1, len(labels))))
+        without = leave_out(metric, source_of) if len(sizes) > 1 else np.array([value])
+        centres = [value]
+        if name == "map":  # too high in small samples, by as much as it is higher without a source than with all
+            centres.append(value - (len(without) - 1) * (np.nanmean(without) - value))
+        low, high = interval(np.array(centres), left_out_variance(without), sizes)
+        bounds[f"{prefix}/{name}_low"], bounds[f"{prefix}/{name}_high"] = float(low.min()), float(high.max())
     return bounds
 
 
-def resample(groups: Sequence[str], replicates: int = REPLICATES, seed: int = 0) -> np.ndarray:
-    """Weights (replicates, N) of a bootstrap over groups: how often each sample's group is drawn.
+def sources(groups: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of each source video (G,), and which of the G each sample (N,) is of."""
+    _, source_of, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    return sizes, source_of
 
-    Clips of one source video go right or wrong together, so that resampling clips would give intervals that are too
-    narrow (the cluster bootstrap; Davison & Hinkley, 1997, section 3.8).
+
+def leave_out(metric: Callable[[np.ndarray], np.ndarray], source_of: np.ndarray) -> np.ndarray:
+    """A metric's values (G,) without each of G source videos; of more than `LEFT_OUT` several are left out together.
+
+    Args:
+        metric: takes weights (B, N), returns (B,) values.
+        source_of: number of the source of each sample (N,).
     """
-    names, group_of = np.unique(np.asarray(groups), return_inverse=True)
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=replicates)
-    return draws[:, group_of].astype(float)
+    count = int(source_of.max()) + 1
+    blocks = min(count, LEFT_OUT)
+    block_of = (np.random.default_rng(0).permutation(count) % blocks)[source_of]
+    chunks = np.array_split(np.arange(blocks), -(-blocks // 100))  # weights of all at once would need much memory
+    return np.concatenate([metric((block_of != chunk[:, None]).astype(float)) for chunk in chunks])
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """The middle 95 % of a bootstrap distribution."""
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return float(low), float(high)
+def share_variance(totals: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Variance (...) of a mean over samples, by source video; see `left_out_variance`.
+
+    Args:
+        totals: sum of the samples' values in each source (..., G).
+        sizes: samples of each source (G,).
+    """
+    left = sizes.sum() - sizes
+    return left_out_variance((totals.sum(-1, keepdims=True) - totals) / np.maximum(left, 1))
+
+
+def left_out_variance(values: np.ndarray) -> np.ndarray:
+    """The jackknife's variance (...) of an estimate, from its values (..., G) without each of G sources.
+
+    On average too large rather than too small (Efron & Stein, Annals of Statistics 1981), while a bootstrap's is too
+    small where an action has few sources.
+    """
+    return np.nanvar(values, axis=-1) * (values.shape[-1] - 1)
+
+
+def effective_size(variance: Any, one: Any, sizes: np.ndarray) -> np.ndarray:
+    """How many independent samples (...) would leave a mean as uncertain as source videos do.
+
+    The variance of one sample over the mean's own, with three cautions for few sources. The mean's variance is held
+    together with that of one more source, all of whose samples go together. The size shrinks by the quotient of the
+    quantiles of normal and t, for as many degrees of freedom as there are sources, unequal ones counted as
+    (Σn)²/Σn² (Kish, 1965), less one. And it is never more than the samples, nor less than one.
+    Where all samples are alike, nothing shows how far those of a source go together: each source then counts once.
+
+    Args:
+        variance: of the mean, by source (...).
+        one: variance of one sample (...).
+        sizes: samples of each source (G,).
+    """
+    samples, count = sizes.sum(), len(sizes)
+    equal = samples**2 / np.square(sizes).sum()
+    if count < 2:
+        return np.ones(np.shape(variance))
+    cautious = (count * np.asarray(variance) + one / equal) / (count + 1)
+    shrink = (t.ppf(0.975, max(samples - 1, 1)) / t.ppf(0.975, equal - 1)) ** 2
+    size = np.divide(
+        one * shrink, cautious, out=np.full(np.shape(cautious), float(equal)), where=np.asarray(one) > 1e-12
+    )
+    return np.clip(size, 1, samples)
+
+
+def interval(value: Any, variance: Any, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The 95 % interval (...), (...) of metrics between 0 and 1 from their variance by source video; never of width 0.
+
+    Clopper and Pearson's exact interval of a share, for the effective number of samples (Korn & Graubard, Survey
+    Methodology 1998). `python -m benchmarks.coverage` shows how often it holds the truth.
+
+    Args:
+        value: the metric (...).
+        variance: of it, by source (...).
+        sizes: samples of each source (G,).
+    """
+    value, variance = np.clip(np.asarray(value, float), 0, 1), np.asarray(variance, float)
+    size = effective_size(variance, value * (1 - value), sizes)
+    right, wrong = value * size, (1 - value) * size
+    low = np.where(right > 1e-9, beta.ppf(0.025, np.maximum(right, 1e-9), wrong + 1), 0.0)
+    high = np.where(wrong > 1e-9, beta.ppf(0.975, right + 1, np.maximum(wrong, 1e-9)), 1.0)
+    return low, high
 
 
 def confusion(scores: Scores) -> np.ndarray:

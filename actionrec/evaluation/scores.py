@@ -40,16 +40,16 @@ def average_views(
 
     A name with one view keeps its logits.
     """
-    order = list(dict.fromkeys(names))
+    row_of = {name: row for row, name in enumerate(dict.fromkeys(names))}
+    order = list(row_of)
     groups = [group_of[name] for name in order]
     if len(order) == len(names):
         return Scores(names, logits, labels, actions, groups)
-    row_of = {name: row for row, name in enumerate(order)}
     rows = torch.tensor([row_of[name] for name in names])
     sums = torch.zeros(len(order), logits.shape[1]).index_add_(0, rows, logits.softmax(dim=1))
     views = torch.bincount(rows).unsqueeze(1)
-    first = torch.tensor([names.index(name) for name in order])
-    return Scores(order, (sums / views).clamp_min(1e-12).log(), labels[first], actions, groups)
+    label_of = torch.zeros(len(order), dtype=labels.dtype).index_copy_(0, rows, labels)
+    return Scores(order, (sums / views).clamp_min(1e-12).log(), label_of, actions, groups)
 
 
 def save(scores: Scores, path: Path) -> None:

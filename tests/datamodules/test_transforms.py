@@ -1,6 +1,8 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from actionrec.datamodules.transforms import (
     CLIP_PRESETS,
@@ -15,7 +17,8 @@ from actionrec.datamodules.transforms import (
     view_flow,
     view_frame,
 )
-from actionrec.flow.field import mirror, quantize, stack
+from actionrec.flow.estimators import create
+from actionrec.flow.field import dequantize, mirror, quantize, stack
 
 
 @pytest.fixture
@@ -79,6 +82,43 @@ def test_turning_turns_the_motion_too():
     codes = quantize(np.stack([x, y], axis=-1)[None] / 5, 20)
     turned = view_flow(codes, WHOLE._replace(degrees=30.0), 61, "xy")
     assert np.abs(turned.astype(int) - stack(codes, "xy"))[:, 15:-15, 15:-15].max() <= 3
+
+
+def test_a_flipped_and_turned_motion_is_first_turned_then_mirrored():
+    """As the frame is: a motion to the right goes up by a counter-clockwise turn, and then up and to the left."""
+    codes = quantize(np.full((1, 60, 80, 2), (10, 0), np.float32), 20)
+    seen = view_flow(codes, WHOLE._replace(flip=True, degrees=30.0), 64, "xy")
+    assert dequantize(seen, 20)[32, 32] == pytest.approx((-10 * np.cos(np.pi / 6), -10 * np.sin(np.pi / 6)), abs=0.2)
+
+
+@given(
+    crop=st.tuples(*[st.floats(0.6, 1)] * 2, *[st.floats(0, 1)] * 2),
+    flip=st.booleans(),
+    degrees=st.floats(-30, 30),
+    motion=st.tuples(*[st.floats(-4, 4)] * 2),
+    grows=st.floats(0.97, 1.03),
+)
+@example(crop=(1, 1, 0, 0), flip=True, degrees=20.0, motion=(4, 0), grows=1.0)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_the_viewed_flow_is_the_flow_of_the_viewed_frames(crop, flip, degrees, motion, grows):
+    """Against an estimate, on a texture that moves and grows; flow keeps its length in the clip's pixels."""
+    width, height, left, top = crop
+    view = View(left * (1 - width), top * (1 - height), width, height, flip, degrees)
+    noise = np.random.default_rng(0).integers(0, 256, (96, 128), np.uint8)
+    texture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2), None, 0, 255, cv2.NORM_MINMAX)
+    matrix = cv2.getRotationMatrix2D((63.5, 47.5), 0, grows)
+    matrix[:, 2] += motion
+    y, x = np.mgrid[:96, :128]
+    field = np.stack([x, y, np.ones_like(x)], axis=-1) @ matrix.T - np.stack([x, y], axis=-1)
+    moved = cv2.warpAffine(texture, matrix, (128, 96), borderMode=cv2.BORDER_REFLECT_101)
+
+    size = 80
+    frames = [view_frame(np.repeat(each[..., None], 3, axis=-1), view, size)[..., 0] for each in (texture, moved)]
+    [estimated] = create("farneback", {}).fields(frames)
+    estimated = estimated * (width * 128 / size, height * 96 / size)
+    seen = dequantize(view_flow(quantize(field[None], 20), view, size, "xy"), 20)
+    apart = np.linalg.norm(estimated - seen, axis=-1)[24:-24, 24:-24]
+    assert np.median(apart) < 0.5
 
 
 def test_jitter_changes_brightness_within_its_bounds(rng):

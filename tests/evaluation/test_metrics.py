@@ -1,8 +1,13 @@
-"""Metrics against scikit-learn, and bootstrap intervals against data whose truth is known."""
+"""Metrics against scikit-learn, and intervals against exact ones and data whose truth is known."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.metrics import (
     average_precision_score,
     balanced_accuracy_score,
@@ -14,7 +19,9 @@ from sklearn.metrics import (
 )
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from actionrec.evaluation import metrics
 from actionrec.evaluation.metrics import (
+    HEADLINES,
     METRICS,
     confusion,
     interval,
@@ -23,21 +30,21 @@ from actionrec.evaluation.metrics import (
     per_action,
     probabilities_of,
     reliability,
-    resample,
-    top_k,
+    share_variance,
 )
 from actionrec.evaluation.scores import Scores
+from benchmarks.coverage import ACCURACIES, CORRELATIONS, DESIGNS, coverage, of_headlines, of_shares
 
 ACTIONS = tuple("abcdefg")
 
 
-def random_scores(seed: int, samples: int = 80, absent: int | None = None) -> Scores:
+def random_scores(seed: int, samples: int = 80, absent: int | None = None, skill: float = 1) -> Scores:
     """Scores that are better than chance; some probabilities are equal, and an action may be absent."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.cat([torch.arange(7), torch.randint(0, 7, (samples - 7,), generator=generator)])
     labels[labels == absent] = 0
     logits = torch.randn(samples, 7, generator=generator).mul(4).round().div(4)
-    logits[torch.arange(samples), labels] += 1
+    logits[torch.arange(samples), labels] += skill
     return Scores(
         [f"clip{i}" for i in range(samples)], logits, labels, ACTIONS, [f"film{i // 4}" for i in range(samples)]
     )
@@ -101,38 +108,114 @@ def test_the_table_of_actions_is_scikit_learns():
         )
 
 
-def test_an_interval_holds_its_metric_and_repeats():
+def shares(right: Sequence[int], sizes: Sequence[int]) -> Scores:
+    """Scores of two actions, of which so many of each source's samples are right."""
+    hit = np.concatenate([np.arange(size) < count for count, size in zip(right, sizes, strict=True)])
+    labels = torch.arange(len(hit)) % 2
+    logits = torch.eye(2)[torch.where(torch.from_numpy(hit), labels, 1 - labels)]
+    groups = [f"film{source}" for source, size in enumerate(sizes) for _ in range(size)]
+    return Scores([str(name) for name in range(len(hit))], logits, labels, ("x", "y"), groups)
+
+
+def bounds_of(scores: Scores, name: str = "acc") -> tuple[float, float]:
+    found = intervals(scores, "test")
+    return found[f"test/{name}_low"], found[f"test/{name}_high"]
+
+
+def test_of_samples_that_are_sources_the_interval_is_clopper_and_pearsons():
+    right = [True] * 140 + [False] * 60
+    exact = binomtest(140, 200).proportion_ci(0.95, "exact")
+    assert bounds_of(shares(right, [1] * 200)) == pytest.approx((exact.low, exact.high), abs=2e-3)
+
+
+@pytest.mark.parametrize("name", HEADLINES)
+@pytest.mark.parametrize("size", [1, 9])
+def test_where_all_is_right_or_wrong_each_source_counts_once(name, size):
+    low, high = bounds_of(shares([size] * 10, [size] * 10), name)
+    assert (low, high) == (pytest.approx(0.025 ** (1 / 10)), 1)
+    if name == "acc":
+        low, high = bounds_of(shares([0] * 10, [size] * 10), name)
+        assert (low, high) == (0, pytest.approx(1 - 0.025 ** (1 / 10)))
+
+
+def test_the_more_clips_of_a_source_go_together_the_wider_the_interval():
+    """The same 63 of 90, spread evenly over ten sources, and less and less so."""
+    spreads = ([6, 7] * 3 + [6] * 4, [4, 9, 5, 8, 4, 9, 5, 8, 6, 5], [9] * 7 + [0] * 3)
+    widths = [np.subtract(*bounds_of(shares(right, [9] * 10))[::-1]) for right in spreads]
+    assert widths[0] < widths[1] < widths[2]
+    alone = np.subtract(*bounds_of(shares([1] * 63 + [0] * 27, [1] * 90))[::-1])
+    assert alone < widths[0]
+
+
+def test_an_interval_repeats_and_says_of_how_many_sources():
     scores = random_scores(2)
-    found, bounds = measure(scores, "test"), intervals(scores, "test")
-    for name in ("acc", "acc_macro", "f1_macro", "map"):
-        assert bounds[f"test/{name}_low"] < found[f"test/{name}"] < bounds[f"test/{name}_high"]
-    assert intervals(scores, "test") == bounds
+    found = intervals(scores, "test")
+    assert found == intervals(scores, "test")
+    assert (found["test/n"], found["test/sources"]) == (80, 20)
+    assert type(found["test/sources"]) is int
+    assert len(found) == 2 + 2 * len(HEADLINES)
 
 
-def test_average_precision_lies_in_its_interval_where_few_are_right():
-    """Whose draws alone lie above it: many samples, ranked at random."""
-    rng = np.random.default_rng(0)
-    labels, logits = torch.arange(510) % 51, torch.from_numpy(rng.normal(size=(510, 51))).float()
-    names = [str(name) for name in range(510)]
-    scores = Scores(names, logits, labels, tuple(map(str, range(51))), names)
-    found, bounds = measure(scores, "test"), intervals(scores, "test")
-    assert bounds["test/map_low"] < found["test/map"] < bounds["test/map_high"]
+@pytest.mark.parametrize("name", HEADLINES)
+def test_an_interval_moves_with_its_metric(name):
+    worse, better = (random_scores(2, skill=skill) for skill in (0.5, 3))
+    found = [bounds_of(scores, name) for scores in (worse, better)]
+    values = [measure(scores, "x")[f"x/{name}"] for scores in (worse, better)]
+    assert all(low < value <= high for (low, high), value in zip(found, values, strict=True))
+    assert found[0][0] < found[1][0]
+    assert found[0][1] <= found[1][1]
+    if name != "acc_top5":
+        assert found[0][1] < values[1] < 1
 
 
-def coverage(films: int, clips: int, by_film: bool, trials: int = 200) -> float:
-    """How often a 95 % interval holds the true accuracy, where all clips of a film are right or wrong together."""
-    rng = np.random.default_rng(0)
-    labels, held = np.zeros(films * clips, int), 0
-    groups = np.repeat(np.arange(films), clips) if by_film else np.arange(films * clips)
-    weights = resample(groups, replicates=400)
-    for _ in range(trials):
-        right = np.repeat(rng.random(films) < 0.7, clips)
-        probabilities = np.stack([right, ~right], axis=1).astype(float)
-        low, high = interval(top_k(probabilities, labels, weights))
-        held += low <= 0.7 <= high
-    return held / trials
+@pytest.mark.parametrize("groups", [["one"] * 80, ["one"] * 79 + ["two"]])
+def test_of_one_source_nothing_is_known(groups):
+    found = intervals(random_scores(2)._replace(groups=groups), "test")
+    for name in HEADLINES:
+        assert found[f"test/{name}_high"] - found[f"test/{name}_low"] > 0.9
 
 
-def test_intervals_by_source_video_hold_what_they_promise_and_those_by_clip_do_not():
-    assert 0.90 <= coverage(films=60, clips=5, by_film=True) <= 0.99
-    assert coverage(films=60, clips=5, by_film=False) < 0.75
+def test_many_stills_are_left_out_together(monkeypatch):
+    """Then the interval is nearly what it is when they are left out one by one."""
+    scores = random_scores(3, samples=600)
+    scores = scores._replace(groups=scores.names)
+    one_by_one = bounds_of(scores, "acc_macro")
+    monkeypatch.setattr(metrics, "LEFT_OUT", 150)
+    together = bounds_of(scores, "acc_macro")
+    assert together != one_by_one
+    assert together == pytest.approx(one_by_one, abs=0.01)
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 12)), min_size=1, max_size=12))
+@settings(max_examples=30, deadline=None, derandomize=True)
+def test_no_interval_is_without_width_or_leaves_its_metric_out(sources):
+    scores = shares([min(right, size) for right, size in sources], [size for _, size in sources])
+    found, value = intervals(scores, "test"), measure(scores, "test")
+    for name in HEADLINES:
+        low, high = found[f"test/{name}_low"], found[f"test/{name}_high"]
+        assert 0 <= low <= value[f"test/{name}"] + 1e-9
+        assert value[f"test/{name}"] - 1e-9 <= high <= 1
+        assert high - low > 1e-3
+
+
+@pytest.mark.parametrize("icc", CORRELATIONS)
+@pytest.mark.parametrize("accuracy", ACCURACIES)
+@pytest.mark.parametrize("design", DESIGNS)
+def test_intervals_hold_the_true_accuracy_as_often_as_they_promise(design, accuracy, icc):
+    bounds = of_shares(DESIGNS[design], accuracy, icc, trials=2000)
+    assert coverage(accuracy, bounds) >= 0.93
+    assert (bounds[1] - bounds[0]).min() > 0.01
+
+
+@pytest.mark.parametrize(("design", "actions", "skill", "icc"), [("10 × 9", 2, 1.0, 0.3), ("38 × 2", 7, 1.0, 0.0)])
+def test_every_metrics_intervals_hold_the_truth(design, actions, skill, icc):
+    for name, (truth, bounds) in of_headlines(DESIGNS[design], actions, skill, icc, trials=60).items():
+        assert coverage(truth, bounds) >= 0.88, name  # sixty trials tell 0.97 from 0.80
+
+
+def test_intervals_that_take_clips_for_independent_do_not_hold_it():
+    """Why the source video is the unit: of five clips that are right or wrong together."""
+    right = np.random.default_rng(0).random((2000, 60)) < 0.7
+    by_clip = np.repeat(right, 5, axis=1).astype(float)
+    bounds = np.stack(interval(right.mean(1), share_variance(by_clip, np.ones(300)), np.ones(300)))
+    assert coverage(0.7, bounds) < 0.75

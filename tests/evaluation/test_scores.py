@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,26 @@ def test_views_of_a_name_are_averaged_whatever_their_order():
     assert scores.groups == ["s", "t"]
     assert scores.labels.tolist() == [0, 1]
     assert scores.logits.softmax(1).tolist() == [pytest.approx([0.7, 0.3]), pytest.approx([0.4, 0.6])]
+
+
+def test_many_views_are_averaged_in_time_that_grows_with_their_number():
+    """The literature's 25 × 10 views of a whole test part, against a quarter of its clips; a square would take 16 ×."""
+
+    def seconds(clips: int, views: int = 250) -> float:
+        names = [f"clip{index // views}" for index in range(clips * views)]
+        labels = torch.arange(clips).repeat_interleave(views) % 3
+        logits = torch.nn.functional.one_hot(labels, 3).float()
+        group_of = dict(zip(names, names, strict=True))
+        began = time.process_time()
+        found = average_views(names, logits, labels, ("x", "y", "z"), group_of)
+        took = time.process_time() - began
+        assert found.names == [f"clip{index}" for index in range(clips)]
+        assert torch.equal(found.labels, torch.arange(clips) % 3)
+        assert torch.equal(found.logits.argmax(1), found.labels)
+        return took
+
+    quarter, whole = min(seconds(382) for _ in range(3)), min(seconds(1530) for _ in range(2))
+    assert whole < 9 * quarter
 
 
 def test_one_view_keeps_its_logits(scores):

@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 import torch
 
 from actionrec.errors import ActionRecError
 from actionrec.evaluation.scores import Scores
-from actionrec.evaluation.significance import compare, match, mcnemar
+from actionrec.evaluation.significance import compare, difference_interval, match, mcnemar
+from benchmarks.coverage import CORRELATIONS, DESIGNS, DISAGREEMENTS, coverage, of_differences
 
 
 def scores_of(right: list[bool], names: list[str] | None = None) -> Scores:
@@ -34,7 +36,37 @@ def test_a_comparison_counts_what_only_one_has_right():
 
 def test_a_network_is_no_better_than_itself():
     scores = scores_of([True, False] * 10)
-    assert compare(scores, scores) == (0, 0, 0, 0, 0, 1.0)
+    found = compare(scores, scores)
+    assert (found.difference, found.only_first, found.only_second, found.p) == (0, 0, 0, 1.0)
+    assert found.low == pytest.approx(-found.high)
+    assert 0 < found.high < 1
+    once_each = compare(*[scores._replace(groups=[str(source // 2) for source in range(20)])] * 2)
+    assert once_each.high == pytest.approx(1.96**2 / (10 + 1.96**2), abs=1e-3)  # Tango's where none is discordant
+
+
+def test_the_interval_of_independent_samples_ends_where_a_score_test_rejects():
+    """Tango's statistic, its likelihood maximised by trying every share."""
+    gains, losses = (np.arange(300) < 40).astype(float), (np.arange(300) >= 285).astype(float)
+    for bound in difference_interval(gains, losses, np.ones(300)):
+        second = np.linspace(max(0, -bound), (1 - bound) / 2, 200_002)[1:-1]  # the share that only the second has right
+        likelihood = 40 * np.log(second + bound) + 15 * np.log(second) + 245 * np.log(1 - 2 * second - bound)
+        deviation = np.sqrt(300 * (2 * second[likelihood.argmax()] + bound * (1 - bound)))
+        assert abs(40 - 15 - 300 * bound) / deviation == pytest.approx(1.96, rel=0.005)
+
+
+def test_a_comparison_the_other_way_round_is_its_opposite():
+    gains, losses = np.random.default_rng(0).binomial(3, 0.3, (2, 14))
+    low, high = difference_interval(gains, losses, np.full(14, 6))
+    assert difference_interval(losses, gains, np.full(14, 6)) == (pytest.approx(-high), pytest.approx(-low))
+
+
+@pytest.mark.parametrize("icc", CORRELATIONS)
+@pytest.mark.parametrize("only", DISAGREEMENTS)
+@pytest.mark.parametrize("design", DESIGNS)
+def test_intervals_hold_the_true_difference_as_often_as_they_promise(design, only, icc):
+    bounds = of_differences(DESIGNS[design], only, icc, trials=1000)
+    assert coverage(only[0] - only[1], bounds) >= 0.93
+    assert (bounds[1] - bounds[0]).min() > 0.01
 
 
 def test_rows_are_matched_by_name():

@@ -17,6 +17,18 @@ def test_what_an_older_run_lacks_is_computed_from_its_scores(tmp_path):
     assert (run.samples, run.sources) == (60, 20)
 
 
+def test_intervals_that_do_not_say_of_how_many_sources_are_computed_anew(tmp_path):
+    """They are of a version whose intervals were too narrow."""
+    path = write_run(tmp_path / "demo", "hmdb51_flow")
+    whole = json.loads((path / "metrics.json").read_text())
+    older = {**whole, "test/acc_low": whole["test/acc"] - 0.01, "test/acc_high": whole["test/acc"] + 0.01}
+    older.pop("test/sources")
+    (path / "metrics.json").write_text(json.dumps(older))
+    [run] = gather(tmp_path / "demo").runs
+    for tag in ("test/acc_low", "test/acc_high", "test/sources"):
+        assert run.metrics[tag] == whole[tag]
+
+
 def test_tables_among_the_metrics_are_passed_over(tmp_path):
     write_run(tmp_path / "demo", "hmdb51_flow")
     outputs = gather(tmp_path / "demo")
