@@ -37,8 +37,10 @@ def extract_flow(config: DictConfig) -> None:
         log.info("%s: all %d clips are there and right", store, len(clips))
         return
 
-    part = shard(clips, config.shard.count, config.shard.index)
-    conclude(extract(part, store, settings, workers), store)
+    part, name = shard(clips, config.shard.count, config.shard.index), ""
+    if config.shard.count > 1:
+        name = f"shard-{config.shard.index}-of-{config.shard.count}"
+    conclude(extract(part, store, settings, workers, name), store)
 
 
 def worker_count(config: DictConfig) -> int:

@@ -8,6 +8,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _PREFIX_LENGTH = 18
 
 
@@ -24,26 +29,60 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=_temporary_prefix(path), suffix=path.suffix)
-    os.close(handle)
     temporary = Path(name)
-    temporary.chmod(0o644)  # mkstemp gives 0600, which nobody else could read on a shared disk
     try:
+        if not _lock(handle):  # says to `remove_leftovers` that its writer lives, as long as it is open
+            os.close(handle)
+            handle = -1
+        temporary.chmod(0o644)  # mkstemp gives 0600, which nobody else could read on a shared disk
         yield temporary
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        if handle >= 0:
+            os.close(handle)
 
 
 def remove_leftovers(paths: Iterable[Path]) -> None:
-    """Remove the temporary files that killed writers of `paths` left beside them."""
+    """Remove the temporary files that killed writers of `paths` left beside them, and no living writer's."""
     prefixes: dict[Path, set[str]] = {}
     for path in paths:
         prefixes.setdefault(path.parent, set()).add(_temporary_prefix(path))
     for folder, known in prefixes.items():
         for file in folder.glob(".*"):
-            if file.name[:_PREFIX_LENGTH] in known:
+            if file.name[:_PREFIX_LENGTH] in known and not _is_being_written(file):
                 file.unlink(missing_ok=True)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file; False where another process has, or where files have no locks."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _is_being_written(file: Path) -> bool:
+    if fcntl is None:
+        return False
+    try:
+        handle = os.open(file, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # this file system has no locks
+        return False
+    finally:
+        os.close(handle)
+    return False
 
 
 def write_text(path: Path, text: str) -> None:

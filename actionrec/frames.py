@@ -13,6 +13,7 @@ from actionrec import clipfile
 from actionrec.clipfile import clip_path, identify
 from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
+from actionrec.locks import only_writer
 from actionrec.parallel import run_jobs
 from actionrec.video import count_frames, read_frames
 
@@ -30,15 +31,28 @@ def frame_index(fraction: float, n_frames: int) -> int:
 def gather(clips: Sequence[Clip], folder: Path, fractions: Iterable[float], workers: int) -> None:
     """Take the frames at `fractions` out of those clips that `folder` does not hold them of yet.
 
+    One process at a time does; another waits, and then finds that there is less to do, or nothing.
+
     Raises:
         ActionRecError: a clip cannot be decoded.
     """
     wanted = tuple(fractions)
-    jobs = {
+    if _missing(clips, folder, wanted):  # else the folder need not be one that can be written to
+        with only_writer(folder, "frames in", wait=True):
+            _gather(clips, folder, wanted, workers)
+
+
+def _missing(clips: Sequence[Clip], folder: Path, wanted: tuple[float, ...]) -> dict[Path, tuple[Any, ...]]:
+    """Arguments of `_take` for every clip that lacks frames, by its path."""
+    return {
         clip.path: (clip, clip_path(folder, clip), wanted)
         for clip in clips
         if not _has(clip_path(folder, clip), clip, wanted)
     }
+
+
+def _gather(clips: Sequence[Clip], folder: Path, wanted: tuple[float, ...], workers: int) -> None:
+    jobs = _missing(clips, folder, wanted)
     if not jobs:
         return
     failed = []

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
@@ -5,8 +9,9 @@ from actionrec import clipfile, frames
 from actionrec.clipfile import clip_path
 from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
+from actionrec.locks import only_writer
 from actionrec.video import read_frames
-from tests.conftest import noise_video
+from tests.conftest import noise_video, raise_error
 
 
 @pytest.fixture
@@ -45,6 +50,29 @@ def test_what_is_there_stays_and_what_lacks_is_added(tmp_path, clips):
     frames.gather(clips, folder, [0.0, 1.0], workers=1)
     assert gathered(folder, clips[0]) == [0, 4, 8]
     assert gathered(folder, clips[1]) == [0, 5, 9]
+
+
+def test_two_that_want_other_frames_of_a_clip_do_not_undo_each_other(tmp_path, clips):
+    """The second waits for the first, and adds to what that has written."""
+    folder = tmp_path / "frames"
+    code = "import sys; from pathlib import Path; from actionrec.frames import *\n"
+    code += "clips = [Clip(Path(path), 'wave', '') for path in sys.argv[3:]]\n"
+    code += "gather(clips, Path(sys.argv[1]), [float(sys.argv[2])], 1)"
+    command = [sys.executable, "-c", code, str(folder)]
+    names = [str(clip.path) for clip in clips]
+    with only_writer(folder, "frames in"):
+        both = [subprocess.Popen([*command, fraction, *names], stderr=subprocess.PIPE) for fraction in ("0", "1")]
+        time.sleep(1)
+        assert not folder.exists()
+    assert [process.communicate() and process.returncode for process in both] == [0, 0]
+    assert gathered(folder, clips[0]) == [0, 8]
+
+
+def test_frames_that_are_all_there_need_no_folder_that_can_be_written_to(tmp_path, clips, monkeypatch):
+    folder = tmp_path / "frames"
+    frames.gather(clips, folder, [0.5], workers=1)
+    monkeypatch.setattr(frames, "only_writer", raise_error(OSError("read-only")))
+    frames.gather(clips, folder, [0.5], workers=1)
 
 
 def test_damaged_files_and_other_clips_are_replaced(tmp_path, clips):

@@ -32,10 +32,10 @@ THUMBNAIL = 32  # side of a sample's picture in the projector
 class Validation(Callback):
     """Answers to the validation samples, for TensorBoard.
 
-    After each validation the confusion matrix, and accuracy by action; where `val/acc` is better than ever before also
-    the pictures, which are thus those of the best checkpoint: samples with a wrong answer, those of the surest first;
-    Grad-CAM of samples spread over the set, the same each time; filters of the first convolution; and the features for
-    the projector. Streams whose features are kept in place of pixels have no pictures.
+    After each validation the confusion matrix, and accuracy by action; where `val/acc` is better than ever before, or
+    equal at a lower `val/loss`, also the pictures, which are thus those of the best checkpoint: samples with a wrong
+    answer, those of the surest first; Grad-CAM of samples spread over the set, the same each time; filters of the first
+    convolution; and the features for the projector. There are no pictures of streams whose features are kept.
 
     Args:
         wrong: samples with a wrong answer that are shown, at most; 0 leaves them out.
@@ -47,7 +47,7 @@ class Validation(Callback):
         self.wrong = wrong
         self.grad_cam = grad_cam
         self.projected = projected
-        self.best = -math.inf
+        self.best, self._tie = -math.inf, math.inf
         self._answers: list[tuple[list[str], Tensor, Tensor]] = []
         self._features: list[Tensor] = []
         self._thumbnails: dict[str, list[Tensor]] = {}
@@ -55,10 +55,10 @@ class Validation(Callback):
         self._inputs: list[Tensor] = []
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
+        return {"best": self.best, "tie": self._tie}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
+        self.best, self._tie = state_dict["best"], state_dict.get("tie", math.inf)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._forget()
@@ -104,9 +104,9 @@ class Validation(Callback):
         figure = confusion_matrix(confusion(scores), scores.actions)
         writer.add_image("val/confusion", pixels(figure), step, dataformats="HWC")
 
-        reached = float(trainer.callback_metrics["val/acc"])
-        if reached > self.best:
-            self.best = reached
+        reached, loss = (float(trainer.callback_metrics[tag]) for tag in ("val/acc", "val/loss"))
+        if (reached, -loss) > (self.best, -self._tie):
+            self.best, self._tie = reached, loss
             for tag, picture in self._pictures(trainer, pl_module, scores).items():
                 writer.add_image(tag, picture, step, dataformats="HWC")
             if self.projected:

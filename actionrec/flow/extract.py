@@ -19,6 +19,7 @@ from actionrec.flow import store
 from actionrec.flow.estimators import create
 from actionrec.flow.field import quantize
 from actionrec.flow.store import FlowSettings
+from actionrec.locks import only_writer
 from actionrec.parallel import advance, run_jobs
 from actionrec.video import iter_frames, iter_gray, probe, resize_short_side
 
@@ -81,20 +82,36 @@ def shard(clips: Sequence[Clip], count: int, index: int) -> list[Clip]:
     return sorted(clips, key=lambda clip: (-clip.path.stat().st_size, clip.action, clip.path.name))[index::count]
 
 
-def extract(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: int) -> Summary:
+def extract(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: int, part: str = "") -> Summary:
     """Extract the flow of `clips` that `folder` does not hold yet, the longest first; see `fill`."""
     create(settings.algorithm, settings.params)  # a wrong setting is one message, not one a clip
-    return fill(clips, folder, settings, workers, clip_fields)
+    return fill(clips, folder, settings, workers, clip_fields, part)
 
 
-def fill(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: int, source: Source) -> Summary:
+def fill(
+    clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: int, source: Source, part: str = ""
+) -> Summary:
     """Write the fields that `source` gives for each of `clips`, but for those that `folder` holds already.
 
     A clip that fails, or whose process dies, does not stop the others.
 
+    Args:
+        clips: to write the flow of.
+        folder: the store.
+        settings: of the flow.
+        workers: processes.
+        source: gives a clip's fields.
+        part: names the part of the store that is written, of which one process at a time is the writer; empty for
+            the whole. Parts may be written side by side; clips that two of them share are written twice, and right.
+
     Raises:
-        ActionRecError: `folder` holds flow of other settings, or cannot be written.
+        ActionRecError: `folder` holds flow of other settings, cannot be written, or another process writes this part.
     """
+    with only_writer(folder.with_name(f"{folder.name}.{part}") if part else folder, "flow store"):
+        return _fill(clips, folder, settings, workers, source)
+
+
+def _fill(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: int, source: Source) -> Summary:
     began = time.perf_counter()
     work, failed = _missing(clips, folder, settings, workers)
     skipped = len(clips) - len(work) - len(failed)

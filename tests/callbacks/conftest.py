@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
@@ -86,6 +87,7 @@ def fit(tmp_path) -> Callable[..., Path]:
         callbacks: list[Callback],
         epochs=1,
         logger=True,
+        ckpt_path=None,
         **options,
     ) -> Path:
         loggers = TensorBoard(tmp_path, name="", version="tensorboard", default_hp_metric=False) if logger else False
@@ -98,11 +100,11 @@ def fit(tmp_path) -> Callable[..., Path]:
             num_sanity_val_steps=0,
             enable_progress_bar=False,
             enable_model_summary=False,
-            enable_checkpointing=False,
+            enable_checkpointing=any(isinstance(each, Checkpoint) for each in callbacks),
             **options,
         )
         loaders = [DataLoader(part, batch_size=3, collate_fn=collate) for part in (train, val)]
-        trainer.fit(module, *loaders)
+        trainer.fit(module, *loaders, ckpt_path=ckpt_path, weights_only=True if ckpt_path else None)
         return tmp_path / "tensorboard"
 
     return fit_with

@@ -154,6 +154,32 @@ def test_what_a_killed_run_left_is_removed(out, clips):
     assert len(contents(out)) == 3
 
 
+def test_what_another_process_writes_is_left_alone(out, clips):
+    """Its temporary file, by which it would else be left without one; and a store has one writer."""
+    path = clip_path(out, clips[0])
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b"half")
+        extract(clips[:1], out, SETTINGS, workers=1)
+        assert temporary.exists()
+    assert path.read_bytes() == b"half"
+    code = "import sys, time; from pathlib import Path; from actionrec import locks"
+    code += "; locks.acquire(Path(sys.argv[1]), ''); print(flush=True); time.sleep(60)"
+    for place, parts in ((out, {"": False, "shard-0-of-2": True}), (f"{out}.shard-0-of-2", {"shard-0-of-2": False})):
+        command = [sys.executable, "-c", code, str(place)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as owner:
+            owner.stdout.readline()
+            for part, free in parts.items():
+                if free:
+                    assert extract(clips, out, SETTINGS, 1, part)
+                else:
+                    with pytest.raises(ActionRecError, match=f"is being written by process {owner.pid}"):
+                        extract(clips, out, SETTINGS, 1, part)
+            owner.kill()
+    for part in ("", "shard-0-of-2"):
+        assert extract(clips, out, SETTINGS, 1, part).failed == []
+    assert [each.name for each in out.parent.iterdir() if each.name.startswith(".")] == []
+
+
 def test_shards_are_disjoint_balanced_and_whole(tmp_path):
     clips = [Clip(noise_video(tmp_path / f"{i}.avi", 2 + i, i), "wave", str(i)) for i in range(7)]
     shards = [shard(clips, 3, index) for index in range(3)]
