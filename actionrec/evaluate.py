@@ -32,18 +32,17 @@ def evaluate(config: DictConfig) -> None:
 def remeasure(config: DictConfig) -> dict[str, Any]:
     """Metrics of `checkpoint` on `parts`, with the class list and the inputs that it was trained with.
 
-    The settings of the data are the run's; the command line may change how samples are seen (`views`), the precision and
-    the places. Results go to `output`, by default the run that the checkpoint is the best of: into its `metrics.json` and
-    scores where they were measured in the same way, else into `measurements/<views>` below it.
+    The settings of the data are the run's; the command line may change how samples are seen (`views`), the precision
+    and the places. Results go to `output`, by default the run that the checkpoint is the best of: into its
+    `metrics.json` and scores where they were measured in the same way, else into `measurements/<views>` below it.
 
     Raises:
         ActionRecError: the command line asks for what the run was not trained with, or the checkpoint is of another
             stage, or was trained on what it would be measured on.
     """
-    import actionrec.modules
     from actionrec.evaluation.scores import FILES
     from actionrec.experiment import create_data, data_split
-    from actionrec.modules.checkpoint import Parent, check_parent, read
+    from actionrec.modules.checkpoint import Parent, check_parent, load_module, read
 
     path = Path(config.checkpoint)
     parts = plain(config)["parts"]
@@ -53,7 +52,7 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
     run = path.parents[1] if path.parts[-2:] == ("checkpoints", "best.ckpt") else None
     if not config.output and not run:
         raise ActionRecError(f"checkpoint={path} is not a run's best; say where its metrics go: output=<folder>")
-    checkpoint = read(path, "checkpoint")
+    checkpoint = read(path, "checkpoint", plain(config)["trust"])
     lineage = checkpoint["lineage"]
     if lineage["stage"] != config.stage:
         raise ActionRecError(f"checkpoint={path} is of another stage; use experiment={lineage['stage']}")
@@ -69,9 +68,7 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
         config.trainer.precision = _precision(run) or config.trainer.precision
     data = create_data(config)
     check_parent(Parent(path, checkpoint), data_split(config), data.names("val") + data.names("test"))
-    module = getattr(actionrec.modules, lineage["model"]).load_from_checkpoint(
-        path, map_location="cpu", weights_only=True
-    )
+    module = load_module(path, checkpoint)
 
     trainer = measurement.create_trainer(config)
     protocol = measurement.protocol_of(trainer, data, sha256(path))
@@ -93,8 +90,8 @@ def _check_given(config: DictConfig, run: Path) -> None:
         asked, had = saved.value_at(config, key), saved.value_at(kept, key)
         if asked != had and OmegaConf.select(kept, key, default=kept) is not kept:
             raise ActionRecError(
-                f"{key}={_short(asked)}: {run} was trained with {_short(had)}, and is measured as it was trained; leave "
-                f"{key} out, or train a run with it"
+                f"{key}={_short(asked)}: {run} was trained with {_short(had)}, and is measured as it was trained; "
+                f"leave {key} out, or train a run with it"
             )
     there = manifest.read(run)
     asked = saved.given_choice("recipe")
@@ -128,8 +125,8 @@ def _folder(config: DictConfig, run: Path | None, protocol: measurement.Protocol
         for part, there in measurement.read(folder).items():
             if not measurement.same(there, protocol) or there.get("checkpoint") != protocol["checkpoint"]:
                 raise ActionRecError(
-                    f"output={folder} holds {part} scores of another measurement ({measurement.name(there)} of checkpoint "
-                    f"{str(there.get('checkpoint'))[:10]}); name another folder"
+                    f"output={folder} holds {part} scores of another measurement ({measurement.name(there)} of "
+                    f"checkpoint {str(there.get('checkpoint'))[:10]}); name another folder"
                 )
         return folder
     assert run

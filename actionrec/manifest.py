@@ -1,8 +1,8 @@
 """What a run was made from: settings, data lists, parents, code. Kept beside it as `manifest.json`.
 
-Two runs are the same when their settings, lists and parents' checkpoints are the same. Places (`paths`), the tuning of a
-machine (loader processes, accelerator), and callbacks other than those that choose the best epoch and the last one do
-not count.
+Two runs are the same when their settings, lists and parents' checkpoints are the same. Places (`paths`), the tuning of
+a machine (loader processes, accelerator), and callbacks other than those that choose the best epoch and the last one
+do not count.
 """
 
 import copy

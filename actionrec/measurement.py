@@ -96,7 +96,9 @@ def read(folder: Path) -> dict[str, Protocol]:
 
 def name(protocol: Protocol) -> str:
     """Of the folder of a further measurement, and for people: `10x3-middle-bf16-mixed`."""
-    return "-".join(str(part) for part in (views(protocol), protocol.get("position"), protocol.get("precision")) if part)
+    return "-".join(
+        str(part) for part in (views(protocol), protocol.get("position"), protocol.get("precision")) if part
+    )
 
 
 def views(protocol: Protocol | None) -> str:

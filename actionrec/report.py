@@ -22,12 +22,12 @@ def report(config: DictConfig) -> None:
     from actionrec.reporting.page import write
 
     folder = Path(config.paths.outputs) / config.paths.name
-    outputs = gather(folder)
+    outputs = gather(folder, list(config.trust))
     if outputs.empty:
         raise ActionRecError(f"no finished run under {folder}; train one, for example: make demo")
     choice = str(HydraConfig.get().runtime.choices["paths"])
     commands = Commands(choice, config.paths.name, config.paths.outputs)
-    write(outputs, folder / "report", commands, config.split, config.seed, config.gallery)
+    write(outputs, folder / "report", commands, config.split, config.seed, config.gallery, config.tag)
     if outputs.runs:
         print(lines_of(results.short_lines(outputs)))
     if crossval := results.crossval_table(outputs):

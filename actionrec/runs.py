@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -29,8 +30,8 @@ MULTIRUN = "multirun.json"  # beside the jobs of a multirun: the keys that vary
 class RunFolder:
     """Where a run lives.
 
-    While a run trains, its folder is `<path>.partial`; `finish` gives the folder its name. So everything under `path` is
-    complete, and an interrupted second training leaves the results of the first one in place.
+    While a run trains, its folder is `<path>.partial`; `finish` gives the folder its name. So everything under `path`
+    is complete, and an interrupted second training leaves the results of the first one in place.
     """
 
     path: Path
@@ -195,6 +196,11 @@ def job_name(overrides: list[str], varying: list[str], tag: str | None = None) -
     # File systems take 255 bytes; the part that is cut off may be all that tells two jobs apart.
     name = name if len(name) <= 200 else f"{name[:180]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
     return f"{name}-{tag}" if tag else name
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process of a training, or the first one; launchers number theirs in the environment."""
+    return all(os.environ.get(name, "0") in ("0", "") for name in ("LOCAL_RANK", "RANK", "SLURM_PROCID"))
 
 
 def _is_run(path: Path) -> bool:

@@ -105,7 +105,11 @@ def _interpolated(config: DictConfig, path: str) -> bool:
 
 def _given(config: DictConfig) -> dict[str, Any]:
     """The nodes that the command line has set, by path."""
-    return {key: value_at(config, key) for key in given_keys() if OmegaConf.select(config, key, default=config) is not config}
+    return {
+        key: value_at(config, key)
+        for key in given_keys()
+        if OmegaConf.select(config, key, default=config) is not config
+    }
 
 
 def value_at(config: DictConfig, key: str) -> Any:

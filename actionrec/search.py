@@ -14,6 +14,7 @@ from actionrec.cli import plain, verb
 from actionrec.errors import ActionRecError
 from actionrec.evaluate import remeasure
 from actionrec.files import atomic_path, write_text
+from actionrec.locks import only_writer
 from actionrec.runs import RunFolder
 from actionrec.train import train
 
@@ -38,6 +39,11 @@ def search(config: DictConfig) -> None:
     settings = plain(config)["search"]
     for setting in settings["space"]:
         _check(setting, config)
+    with only_writer(Path(config.run_dir), "the search in"):
+        _search(config, settings, optuna)
+
+
+def _search(config: DictConfig, settings: dict[str, Any], optuna: Any) -> None:
     folder = Path(config.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     study = _open(optuna, settings["name"], folder / "study.db")

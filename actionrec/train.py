@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,9 @@ from actionrec.cli import in_multirun, plain, verb
 from actionrec.errors import ActionRecError
 from actionrec.experiment import create_data, create_lineage, create_module, data_split, model_name
 from actionrec.files import sha256, write_text
+from actionrec.locks import only_writer
 from actionrec.manifest import Manifest
-from actionrec.runs import RunFolder, run_folder
+from actionrec.runs import RunFolder, is_first_process, run_folder
 
 if TYPE_CHECKING:  # heavy; a verb's --help does without
     from lightning import Callback, LightningDataModule, Trainer
@@ -54,12 +55,14 @@ def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
         wanted = replace(wanted, choices=then.choices)
         for line in wanted.differences(then):
             log.warning("run_again: %s", line)
-    if config.resume is not True and run.is_same(wanted, config.overwrite):
-        log.info("%s is finished with these settings, skipped", run.path)
-        if in_multirun():
-            _note_overrides(run.path)
-        return run.metrics["val/acc"]
-    return _train(config, run, wanted, parts)
+    # Of a training on several devices the first process writes.
+    with only_writer(run.path, "the run") if is_first_process() else nullcontext():
+        if config.resume is not True and run.is_same(wanted, config.overwrite):
+            log.info("%s is finished with these settings, skipped", run.path)
+            if in_multirun():
+                _note_overrides(run.path)
+            return run.metrics["val/acc"]
+        return _train(config, run, wanted, parts)
 
 
 def _train(config: DictConfig, run: RunFolder, wanted: Manifest, parts: Sequence[str]) -> float:
@@ -101,8 +104,8 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, parts: Sequence
         best = run.partial / "checkpoints" / "best.ckpt"
         if not best.is_file():
             raise ActionRecError(
-                f"the training kept no best checkpoint (trainer.max_epochs={config.trainer.max_epochs}); train at least "
-                "one epoch, with callbacks.best"
+                f"the training kept no best checkpoint (trainer.max_epochs={config.trainer.max_epochs}); train at "
+                "least one epoch, with callbacks.best"
             )
         module.load_state_dict(read(best, "checkpoint")["state_dict"])
         measuring = measurement.create_trainer(config)
@@ -138,15 +141,12 @@ def _note_overrides(folder: Path) -> None:
 
 def _goes_on(run: RunFolder, wanted: Manifest, overwrite: bool) -> bool:
     """Whether the wanted run was interrupted and left checkpoints that load."""
-    from actionrec.modules.checkpoint import read
+    from actionrec.callbacks.best import checkpoints_whole
 
     if not run.goes_on(wanted, overwrite):
         return False
-    try:
-        for name in ("last", "best"):
-            read(run.last.with_name(f"{name}.ckpt"), "resume")
-    except ActionRecError as error:  # torn, or lost
-        log.warning("begins again, since %s", error)
+    if not checkpoints_whole(run.last.parent):
+        log.warning("%s: best.ckpt or last.ckpt is torn or lost; the training begins again", run.partial)
         return False
     log.info("goes on with %s", run.partial)
     return True

@@ -352,7 +352,10 @@ def test_resume_trains_on_and_keeps_what_there_was(chain, tmp_path, paths, run):
     assert run("train", *overrides).status == 0
     for refused, said in (
         (["scheduler=onecycle", "trainer.max_epochs=3", "overwrite=true", "resume=false"], ""),
-        (["scheduler=onecycle", "trainer.max_epochs=4"], "made for 3 epochs and cannot stretch to trainer.max_epochs=4"),
+        (
+            ["scheduler=onecycle", "trainer.max_epochs=4"],
+            "made for 3 epochs and cannot stretch to trainer.max_epochs=4",
+        ),
     ):
         outcome = run("train", *overrides, *refused, f"run_dir={tmp_path / 'cycle'}")
         assert outcome.status == bool(said), outcome.err

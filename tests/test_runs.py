@@ -6,7 +6,6 @@ from actionrec.errors import ActionRecError
 from actionrec.manifest import Manifest
 from actionrec.runs import RunFolder, job_name
 
-
 WANTED = Manifest({"optimizer.lr": 1e-3, "data.size": 64}, {"recipe": "strong"}, "a" * 64, {"parent": "b" * 64})
 
 
@@ -135,12 +134,12 @@ def test_a_run_is_finished_with_its_settings_lists_and_parents_alone(run):
         (replace(WANTED, parents={"parent": "d" * 64}), "parent parent: checkpoint dddddddddd, was bbbbbbbbbb"),
         (replace(WANTED, parents={}), "init_from: nothing is new"),
     ):
-        with pytest.raises(ActionRecError, match="holds another run") as refused:
+        with pytest.raises(ActionRecError, match=r"holds another run") as refused:
             run.is_same(other, False)
         assert said in str(refused.value)
         assert "tag=<name>" in str(refused.value)
         assert not run.is_same(other, True)
-    with pytest.raises(ActionRecError, match="recipe: demo, was strong; optimizer.lr: 1, was 0.001"):
+    with pytest.raises(ActionRecError, match=r"recipe: demo, was strong; optimizer.lr: 1, was 0.001"):
         run.is_same(replace(WANTED, settings={**WANTED.settings, "optimizer.lr": 1}, choices={"recipe": "demo"}), False)
 
 
@@ -161,7 +160,7 @@ def test_a_run_of_before_manifests_is_told_by_the_settings_that_its_configuratio
     (run.path / "config.yaml").write_text("optimizer: {lr: 0.001}\nold: 1\npaths: {outputs: /a}\nrun_dir: /a/b\n")
     assert run.is_same(WANTED, False)
     (run.path / "config.yaml").write_text("optimizer: {lr: 0.1}\n")
-    with pytest.raises(ActionRecError, match="optimizer.lr: 0.001, was 0.1"):
+    with pytest.raises(ActionRecError, match=r"optimizer.lr: 0.001, was 0.1"):
         run.is_same(WANTED, False)
 
 
@@ -176,7 +175,7 @@ def test_nothing_that_is_no_run_is_replaced(run, name, kind):
     else:
         place.write_text("years")
     for action in (lambda: run.is_same(WANTED, True), lambda: run.start(False), lambda: run.start(True)):
-        with pytest.raises(ActionRecError, match="that is no run|is a file"):
+        with pytest.raises(ActionRecError, match=r"that is no run|is a file"):
             action()
     assert "years" in ((place / "thesis.txt") if kind == "folder" else place).read_text()
 

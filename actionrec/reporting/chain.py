@@ -48,7 +48,12 @@ class Chain:
     @property
     def name(self) -> str:
         """For people."""
-        return f"split {self.split}, seed {self.seed}"
+        return f"split {self.split}, seed {self.seed}" + (f", {self.tag}" if self.tag else "")
+
+    @property
+    def tag(self) -> str | None:
+        """Of its runs."""
+        return next((run.tag for run in self.runs.values()), None)
 
 
 def choose(outputs: Outputs, split: int | None = None, seed: int | None = None) -> Chain:

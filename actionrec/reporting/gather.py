@@ -3,17 +3,18 @@
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from actionrec import untrusted
+from actionrec import measurement, untrusted
 from actionrec.cli import one_line
 from actionrec.errors import ActionRecError
 from actionrec.evaluation import metrics, scores
 from actionrec.evaluation.scores import Scores
 from actionrec.files import sha256
+from actionrec.measurement import Protocol
 from actionrec.modules.checkpoint import read
 from actionrec.runs import RunFolder
 
@@ -49,10 +50,12 @@ class Run:
         stage: of the chain, or the folder of a further network.
         path: the folder.
         split, seed: by its name or else its configuration; None where neither says.
+        tag: the suffix of its name, which keeps runs of other settings apart; None without one.
         metrics: the numbers of `metrics.json`; what older runs lack is computed from the scores.
         scores: of the test.
         config: as the file has it, nothing resolved.
         checkpoint: the best.
+        protocol: how it was measured; None of runs of before that was recorded.
     """
 
     stage: str
@@ -63,6 +66,8 @@ class Run:
     scores: Scores | None = None
     config: dict[str, Any] | None = None
     checkpoint: Checkpoint | None = None
+    tag: str | None = None
+    protocol: Protocol | None = None
 
     @property
     def name(self) -> str:
@@ -78,6 +83,15 @@ class Run:
     def sources(self) -> int | None:
         """Number of source videos that they come from; a still is its own."""
         return len(set(self.scores.groups)) if self.scores else None
+
+
+class Measured(NamedTuple):
+    """A further measurement of a run, under another protocol than its own."""
+
+    run: Run
+    protocol: Protocol
+    metrics: dict[str, float]
+    samples: int | None
 
 
 class Study(NamedTuple):
@@ -104,6 +118,7 @@ class Outputs:
 
     folder: Path
     runs: list[Run] = field(default_factory=list)
+    measured: list[Measured] = field(default_factory=list)
     unfinished: list[Path] = field(default_factory=list)
     fusions: list[Fusion] = field(default_factory=list)
     studies: list[Study] = field(default_factory=list)
@@ -114,6 +129,10 @@ class Outputs:
     def of(self, stage: str) -> list[Run]:
         """Runs of a stage."""
         return [run for run in self.runs if run.stage == stage]
+
+    def tagged(self, tag: str | None) -> "Outputs":
+        """The same with the runs of one tag alone, since runs of different tags are of different settings."""
+        return replace(self, runs=[run for run in self.runs if run.tag == tag])
 
     @property
     def empty(self) -> bool:
@@ -148,6 +167,7 @@ def gather(folder: Path, trust: Sequence[str] = ()) -> Outputs:
                 outputs.unfinished.append(path)
             elif run := _run(outputs, stage, path):
                 outputs.runs.append(run)
+                outputs.measured += _measured(outputs, run)
     for path in sorted(folder.glob("fusion/*/fusion.json")):
         if (rows := outputs.attempt(path, _fusion_rows)) is not None:
             outputs.fusions.append(Fusion(path.parent.name, rows))
@@ -215,8 +235,18 @@ def _run(outputs: Outputs, stage: str, path: Path) -> Run | None:
         outputs.damaged.append(
             Damage(best, "not there: its lineage is not known, and later stages cannot start from it")
         )
-    split, seed = _split_and_seed(path.name, config or {})
-    return Run(stage, path, split, seed, numbers, found, config, checkpoint)
+    split, seed, tag = _split_seed_tag(path.name, config or {})
+    record = outputs.attempt(path, measurement.read) or {}
+    return Run(stage, path, split, seed, numbers, found, config, checkpoint, tag, record.get("test"))
+
+
+def _measured(outputs: Outputs, run: Run) -> Iterator[Measured]:
+    for folder in sorted(run.path.glob(f"{measurement.FURTHER}/*/")):
+        numbers = outputs.attempt(folder / "metrics.json", _numbers)
+        record = outputs.attempt(folder, measurement.read) or {}
+        found = outputs.attempt(folder / scores.FILES["test"], _checked_scores)
+        if numbers and "test/acc" in numbers and "test" in record:
+            yield Measured(run, record["test"], numbers, len(found.names) if found else None)
 
 
 def _numbers(path: Path) -> dict[str, float]:
@@ -276,11 +306,11 @@ def _study(outputs: Outputs, path: Path, pictures: tuple[str, ...]) -> list[Stud
     return [] if content is None else [Study(path.parent.name, content, there)]
 
 
-def _split_and_seed(name: str, config: dict[str, Any]) -> tuple[int | None, int | None]:
-    if match := re.fullmatch(r"split(\d+)-seed(\d+)", name):
-        return int(match[1]), int(match[2])
+def _split_seed_tag(name: str, config: dict[str, Any]) -> tuple[int | None, int | None, str | None]:
+    if match := re.fullmatch(r"split(\d+)-seed(\d+)(?:-(.+))?", name):
+        return int(match[1]), int(match[2]), match[3]
     split, seed = config.get("split"), config.get("seed")
-    return split if type(split) is int else None, seed if type(seed) is int else None
+    return split if type(split) is int else None, seed if type(seed) is int else None, None
 
 
 def _order(path: Path) -> list[Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import jinja2
 
 import actionrec
+from actionrec.errors import ActionRecError
 from actionrec.files import replaced_folder
 from actionrec.reporting import tables
 from actionrec.reporting.chain import Chain, choose
@@ -16,7 +17,13 @@ from actionrec.reporting.sections import Section, create
 
 
 def write(
-    outputs: Outputs, folder: Path, commands: Commands, split: int | None, seed: int | None, each: int
+    outputs: Outputs,
+    folder: Path,
+    commands: Commands,
+    split: int | None,
+    seed: int | None,
+    each: int,
+    tag: str | None = None,
 ) -> list[Section]:
     """Write `index.html`, and every table as CSV and Markdown, in place of what `folder` had.
 
@@ -26,11 +33,13 @@ def write(
         commands: that the page names for what is missing.
         split, seed: of the chain that is shown closely; None takes the first that there is.
         each: clips of the gallery that are right, and that are wrong.
+        tag: of that chain.
 
     Raises:
-        ActionRecError: no run has that split and seed.
+        ActionRecError: no run has that split, seed and tag, or the folder holds files that no report has written.
     """
-    chain = choose(outputs, split, seed)
+    _check_folder(folder)
+    chain = choose(outputs.tagged(tag), split, seed)
     sections = create(outputs, chain, commands, each)
     with replaced_folder(folder) as temporary:
         (temporary / "index.html").write_text(render(outputs, chain, sections), encoding="utf-8")
@@ -38,6 +47,18 @@ def write(
             (temporary / f"{table.name}.csv").write_text(tables.comma_separated(table), encoding="utf-8")
             (temporary / f"{table.name}.md").write_text(tables.markdown(table), encoding="utf-8")
     return sections
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise unless nothing is in the report's place but an earlier report."""
+    strange = [path.name for path in folder.iterdir() if not _written(path)] if folder.is_dir() else []
+    if strange or (folder.exists() and not folder.is_dir()):
+        thing = f"holds {min(strange)}, which is none of a report's files" if strange else "is a file"
+        raise ActionRecError(f"{folder} {thing}; move it away, since a report replaces the one before")
+
+
+def _written(path: Path) -> bool:
+    return path.is_file() and (path.name == "index.html" or path.suffix in (".csv", ".md"))
 
 
 def render(outputs: Outputs, chain: Chain, sections: Sequence[Section]) -> str:

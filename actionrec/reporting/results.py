@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean, stdev, variance
 from typing import Any
 
+from actionrec import measurement
 from actionrec.errors import ActionRecError
 from actionrec.evaluation.metrics import BINS, per_action, reliability
 from actionrec.evaluation.significance import compare
+from actionrec.measurement import Protocol
 from actionrec.reporting.chain import Chain
 from actionrec.reporting.gather import STAGES, Fusion, Outputs, Run, Study
 from actionrec.reporting.tables import Estimate, Spread, Table, cell
@@ -20,7 +22,7 @@ _ESTIMATES = {"top-1": "test/acc", "mean class": "test/acc_macro", "mAP": "test/
 
 def runs_table(outputs: Outputs) -> Table:
     """A row for each finished run."""
-    header = ("stage", "run", "n", "sources", *_ESTIMATES, "loss", "ECE")
+    header = ("stage", "run", "n", "sources", *_ESTIMATES, "loss", "ECE", "views")
     rows = [
         (
             run.stage,
@@ -30,15 +32,39 @@ def runs_table(outputs: Outputs) -> Table:
             *(estimate(run.metrics, tag) for tag in _ESTIMATES.values()),
             run.metrics.get("test/loss"),
             run.metrics.get("test/ece"),
+            seen(run.protocol),
         )
         for run in outputs.runs
     ]
     note = (
         f"Of the test part: n clips (stills in the first stage) of as many source videos; {BY_SOURCE}. Top-1 is the "
         "share that is right, mean class its mean over the actions, loss the negative log-likelihood in nats, ECE the "
-        "expected calibration error. One row is one seed."
+        "expected calibration error. Views: instants by crops that are averaged, and precision. One row is one seed."
     )
     return Table("runs", "Runs", header, rows, note)
+
+
+def measured_table(outputs: Outputs) -> Table | None:
+    """Measurements of runs under other protocols than their own; None without any."""
+    rows = [
+        (
+            each.run.stage,
+            each.run.name,
+            measurement.name(each.protocol),
+            each.samples,
+            *(estimate(each.metrics, tag) for tag in _ESTIMATES.values()),
+            each.metrics.get("test/loss"),
+        )
+        for each in outputs.measured
+    ]
+    header = ("stage", "run", "views", "n", *_ESTIMATES, "loss")
+    note = "By actionrec.evaluate; views: instants by crops that are averaged, the position, the precision."
+    return Table("measurements", "Measured in other ways", header, rows, note) if rows else None
+
+
+def seen(protocol: Protocol | None) -> str:
+    """How the samples of a measurement were seen, for a table."""
+    return f"{measurement.views(protocol)}, {protocol.get('precision')}" if protocol else "not recorded"
 
 
 def cost_table(outputs: Outputs) -> Table:
@@ -72,25 +98,30 @@ def crossval_table(outputs: Outputs) -> Table | None:
     counts, and over the seeds within a split; None where no stage has several.
     """
     rows = []
-    for stage in dict.fromkeys(run.stage for run in outputs.runs):
+    # Runs of other tags have other settings, and runs that were measured otherwise have other scores.
+    alike: dict[tuple[str, str | None, str], list[Run]] = {}
+    for run in outputs.runs:
+        alike.setdefault((run.stage, run.tag, seen(run.protocol)), []).append(run)
+    for (stage, tagged, views), runs_alike in alike.items():
         of_split: dict[int, list[Run]] = {}
-        for run in outputs.of(stage):
+        for run in runs_alike:
             if run.split is not None:
                 of_split.setdefault(run.split, []).append(run)
         if sum(map(len, of_split.values())) < 2:
             continue
         seeds = sorted({run.seed for runs in of_split.values() for run in runs if run.seed is not None})
-        row: list[Any] = [stage, ", ".join(map(str, sorted(of_split))), ", ".join(map(str, seeds))]
+        name = f"{stage} ({tagged})" if tagged else stage
+        row: list[Any] = [name, ", ".join(map(str, sorted(of_split))), ", ".join(map(str, seeds))]
         for tag in ("test/acc", "test/acc_macro"):
             values = [[run.metrics.get(tag, math.nan) for run in runs] for runs in of_split.values()]
             row += spread(values)
-        rows.append(tuple(row))
+        rows.append((*row, views))
     names = [f"{name}{part}" for name in ("top-1", "mean class") for part in ("", " sd of splits", " sd of seeds")]
     note = (
         "Of a split the mean over its seeds counts once. sd: standard deviation (n − 1), of the splits' means, and of "
         "seeds within a split, pooled."
     )
-    header = ("stage", "splits", "seeds", *names)
+    header = ("stage", "splits", "seeds", *names, "views")
     return Table("crossval", "Over splits and seeds", header, rows, note) if rows else None
 
 
@@ -102,9 +133,10 @@ def spread(values: Sequence[Sequence[float]]) -> tuple[float, float | None, floa
 
 
 def better_stream(chain: Chain) -> Run | None:
-    """That of frame and flow which has more of the test right, as `actionrec.fuse` takes it."""
+    """That of frame and flow which has more of the validation right, as `actionrec.fuse` takes it."""
     streams = [chain.runs[stage] for stage in (FRAME, FLOW) if stage in chain.runs]
-    return max(streams, key=lambda run: run.metrics["test/acc"], default=None)
+    order = lambda run: (run.metrics.get("val/acc", 0.0), -run.metrics.get("val/loss", math.inf))  # noqa: E731
+    return max(streams, key=order, default=None)
 
 
 def comparison_table(chain: Chain, damage: Callable[[Run, str], None]) -> Table | None:
@@ -120,6 +152,7 @@ def comparison_table(chain: Chain, damage: Callable[[Run, str], None]) -> Table 
         if not (first.scores and second.scores):
             continue
         try:
+            measurement.require_same({run.stage: run.protocol for run in (first, second)})
             found = compare(first.scores, second.scores)
         except ActionRecError as error:
             damage(first, f"not comparable with {second.stage}: {error}")

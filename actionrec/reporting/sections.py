@@ -94,7 +94,7 @@ def create(outputs: Outputs, chain: Chain, commands: Commands, each: int) -> lis
             "Results",
             results.headline(chain, comparison, results.crossval_table(outputs)),
             tables=results.present([results.runs_table(outputs), comparison]),
-            folded=results.present([results.cost_table(outputs)]),
+            folded=results.present([results.cost_table(outputs), results.measured_table(outputs)]),
         ),
         _crossval(outputs),
         _chain(outputs, chain),
@@ -107,7 +107,7 @@ def create(outputs: Outputs, chain: Chain, commands: Commands, each: int) -> lis
         _studies("search", "Search for settings", "search", outputs.searches),
         _gallery(chain, each, outputs.trust, commands, absent),
     ]
-    absent = missing.find(outputs, chain, commands) + absent
+    absent = missing.find(outputs.tagged(chain.tag), chain, commands) + absent
     return [section for section in [*sections, _missing(outputs, absent)] if not section.empty]
 
 

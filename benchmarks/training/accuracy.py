@@ -32,9 +32,11 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[st
         stills = f"paths.stanford40={options.data / 'stanford40'}"
         chosen = ",".join(str(seed) for seed in range(seeds))
         settings = [*TRAINING, stills, *overrides]
-        run_verb("train", [*settings, f"seed={chosen}", "--multirun"])
+        run_verb("train", [*settings, f"seed={chosen}", f"tag={name}", "--multirun"])
         for seed in range(seeds):
-            run = Path("outputs/stills/sweeps/training") / job_name([*settings, f"seed={seed}"])
+            run = Path("outputs/stills/sweeps/training") / job_name(
+                [f"seed={seed}"], ["seed"] if seeds > 1 else [], name
+            )
             metrics = json.loads((run / "metrics.json").read_text())
             rows.append({"with": name, "seed": seed, "test top-1": metrics["test/acc"], "loss": metrics["test/loss"]})
     accuracy = {name: [row["test top-1"] for row in rows if row["with"] == name] for name in TRICKS}
