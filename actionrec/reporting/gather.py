@@ -75,12 +75,12 @@ class Run:
     @property
     def samples(self) -> int | None:
         """Number of test samples."""
-        return len(self.scores.names) if self.scores else None
+        return len(self.scores.names) if self.scores else _counted(self.metrics.get("test/n"))
 
     @property
     def sources(self) -> int | None:
         """Number of source videos that they come from; a still is its own."""
-        return len(set(self.scores.groups)) if self.scores else None
+        return len(set(self.scores.groups)) if self.scores else _counted(self.metrics.get("test/sources"))
 
 
 class Study(NamedTuple):
@@ -211,6 +211,10 @@ def _run(outputs: Outputs, stage: str, path: Path) -> Run | None:
         )
     split, seed = _split_and_seed(path.name, config or {})
     return Run(stage, path, split, seed, numbers, found, config, checkpoint)
+
+
+def _counted(value: float | None) -> int | None:
+    return None if value is None else int(value)
 
 
 def _numbers(path: Path) -> dict[str, float]:
