@@ -76,7 +76,7 @@ def test_a_full_tree_has_every_section_and_every_table_as_files(full, run):
         *("runs", "cost", "comparison", "crossval", "lineage", "settings", "settings-shared", "actions", "calibration"),
         *("fusion-split1-seed0", "study-frame_position", "search-lr", "missing"),
     }
-    assert "is the better stream on the same clips" in text
+    assert "the better stream on validation" in text
     assert "hmdb51_two_stream over splits 1, 2, seeds 0, 1: top-1 0." in text
     assert 'src="http' not in text
     # The configurations of these runs name no data.

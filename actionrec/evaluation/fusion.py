@@ -1,6 +1,7 @@
 """Fusion of two or more networks from their saved scores.
 
-What is fitted is fitted to training scores, what is chosen is chosen on validation, and the test is scored once.
+Fusion weights are fitted to training scores, hyper-parameters are selected on validation scores, and so is the stream
+that fusions are compared with; test labels are used for the final table alone.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,10 +23,17 @@ STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse strengths of regularisation
 
 
 class Fused(NamedTuple):
-    """A fusion's scores of the test part, and what was chosen for it on validation."""
+    """A fusion's scores of the test part.
+
+    Args:
+        scores: of the test part.
+        chosen: what was chosen for it on validation.
+        likelihoods: whether the scores are log-probabilities, up to a constant for each sample; margins are not.
+    """
 
     scores: Scores
     chosen: str = ""
+    likelihoods: bool = True
 
 
 Parts = Mapping[str, Sequence[Scores]]  # by part, the scores of the same networks in the same order
@@ -45,6 +53,15 @@ def matched(parts: Parts) -> dict[str, list[Scores]]:
                 "are of different splits"
             )
     return {part: [found[0], *(match(found[0], each) for each in found[1:])] for part, found in parts.items()}
+
+
+def best_on_validation(streams: Mapping[str, Scores]) -> str:
+    """Name of the stream with the most of its validation part right; of equals the likelier, then the first.
+
+    Args:
+        streams: by name, scores of the validation part.
+    """
+    return max(streams, key=lambda name: _worth(streams[name]))
 
 
 def average(parts: Parts) -> Fused:
@@ -78,7 +95,7 @@ def linear(parts: Parts) -> Fused:
 
 def svm(parts: Parts) -> Fused:
     """A linear support vector machine on the log-probabilities of all networks, one action against the rest."""
-    return _fitted(parts, lambda strength: LinearSVC(C=strength, max_iter=20000))
+    return _fitted(parts, lambda strength: LinearSVC(C=strength, max_iter=20000), likelihoods=False)
 
 
 FUSIONS: dict[str, Callable[[Parts], Fused]] = {
@@ -91,14 +108,18 @@ FUSIONS: dict[str, Callable[[Parts], Fused]] = {
 }
 
 
-def _fitted(parts: Parts, create: Callable[[float], Any]) -> Fused:
+def _fitted(parts: Parts, create: Callable[[float], Any], likelihoods: bool = True) -> Fused:
     inputs = {part: np.concatenate(_log_probabilities(found), axis=1) for part, found in parts.items()}
     labels = parts["train"][0].labels.numpy()
     candidates = [(strength, create(strength).fit(inputs["train"], labels)) for strength in STRENGTHS]
-    strength, best = max(
-        candidates, key=lambda each: _worth(_scores(parts["val"], _decide(each[1], inputs["val"], parts["val"])))
-    )
-    return Fused(_scores(parts["test"], _decide(best, inputs["test"], parts["test"])), f"C = {strength:g}")
+
+    def worth(candidate: tuple[float, Any]) -> tuple[float, ...]:
+        found = _worth(_scores(parts["val"], _decide(candidate[1], inputs["val"], parts["val"])))
+        return found if likelihoods else found[:1]  # of equals the most regularised, which comes first
+
+    strength, best = max(candidates, key=worth)
+    decided = _scores(parts["test"], _decide(best, inputs["test"], parts["test"]))
+    return Fused(decided, f"C = {strength:g}", likelihoods)
 
 
 def _decide(classifier: Any, inputs: np.ndarray, like: Sequence[Scores]) -> np.ndarray:

@@ -87,14 +87,15 @@ METRICS: dict[str, Metric] = {
     "map": mean_average_precision,
     "ece": calibration_error,
 }
-FEW_SOURCES = 30  # below which an interval says little
 HEADLINES = ("acc", "acc_top5", "acc_macro", "f1_macro", "map")  # those with an interval
+LIKELIHOODS = ("loss", "ece")  # those of probabilities, which margins are not
 
 
-def measure(scores: Scores, prefix: str) -> dict[str, float]:
-    """`<prefix>/<name>` of every one of `METRICS`."""
+def measure(scores: Scores, prefix: str, likelihoods: bool = True) -> dict[str, float]:
+    """`<prefix>/<name>` of every one of `METRICS`; without `LIKELIHOODS` where the scores are no log-probabilities."""
     arrays = probabilities_of(scores), scores.labels.numpy(), np.ones((1, len(scores.names)))
-    return {f"{prefix}/{name}": float(metric(*arrays)[0]) for name, metric in METRICS.items()}
+    names = [name for name in METRICS if likelihoods or name not in LIKELIHOODS]
+    return {f"{prefix}/{name}": float(METRICS[name](*arrays)[0]) for name in names}
 
 
 def intervals(scores: Scores, prefix: str) -> dict[str, float | int]:

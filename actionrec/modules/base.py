@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
+from actionrec.modules.metrics import MeanClassAccuracy
 from actionrec.networks import backbone as backbones
 from actionrec.networks.fusion import Stream
 
@@ -58,9 +59,10 @@ class ActionModule(LightningModule):
             {
                 "acc": _accuracy(classes),
                 "acc_top5": _accuracy(classes, top_k=min(5, classes)),
-                "acc_macro": _accuracy(classes, average="macro"),
+                "acc_macro": MeanClassAccuracy(classes),
             },
             prefix="val/",
+            compute_groups=False,  # else metrics that agree on the first batch, such as top-1 and top-5, are made one
         )
         # Looking for NaN would wait for the device, and leave them out of the mean.
         self.train_loss, self.val_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
@@ -161,6 +163,6 @@ def without_weights(backbone: Mapping[str, Any]) -> dict[str, Any]:
     return {**backbone, "weights": None}
 
 
-def _accuracy(classes: int, average: Any = "micro", top_k: int = 1) -> MulticlassAccuracy:
+def _accuracy(classes: int, top_k: int = 1) -> MulticlassAccuracy:
     # Validation of the arguments looks at their values, for which a GPU would have to be waited for.
-    return MulticlassAccuracy(classes, top_k=top_k, average=average, validate_args=False)
+    return MulticlassAccuracy(classes, top_k=top_k, average="micro", validate_args=False)

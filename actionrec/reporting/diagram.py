@@ -85,5 +85,7 @@ def _box(stage: str, run: Run | None) -> Box:
     if "test/acc_low" in run.metrics:
         top += f" [{run.metrics['test/acc_low']:.3f}, {run.metrics['test/acc_high']:.3f}]"
     size = f"n = {run.samples:,}" if run.samples else "n is not known"
+    if run.sources and run.sources != run.samples:
+        size += f" of {run.sources:,} source videos"
     short = [line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…" for line in (*lines, top, size)]
     return Box(*place, COLOURS[ROLES[stage]], stage, short, True)

@@ -77,12 +77,12 @@ class Run:
     @property
     def samples(self) -> int | None:
         """Number of test samples."""
-        return len(self.scores.names) if self.scores else None
+        return len(self.scores.names) if self.scores else _counted(self.metrics.get("test/n"))
 
     @property
     def sources(self) -> int | None:
         """Number of source videos that they come from; a still is its own."""
-        return len(set(self.scores.groups)) if self.scores else None
+        return len(set(self.scores.groups)) if self.scores else _counted(self.metrics.get("test/sources"))
 
 
 class Measured(NamedTuple):
@@ -247,6 +247,10 @@ def _measured(outputs: Outputs, run: Run) -> Iterator[Measured]:
         found = outputs.attempt(folder / scores.FILES["test"], _checked_scores)
         if numbers and "test/acc" in numbers and "test" in record:
             yield Measured(run, record["test"], numbers, len(found.names) if found else None)
+
+
+def _counted(value: float | None) -> int | None:
+    return None if value is None else int(value)
 
 
 def _numbers(path: Path) -> dict[str, float]:

@@ -13,10 +13,10 @@ from actionrec.evaluation.significance import compare
 from actionrec.measurement import Protocol
 from actionrec.reporting.chain import Chain
 from actionrec.reporting.gather import STAGES, Fusion, Outputs, Run, Study
-from actionrec.reporting.tables import Estimate, Spread, Table, cell
+from actionrec.reporting.tables import Estimate, Spread, Table, cell, few_sources
 
 FRAME, FLOW, TWO_STREAM = STAGES[1:]
-BY_SOURCE = "95 % intervals are bootstraps that draw whole source videos"
+BY_SOURCE = "95 % intervals take the source video for the unit"
 _ESTIMATES = {"top-1": "test/acc", "mean class": "test/acc_macro", "mAP": "test/map", "F1": "test/f1_macro"}
 
 
@@ -41,7 +41,8 @@ def runs_table(outputs: Outputs) -> Table:
         "share that is right, mean class its mean over the actions, loss the negative log-likelihood in nats, ECE the "
         "expected calibration error. Views: instants by crops that are averaged, and precision. One row is one seed."
     )
-    return Table("runs", "Runs", header, rows, note)
+    clips = [run.sources for run in outputs.runs if run.sources and run.stage != STAGES[0]]
+    return Table("runs", "Runs", header, rows, _noted(note, few_sources(min(clips, default=None))))
 
 
 def measured_table(outputs: Outputs) -> Table | None:
@@ -133,10 +134,15 @@ def spread(values: Sequence[Sequence[float]]) -> tuple[float, float | None, floa
 
 
 def better_stream(chain: Chain) -> Run | None:
-    """That of frame and flow which has more of the validation right, as `actionrec.fuse` takes it."""
+    """That of frame and flow which has more of validation right, of equals the likelier; None where that is not known.
+
+    As `evaluation.fusion.best_on_validation`: to choose it by the test would favour it there.
+    """
     streams = [chain.runs[stage] for stage in (FRAME, FLOW) if stage in chain.runs]
-    order = lambda run: (run.metrics.get("val/acc", 0.0), -run.metrics.get("val/loss", math.inf))  # noqa: E731
-    return max(streams, key=order, default=None)
+    if not all("val/acc" in run.metrics for run in streams):
+        return None
+    worth = [(run.metrics["val/acc"], -run.metrics.get("val/loss", math.inf)) for run in streams]
+    return max(zip(worth, streams, strict=True), key=lambda each: each[0], default=(None, None))[1]
 
 
 def comparison_table(chain: Chain, damage: Callable[[Run, str], None]) -> Table | None:
@@ -160,8 +166,14 @@ def comparison_table(chain: Chain, damage: Callable[[Run, str], None]) -> Table 
         difference = Estimate(found.difference, found.low, found.high, signed=True)
         rows.append((first.stage, second.stage, difference, found.only_first, found.only_second, found.p))
     header = ("network", "against", "top-1 difference", "only the first right", "only the second right", "McNemar p")
-    note = f"On the same clips of {chain.name}; {BY_SOURCE}. McNemar's exact test takes clips for independent."
-    return Table("comparison", "Networks against each other", header, rows, note) if rows else None
+    if not rows:
+        return None
+    sources = max(run.sources or 0 for run in present)
+    note = (
+        f"On the same clips, of {sources} source videos, of {chain.name}; {BY_SOURCE}. McNemar's exact test takes "
+        "clips for independent."
+    )
+    return Table("comparison", "Networks against each other", header, rows, _noted(note, few_sources(sources)))
 
 
 def headline(chain: Chain, comparison: Table | None, crossval: Table | None = None) -> list[str]:
@@ -182,6 +194,8 @@ def headline(chain: Chain, comparison: Table | None, crossval: Table | None = No
     if last.sources and not stills:
         size += f" of {last.sources:,} source videos"
     lines = [f"{last.stage}, {chain.name}: top-1 {value}{size}. One seed."]
+    if not stills and few_sources(last.sources):
+        lines.append(few_sources(last.sources))
     better = better_stream(chain)
     for first, second, difference, *_, p in comparison.rows if comparison and better else ():
         if (first, second) != (TWO_STREAM, better.stage if better else None):
@@ -190,7 +204,7 @@ def headline(chain: Chain, comparison: Table | None, crossval: Table | None = No
         if difference.low > 0 or difference.high < 0:
             verdict = f"on these clips two streams are {'better' if difference.low > 0 else 'worse'} than one"
         lines.append(
-            f"Against {second}, which is the better stream on the same clips, that is {cell(difference).text} "
+            f"Against {second}, the better stream on validation, that is {cell(difference).text} on the same clips "
             f"(McNemar p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'}): {verdict}."
         )
     for stage, splits, seeds, mean, between, *_ in crossval.rows if crossval else ():
@@ -232,7 +246,10 @@ def calibration_table(chain: Chain) -> Table | None:
 
 
 def fusion_table(fusion: Fusion) -> Table:
-    """What `actionrec.fuse` found."""
+    """What `actionrec.fuse` found; `against` of a row names the stream that its difference is from."""
+    said = [row["against"] for row in fusion.rows if row.get("against")]
+    without = [row["network"] for row in fusion.rows if "difference" not in row]
+    against, part = (said or without or ["better stream"])[0], "validation" if said else "the test part itself"
     rows = [
         (
             row["network"],
@@ -251,11 +268,21 @@ def fusion_table(fusion: Fusion) -> Table:
         "mean class",
         "mAP",
         "loss",
-        "top-1 − better stream",
+        f"top-1 − {against}",
         "McNemar p",
     )
-    note = f"The better stream has no difference. {BY_SOURCE}."
-    return Table(f"fusion-{fusion.name}", f"Fusions of {fusion.name}", header, rows, note)
+    note = f"Differences are from {against}, the better stream on {part}. {BY_SOURCE}."
+    first = fusion.rows[0] if fusion.rows else {}
+    if "test/sources" in first:
+        note = f"n = {first['test/n']} clips of {first['test/sources']} source videos. {note}"
+    note += " Margins of a support vector machine have no loss."
+    return Table(
+        f"fusion-{fusion.name}",
+        f"Fusions of {fusion.name}",
+        header,
+        rows,
+        _noted(note, few_sources(first.get("test/sources"))),
+    )
 
 
 def fusions_table(outputs: Outputs) -> Table | None:
@@ -296,6 +323,10 @@ def estimate(row: dict[str, Any], tag: str) -> Estimate | float | None:
         return None
     low, high = row.get(f"{tag}_low"), row.get(f"{tag}_high")
     return float(row[tag]) if low is None or high is None else Estimate(row[tag], low, high)
+
+
+def _noted(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
 
 
 def _whole(value: float | None) -> int | None:

@@ -7,6 +7,16 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 NOTHING = "–"
+FEW_SOURCES = 30  # below which an interval says little
+
+
+def few_sources(sources: int | None) -> str:
+    """A warning where a test part is of few source videos; else nothing."""
+    if sources is None or sources >= FEW_SOURCES:
+        return ""
+    return (
+        f"{sources} source videos are few (below {FEW_SOURCES}): intervals are wide, and only large differences show."
+    )
 
 
 class Estimate(NamedTuple):

@@ -1,8 +1,19 @@
+import numpy as np
 import pytest
 import torch
 
 from actionrec.errors import ActionRecError
-from actionrec.evaluation.fusion import FUSIONS, average, linear, matched, maximum, product, weighted
+from actionrec.evaluation.fusion import (
+    FUSIONS,
+    average,
+    best_on_validation,
+    linear,
+    matched,
+    maximum,
+    product,
+    svm,
+    weighted,
+)
 from actionrec.evaluation.metrics import measure, probabilities_of
 from actionrec.evaluation.scores import Scores
 
@@ -48,6 +59,39 @@ def test_the_fixed_fusions_are_their_formulas():
         assert probabilities_of(function(parts).scores) == pytest.approx(
             expected / expected.sum(1, keepdims=True), abs=1e-6
         )
+
+
+@pytest.mark.parametrize("function", [average, maximum, product, weighted])
+def test_a_probability_of_zero_is_worth_as_little_in_every_fusion(function):
+    """Of two streams that are both sure of the same, whose other probabilities underflow to zero."""
+    parts = parts_of(EVEN)
+    sure = [each._replace(logits=each.logits * 1e4) for each in parts["val"][:1] * 2]
+    fused = function({part: sure for part in parts}).scores
+    assert torch.isfinite(fused.logits).all()
+    lowest = np.log(1e-12) * (2 if function is product else 1)
+    assert fused.logits.min().item() == pytest.approx(lowest, abs=1e-3)
+
+
+def test_margins_are_no_likelihoods():
+    parts = parts_of(EVEN)
+    assert not svm(parts).likelihoods
+    assert all(function(parts).likelihoods for name, function in FUSIONS.items() if name != "linear SVM")
+    found = measure(svm(parts).scores, "test", likelihoods=False)
+    assert {"test/loss", "test/ece"} & found.keys() == set()
+    assert found.keys() | {"test/loss", "test/ece"} == measure(svm(parts).scores, "test").keys()
+
+
+def test_the_better_stream_is_the_one_with_more_of_validation_right():
+    good, bad = stream("val", 1, 3.0), stream("val", 2, 0.5)
+    assert best_on_validation({"frame": bad, "flow": good}) == "flow"
+    assert best_on_validation({"frame": good, "flow": bad}) == "frame"
+
+
+def test_of_streams_with_equally_much_of_validation_right_the_likelier_is_the_better():
+    one = stream("val", 1, 2.0)
+    doubtful = one._replace(logits=one.logits / 100)
+    assert best_on_validation({"doubtful": doubtful, "surer": one}) == "surer"
+    assert best_on_validation({"first": one, "second": one}) == "first"
 
 
 def test_weights_follow_validation():

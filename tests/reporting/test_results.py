@@ -1,11 +1,12 @@
 import math
+from dataclasses import replace
 
 import pytest
 
 from actionrec.reporting import results
 from actionrec.reporting.chain import Chain
 from actionrec.reporting.gather import Fusion, Outputs, Run, Study
-from actionrec.reporting.tables import Estimate, Spread
+from actionrec.reporting.tables import Estimate, Spread, comma_separated, few_sources, texts
 from tests.reporting.trees import STAGES, made_scores
 
 
@@ -45,18 +46,46 @@ def test_the_headline_says_whether_two_streams_are_shown_to_be_better():
         frame, flow, both = (
             run_of(stage, 1, 0, 0.5, each) for stage, each in zip(STAGES[1:], (0, 1, skill), strict=True)
         )
-        flow.metrics["val/acc"] = 0.6  # on validation, whatever the test says
-        frame.metrics.update({"val/acc": 0.5, "test/acc": 0.7})
+        frame.metrics.update({"test/acc": 0.7, "val/acc": 0.5, "val/loss": 1.5})  # better on the test alone
+        flow.metrics.update({"test/acc": 0.6, "val/acc": 0.5, "val/loss": 1.2})
         return Chain(1, 0, {run.stage: run for run in (frame, flow, both)})
 
     def said(skill: float) -> str:
         return results.headline(chain(skill), results.comparison_table(chain(skill), pytest.fail))[-1]
 
-    assert said(5).startswith("Against hmdb51_flow, which is the better stream")
+    assert said(5).startswith("Against hmdb51_flow, the better stream on validation, that is ")
     assert said(5).endswith("two streams are better than one.")
     assert said(1).endswith("the interval holds zero, so neither is shown to be better.")
     assert said(-5).endswith("two streams are worse than one.")
     assert results.headline(Chain(None, None), None) == ["There is no finished run."]
+
+
+def test_no_stream_is_the_better_one_where_validation_is_not_known():
+    frame, flow = run_of("hmdb51_frame", 1, 0, 0.5), run_of("hmdb51_flow", 1, 0, 0.6)
+    frame.metrics["val/acc"] = 0.5
+    chain = Chain(1, 0, {run.stage: run for run in (frame, flow)})
+    assert results.better_stream(chain) is None
+    flow.metrics["val/acc"] = 0.4
+    assert results.better_stream(chain) is frame
+    assert results.better_stream(Chain(None, None)) is None
+
+
+def test_tables_with_intervals_say_of_how_many_sources_and_warn_of_few(tmp_path):
+    frame, flow = run_of("hmdb51_frame", 1, 0, 0.5, 1), run_of("hmdb51_flow", 1, 0, 0.5, 2)
+    warning = few_sources(20)
+    assert warning.startswith("20 source videos are few")
+    assert few_sources(30) == few_sources(None) == ""
+    chain = Chain(1, 0, {run.stage: run for run in (frame, flow)})
+    comparison = results.comparison_table(chain, pytest.fail)
+    assert "On the same clips, of 20 source videos" in comparison.note
+    runs = results.runs_table(Outputs(tmp_path, [replace(run, path=tmp_path) for run in (frame, flow)]))
+    assert [row[3] for row in runs.rows] == [20, 20]
+    rows = [{"network": "flow", "test/acc": 0.5, "test/n": 60, "test/sources": 20}]
+    fusion = results.fusion_table(Fusion("split1-seed0", rows))
+    assert "n = 60 clips of 20 source videos" in fusion.note
+    for note in (comparison.note, runs.note, fusion.note):
+        assert warning in note
+    assert warning in results.headline(chain, comparison)
 
 
 def test_scores_that_cannot_be_compared_are_told_of():
@@ -95,3 +124,18 @@ def test_the_better_stream_of_a_fusion_has_no_difference():
     ]
     table = results.fusion_table(Fusion("split1-seed0", rows))
     assert [row[-2] for row in table.rows] == [None, Estimate(0.1, 0, 0.2, True)]
+    assert table.header[-2] == "top-1 − flow"
+    assert "Differences are from flow, the better stream on the test part itself." in table.note  # of earlier versions
+    rows[1]["against"] = "flow"
+    table = results.fusion_table(Fusion("split1-seed0", rows))
+    assert "Differences are from flow, the better stream on validation." in table.note
+
+
+def test_margins_have_empty_cells_for_a_likelihood():
+    rows = [{"network": "flow", "test/acc": 0.5, "test/loss": 1.0}, {"network": "linear SVM", "test/acc": 0.6}]
+    table = results.fusion_table(Fusion("split1-seed0", rows))
+    column = table.header.index("loss")
+    assert [row[column] for row in table.rows] == [1.0, None]
+    assert [line[column] for line in texts(table)] == ["loss", "1.000", "–"]
+    csv = comma_separated(table).splitlines()
+    assert csv[2].split(",")[csv[0].split(",").index("loss")] == ""

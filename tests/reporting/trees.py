@@ -38,6 +38,7 @@ def write_run(data: Path, stage: str, split: int = 1, seed: int = 0, skill: floa
     found = made_scores(skill, seed=100 * split + seed)
     scores.save(found, path / "scores.npz")
     numbers: dict[str, Any] = {**metrics.measure(found, "test"), **metrics.intervals(found, "test")}
+    numbers |= metrics.measure(found, "val")
     numbers |= {"parameters": 11_182_668, "fit_seconds": 12.3, "epochs": 3, "test/confusion": [[1, 2], [3, 4]]}
     (path / "metrics.json").write_text(json.dumps(numbers))
     settings = f"stage: {stage}\nsplit: {split}\nseed: {seed}\noptimizer: {{lr: 0.001}}\ndata: {{size: 64}}\n"
