@@ -52,7 +52,7 @@ def test_every_option_instantiates(compose_config, paths, tmp_path, data_of, exp
             create_data(config)
         return
     data = create_data(config) if group == "recipe" else data_of(experiment)
-    module = create_module(config, data, parents=())
+    module = create_module(config, data, parents={})
     assert isinstance(data, LightningDataModule)
     assert isinstance(module, LightningModule)
     for callback in config.callbacks.values():
