@@ -24,6 +24,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 CONF = Path(__file__).parents[1] / "conf"
 
+# `${times:a,b}` in conf/: the optimiser's own rate by the factor of the recipe.
+OmegaConf.register_new_resolver("times", lambda a, b: float(f"{a * b:.12g}"), replace=True)
+
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 Task = Callable[[DictConfig], Any]
 
