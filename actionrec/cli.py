@@ -26,6 +26,8 @@ CONF = Path(__file__).parents[1] / "conf"
 
 # `split1-seed0${suffix:${tag}}` is split1-seed0, or with a tag split1-seed0-<tag>.
 OmegaConf.register_new_resolver("suffix", lambda tag: f"-{tag}" if tag else "", replace=True)
+# `${times:a,b}` in conf/: the optimiser's own rate by the factor of the recipe.
+OmegaConf.register_new_resolver("times", lambda a, b: float(f"{a * b:.12g}"), replace=True)
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 Task = Callable[[DictConfig], Any]

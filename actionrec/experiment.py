@@ -1,6 +1,6 @@
 """What the command lines build of a composed configuration: data, modules, lineage."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -22,24 +22,27 @@ def create_data(config: DictConfig) -> "ActionDataModule":
     return data
 
 
-def create_module(config: DictConfig, data: "ActionDataModule", parents: Iterable[str]) -> "ActionModule":
+def create_module(config: DictConfig, data: "ActionDataModule", parents: "Mapping[str, Parent]") -> "ActionModule":
     """The stage's module for that data; streams with a parent get random weights, since the parent's replace them.
 
     Args:
         config: of the run.
         data: the stage's data module, set up.
-        parents: roles that have a parent, see `modules.checkpoint.open_parents`.
+        parents: by role, see `modules.checkpoint.open_parents`.
     """
     from hydra.utils import instantiate
 
     model = plain(config.model)
-    for role in parents:
-        model["backbone" if role == "parent" else f"{role}_backbone"]["weights"] = None
+    for role, parent in parents.items():
+        model["backbone" if role == "parent" else f"{role}_backbone"] |= parent.architecture()
     return instantiate(model, actions=list(data.actions), inputs=data.inputs, _recursive_=False, _convert_="all")
 
 
-def create_lineage(config: DictConfig, data: "ActionDataModule", parents: "dict[str, Parent]") -> dict[str, Any]:
-    """What this stage's checkpoints say of their origin."""
+def create_lineage(
+    config: DictConfig, data: "ActionDataModule", parents: "Mapping[str, Parent]", module: "ActionModule"
+) -> dict[str, Any]:
+    """What this stage's checkpoints say of their origin; the module has its parents' weights by then."""
+    from actionrec.modules.base import normalisation
     from actionrec.modules.checkpoint import Lineage, versions
 
     model = plain(config.model)
@@ -56,6 +59,7 @@ def create_lineage(config: DictConfig, data: "ActionDataModule", parents: "dict[
         trained_on=sorted(trained_on),
         parents={role: parent.record() for role, parent in parents.items()},
         versions=versions(),
+        normalisation=normalisation(module.network),
     ).plain()
 
 

@@ -80,7 +80,7 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, parts: Sequence
     module = create_module(config, data, parents)
     for line in start_from(module.network, data.actions, parents):
         log.info("init_from %s", line)
-    module.lineage = create_lineage(config, data, parents)
+    module.lineage = create_lineage(config, data, parents, module)
 
     resume = _goes_on(run, wanted, config.overwrite) if config.resume == "auto" else config.resume
     trainer = create_trainer(config)

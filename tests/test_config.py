@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from actionrec.cli import CONF
 from actionrec.errors import ActionRecError
-from actionrec.train import create_data, create_module
+from actionrec.experiment import create_data, create_module
 from tests.conftest import QUICK, VERBS
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -52,7 +52,7 @@ def test_every_option_instantiates(compose_config, paths, tmp_path, data_of, exp
             create_data(config)
         return
     data = create_data(config) if group == "recipe" else data_of(experiment)
-    module = create_module(config, data, parents=())
+    module = create_module(config, data, parents={})
     assert isinstance(data, LightningDataModule)
     assert isinstance(module, LightningModule)
     for callback in config.callbacks.values():
@@ -102,3 +102,40 @@ def test_runs_have_stable_places_without_equals_signs(compose_config, experiment
     parents = OmegaConf.to_container(config, resolve=True)["init_from"]
     for parent in parents.values() if isinstance(parents, dict) else [parents] if parents else []:
         assert parent.endswith("/split1-seed3/checkpoints/best.ckpt")
+
+
+# Rate and weight decay by experiment and recipe, with the optimiser that the recipe chooses.
+RATES = {
+    ("stanford40_frame", "reference"): ("Adam", 1e-3, 0.0),
+    ("hmdb51_frame", "reference"): ("Adam", 1e-4, 1e-5),
+    ("hmdb51_flow", "reference"): ("Adam", 1e-3, 0.0),
+    ("hmdb51_two_stream", "reference"): ("Adam", 1e-3, 0.0),
+    ("stanford40_frame", "strong"): ("AdamW", 5e-4, 0.01),
+    ("hmdb51_frame", "strong"): ("AdamW", 5e-4, 0.01),
+    ("hmdb51_flow", "strong"): ("AdamW", 5e-4, 0.01),
+    ("hmdb51_two_stream", "strong"): ("AdamW", 1e-4, 0.01),
+    ("stanford40_frame", "demo"): ("AdamW", 1e-3, 0.01),
+    ("hmdb51_frame", "demo"): ("AdamW", 5e-4, 0.01),
+    ("hmdb51_flow", "demo"): ("AdamW", 1e-3, 0.01),
+    ("hmdb51_two_stream", "demo"): ("AdamW", 3e-4, 0.01),
+}
+
+
+@pytest.mark.parametrize(("experiment", "recipe"), RATES)
+def test_rates_are_the_optimisers_own_by_the_factor_of_the_stage(compose_config, experiment, recipe):
+    choice = [f"experiment={experiment}", f"recipe={recipe}"]
+    usual = compose_config("train", *choice).optimizer
+    assert (usual._target_.rpartition(".")[2], usual.lr, usual.weight_decay) == RATES[experiment, recipe]
+    adam, adamw, sgd = (
+        compose_config("train", *choice, f"optimizer={name}").optimizer for name in ("adam", "adamw", "sgd")
+    )
+    assert adam.lr == pytest.approx(2 * adamw.lr)
+    assert (sgd.lr, sgd.weight_decay, sgd.momentum) == (pytest.approx(20 * adamw.lr), 1e-4, 0.9)
+    assert 1e-3 <= sgd.lr <= 2e-2
+    assert compose_config("train", *choice, "optimizer=sgd", "optimizer.lr=0.3").optimizer.lr == 0.3
+
+
+def test_stages_of_other_names_have_a_rate_and_epochs(compose_config):
+    for recipe, epochs in (("strong", 12), ("demo", 6)):
+        config = compose_config("train", "experiment=hmdb51_frame", f"recipe={recipe}", "stage=mine")
+        assert (config.optimizer.lr, config.trainer.max_epochs) == (5e-4, epochs)

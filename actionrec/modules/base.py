@@ -12,13 +12,13 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
+from actionrec.modules.checkpoint import add_normalisation
 from actionrec.modules.metrics import MeanClassAccuracy
 from actionrec.networks import backbone as backbones
-from actionrec.networks.fusion import Stream
+from actionrec.networks.backbone import Backbone
+from actionrec.networks.fusion import Stream, TwoStream
 
-# ImageNet's, and for flow those of TSN (Wang et al., ECCV 2016) around the code of no motion; in units of uint8.
-FRAME_MEAN, FRAME_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-FLOW_MEAN, FLOW_STD = {"xy": (128.0,), "magnitude": (0.0,)}, (57.63,)
+FLOW_MEAN = {"xy": (128.0,), "magnitude": (0.0,)}  # the codes of no motion
 
 
 class ActionModule(LightningModule):
@@ -32,7 +32,7 @@ class ActionModule(LightningModule):
         inputs: what the data module's `inputs` says.
         optimizer: `_target_` and arguments of a torch optimiser.
         scheduler: `_target_` and arguments of one of `schedules`; empty for a constant rate.
-        label_smoothing: of the training loss (Szegedy et al., CVPR 2016).
+        label_smoothing: of the training objective (Szegedy et al., CVPR 2016); `train/loss` is without.
     """
 
     def __init__(
@@ -70,13 +70,14 @@ class ActionModule(LightningModule):
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         logits, labels = self(batch), batch["label"]
-        losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.label_smoothing)
-        self.train_loss.update(losses.detach())
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        # Without smoothing, as in validation: the two curves share an axis.
+        self.train_loss.update(F.cross_entropy(logits.detach(), labels, reduction="none"))
         self.train_metrics.update(logits.detach(), labels)
         if self.trainer.is_last_batch:  # the metrics collect by themselves, and to log them costs a millisecond
             self.log("train/loss", self.train_loss, on_step=False, on_epoch=True)
             self.log_dict(self.train_metrics, on_step=False, on_epoch=True)
-        return losses.mean()
+        return loss
 
     def validation_step(self, batch: dict[str, Any], index: int) -> Tensor:
         logits, labels = self(batch), batch["label"]
@@ -113,6 +114,7 @@ class ActionModule(LightningModule):
         checkpoint["lineage"] = self.lineage
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        add_normalisation(checkpoint)
         self.lineage = checkpoint.get("lineage", {})
 
 
@@ -140,7 +142,7 @@ class StreamModule(ActionModule):
         network = create_stream(self.modality, backbone, len(actions), dropout, inputs)
         super().__init__(network, actions, inputs, optimizer, scheduler, label_smoothing)
         self.save_hyperparameters()
-        self.hparams["backbone"] = without_weights(backbone)
+        self.hparams["backbone"] = without_weights(backbone, network.backbone)
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         return self.network(batch[self.modality])
@@ -149,18 +151,47 @@ class StreamModule(ActionModule):
 def create_stream(
     modality: str, backbone: Mapping[str, Any], classes: int, dropout: float, inputs: Mapping[str, Any]
 ) -> Stream:
-    """The stream of RGB frames (`frame`), or of flow stacks as `inputs` describes them (`flow`)."""
-    if modality == "frame":
-        return Stream(backbones.create(**backbone), classes, FRAME_MEAN, FRAME_STD, dropout)
-    representation = inputs["representation"]
-    channels = inputs["fields"] * (2 if representation == "xy" else 1)
+    """The stream of RGB frames (`frame`), or of flow stacks as `inputs` describes them (`flow`).
+
+    Flow is centred on the code of no motion and divided by the mean of the backbone's three standard deviations, as its
+    first convolution is inflated from the mean over RGB: a code that is d from rest then excites it as a pixel that is
+    d from mean gray did in pretraining, whatever constants that had. With ImageNet's that is TSN's 57.63 (Wang et al.,
+    ECCV 2016); with 57.63, weights of 0.5/0.5 would see flow 2.2 times too large, which only a norm behind the stem
+    takes back.
+
+    Raises:
+        ActionRecError: there is no such backbone, or it does not take pictures of `inputs["size"]`.
+    """
+    channels = 3
+    if modality == "flow":
+        channels = inputs["fields"] * (2 if inputs["representation"] == "xy" else 1)
     network = backbones.create(**backbone, in_channels=channels)
-    return Stream(network, classes, FLOW_MEAN[representation], FLOW_STD, dropout)
+    if "size" in inputs:
+        backbones.check_size(network, backbone["name"], inputs["size"], channels)
+    if modality == "frame":
+        return Stream(network, classes, network.mean, network.std, dropout)
+    std = round(sum(network.std) / len(network.std), 4)
+    return Stream(network, classes, FLOW_MEAN[inputs["representation"]], (std,), dropout)
 
 
-def without_weights(backbone: Mapping[str, Any]) -> dict[str, Any]:
-    """The backbone's settings but for the pretrained weights, which a checkpoint replaces."""
-    return {**backbone, "weights": None}
+def without_weights(settings: Mapping[str, Any], backbone: Backbone) -> dict[str, Any]:
+    """Settings that build a backbone again without its pretrained weights, which a checkpoint replaces."""
+    found = {**settings, "weights": None}
+    if backbone.image_size and not settings["name"].startswith("timm:"):  # timm's names say it
+        found["image_size"] = backbone.image_size
+    return found
+
+
+def normalisation(network: nn.Module) -> dict[str, dict[str, list[float]]]:
+    """Mean and standard deviation of each stream's input, in units of uint8, for the lineage.
+
+    By role, `frame` and `flow`, or `input` for a single stream; one number for all channels, or one for each.
+    """
+    streams = {"frame": network.frame, "flow": network.flow} if isinstance(network, TwoStream) else {"input": network}
+    return {
+        role: {key: [round(value, 4) for value in getattr(stream, key).flatten().tolist()] for key in ("mean", "std")}
+        for role, stream in streams.items()
+    }
 
 
 def _accuracy(classes: int, top_k: int = 1) -> MulticlassAccuracy:

@@ -15,6 +15,7 @@ import actionrec
 from actionrec import untrusted
 from actionrec.errors import ActionRecError
 from actionrec.files import sha256
+from actionrec.networks.backbone import IMAGENET_MEAN, IMAGENET_STD
 from actionrec.networks.fusion import Stream, TwoStream
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "network."
 _HEAD = ("head.weight", "head.bias")
+_NORMALISATION = ("mean", "std")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Lineage:
         trained_on: names of the records that the weights were fitted to, in this stage and the parents'.
         parents: by role, each parent's path, sha256 and own lineage but for `trained_on`.
         versions: of the packages that decide.
+        normalisation: by role (`frame` and `flow`, or `input`), mean and std of the input, in units of uint8.
     """
 
     model: str
@@ -53,6 +56,7 @@ class Lineage:
     trained_on: list[str]
     parents: dict[str, dict[str, Any]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    normalisation: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """As a dict of plain types."""
@@ -70,6 +74,11 @@ class Parent:
     def lineage(self) -> dict[str, Any]:
         """What the checkpoint says of itself."""
         return self.checkpoint["lineage"]
+
+    def architecture(self) -> dict[str, Any]:
+        """Settings of a backbone that takes this parent's weights: no others, and the same size of picture if fixed."""
+        theirs = self.checkpoint.get("hyper_parameters", {}).get("backbone") or {}
+        return {"weights": None, **({"image_size": theirs["image_size"]} if "image_size" in theirs else {})}
 
     def record(self) -> dict[str, Any]:
         """What a child keeps of it."""
@@ -166,6 +175,38 @@ def _check_weights(state: Any, path: Path) -> None:
         raise ActionRecError(f"{path}: its weights claim to be larger than the file; train the stage again")
 
 
+def add_normalisation(checkpoint: dict[str, Any]) -> None:
+    """Give a checkpoint the constants that it was trained with, in place, where it is of before they were kept in it.
+
+    Frames had ImageNet's and flow those of TSN, whatever the backbone. torchvision's pretrained `googlenet` and
+    `inception_v3` turned ImageNet's into 0.5/0.5 inside, which they do not any more.
+    """
+    state, lineage = checkpoint["state_dict"], checkpoint.get("lineage", {})
+    two = any(key.startswith(f"{_PREFIX}frame.backbone.") for key in state)
+    alone = "flow" if lineage.get("model") == "FlowModule" else "frame"
+    for role, prefix in {"frame": "frame.", "flow": "flow."}.items() if two else {alone: ""}.items():
+        if f"{_PREFIX}{prefix}mean" in state:
+            continue
+        mean: tuple[float, ...] = IMAGENET_MEAN
+        std: tuple[float, ...] = IMAGENET_STD
+        if role == "flow":
+            mean = (0.0 if lineage.get("inputs", {}).get("representation") == "magnitude" else 128.0,)
+            std = (57.63,)
+        elif _changed_its_input(lineage, "frame" if two else "parent"):
+            mean = std = (127.5,) * 3
+        for key, values in zip(_NORMALISATION, (mean, std), strict=True):
+            state[f"{_PREFIX}{prefix}{key}"] = torch.tensor(values).view(1, -1, 1, 1)
+
+
+def _changed_its_input(lineage: Mapping[str, Any], role: str) -> bool:
+    """Whether a frame stream of before was trained in torchvision's `transform_input`, which came with its weights."""
+    backbone = lineage.get("backbone", {})
+    backbone = backbone.get(role, backbone)
+    weights = backbone.get("weights")
+    named = isinstance(weights, str) and "/" not in weights and not Path(weights).suffix
+    return backbone.get("name") in ("googlenet", "inception_v3") and named and role not in lineage.get("parents", {})
+
+
 def open_parents(init_from: str | Mapping[str, str] | None, model: str) -> dict[str, Parent]:
     """The parents that `init_from` names, by role: `frame` and `flow` for two streams, else `parent`."""
     if not init_from:
@@ -178,7 +219,10 @@ def open_parents(init_from: str | Mapping[str, str] | None, model: str) -> dict[
         named = {"parent": (init_from, "init_from")}
     else:
         raise ActionRecError("init_from of a single stream is one path, such as init_from=outputs/…/best.ckpt")
-    return {role: Parent(Path(path), read(Path(path), key)) for role, (path, key) in named.items()}
+    parents = {role: Parent(Path(path), read(Path(path), key)) for role, (path, key) in named.items()}
+    for parent in parents.values():
+        add_normalisation(parent.checkpoint)
+    return parents
 
 
 def check_parent(parent: Parent, split: int | None, held_out: Iterable[str]) -> None:
@@ -205,7 +249,8 @@ def check_parent(parent: Parent, split: int | None, held_out: Iterable[str]) -> 
 def start_from(network: nn.Module, actions: Sequence[str], parents: Mapping[str, Parent]) -> list[str]:
     """Copy the parents' weights into a network, in place; returns what was done, a line for each parent.
 
-    Everything but the head must match; rows of the head are carried over by action name.
+    Everything but the head must match; rows of the head are carried over by action name. The normalisation comes with
+    the weights that were trained with it.
     """
     if isinstance(network, TwoStream):
         lines = [_start_stream(network.get_submodule(role), actions, parent) for role, parent in parents.items()]
@@ -242,6 +287,7 @@ def _start_stream(stream: nn.Module, actions: Sequence[str], parent: Parent) -> 
     assert isinstance(stream, Stream)
     state = {key.removeprefix(_PREFIX): value for key, value in parent.checkpoint["state_dict"].items()}
     _check_layers(stream, state, parent)
+    _check_normalisation(stream, state, parent)
     weight, bias = (state.pop(key) for key in _HEAD)
     stream.load_state_dict(state, strict=False)  # strict but for the head: _check_layers has compared the keys
     known = parent.lineage["actions"]
@@ -264,7 +310,7 @@ def _check_layers(stream: Stream, state: Mapping[str, Tensor], parent: Parent) -
             f"(first: {min(missing)}); set backbone to match, or train the parent with this one"
         )
     for key, value in state.items():
-        if key in _HEAD or value.shape == own[key].shape:
+        if key in (*_HEAD, *_NORMALISATION) or value.shape == own[key].shape:
             continue
         if value.dim() == 4 and value.shape[0] == own[key].shape[0] and value.shape[2:] == own[key].shape[2:]:
             raise ActionRecError(
@@ -275,3 +321,23 @@ def _check_layers(stream: Stream, state: Mapping[str, Tensor], parent: Parent) -
             f"{parent.path} has another backbone ({parent.lineage['backbone'].get('name')}): {key} is "
             f"{tuple(value.shape)}, here {tuple(own[key].shape)}; set backbone to match"
         )
+
+
+def _check_normalisation(stream: Stream, state: Mapping[str, Tensor], parent: Parent) -> None:
+    """Raise unless the parent's constants are of such pictures, and are those that the user chose, if any."""
+    own = stream.state_dict()
+    for key in _NORMALISATION:
+        if state[key].shape != own[key].shape:
+            raise ActionRecError(
+                f"{parent.path} normalises {state[key].shape[1]} channels, this network {own[key].shape[1]}; start "
+                "frames from frames, and flow from flow of the same data.fields and data.representation"
+            )
+        if stream.backbone.chosen and not torch.allclose(state[key], own[key], rtol=1e-4):
+            raise ActionRecError(
+                f"{parent.path} was trained with a {key} of {_listed(state[key])}, backbone.mean and backbone.std make "
+                f"it {_listed(own[key])} (in units of 0 to 255); leave both null, or train the parent with them"
+            )
+
+
+def _listed(values: Tensor) -> list[float]:
+    return [round(value, 3) for value in values.flatten().tolist()]

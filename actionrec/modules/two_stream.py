@@ -42,8 +42,8 @@ class TwoStreamModule(ActionModule):
         network = TwoStream(frame, flow, classes, fusion, frozen)
         super().__init__(network, actions, inputs, optimizer, scheduler, label_smoothing)
         self.save_hyperparameters()
-        self.hparams["frame_backbone"] = without_weights(frame_backbone)
-        self.hparams["flow_backbone"] = without_weights(flow_backbone)
+        self.hparams["frame_backbone"] = without_weights(frame_backbone, frame.backbone)
+        self.hparams["flow_backbone"] = without_weights(flow_backbone, flow.backbone)
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         return self.network(batch["frame"], batch["flow"])

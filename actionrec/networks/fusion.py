@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,23 @@ from actionrec.networks.backbone import Backbone, check_maps
 FUSIONS = ("concat", "concat_features", "conv", "average", "max")
 
 
+def in_float32(layer: nn.Module, *inputs: Tensor) -> Tensor:
+    """Output, in float32, of a layer that computes in the type of its weights, also under autocast.
+
+    A head under bf16 autocast would round logits between 4 and 8 to multiples of 1/32: ties become possible, and the
+    same checkpoint has other scores on a machine without bf16.
+    """
+    kind = inputs[0].device.type
+    own = next(layer.parameters()).dtype
+    with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():
+        return layer(*(each.to(own) for each in inputs)).float()
+
+
 class Stream(nn.Module):
     """Normalisation, a backbone, and a linear head: (B, C, S, S) uint8, or features (B, F) → logits (B, classes).
+
+    The normalisation belongs to the weights, so its constants are buffers of the state dict. Logits are float32, also
+    under autocast.
 
     Args:
         backbone: takes C channels.
@@ -34,20 +50,23 @@ class Stream(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(backbone.features, classes)
         for name, values in (("mean", mean), ("std", std)):
-            self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+            self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1))
 
     def embed(self, x: Tensor) -> Tensor:
-        """Features (B, backbone.features), with dropout in training; features that are given stay what they are."""
+        """Features (B, backbone.features) float32, with dropout in training.
+
+        If `x` already holds features (B, F), they are returned as they are.
+        """
         if x.dim() == 2:
             return x
-        return self.dropout(self.backbone(self._normalise(x)))
+        return self.dropout(self.backbone(self._normalise(x)).float())
 
     def maps(self, x: Tensor) -> Tensor:
         """The backbone's last feature maps (B, backbone.features, H, W)."""
         return self.backbone.maps(self._normalise(x))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.embed(x))
+        return in_float32(self.head, self.embed(x))
 
     def _normalise(self, x: Tensor) -> Tensor:
         return ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
@@ -77,7 +96,7 @@ class ConvFusion(nn.Module):
 
 
 class TwoStream(nn.Module):
-    """Two streams and their fusion: frame (B, 3, S, S), flow (B, C, S, S) → logits (B, classes).
+    """Two streams and their fusion: frame (B, 3, S, S), flow (B, C, S, S) → logits (B, classes) float32.
 
     `concat` is a linear layer on the logits of both, `concat_features` one on the features of both, `conv` is of their
     feature maps, see `ConvFusion`; each starts as the plain average of the two streams' logits (`start_as_average`) and
@@ -143,11 +162,11 @@ class TwoStream(nn.Module):
 
     def forward(self, frame: Tensor, flow: Tensor) -> Tensor:
         if isinstance(self.fusion, ConvFusion):
-            return self.fusion(self.frame.maps(frame), self.flow.maps(flow))
+            return in_float32(self.fusion, self.frame.maps(frame), self.flow.maps(flow))
         if self.fusion and self.kind == "concat_features":
-            return self.fusion(torch.cat([self.frame.embed(frame), self.flow.embed(flow)], dim=1))
+            return in_float32(self.fusion, torch.cat([self.frame.embed(frame), self.flow.embed(flow)], dim=1))
         logits = self.frame(frame), self.flow(flow)
         if self.fusion:
-            return self.fusion(torch.cat(logits, dim=1))
-        a, b = (stream_logits.float().log_softmax(dim=1) for stream_logits in logits)
+            return in_float32(self.fusion, torch.cat(logits, dim=1))
+        a, b = (stream_logits.log_softmax(dim=1) for stream_logits in logits)
         return torch.logaddexp(a, b) - math.log(2) if self.kind == "average" else torch.maximum(a, b)

@@ -12,7 +12,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from actionrec.hardware import keep_freed_memory
-from actionrec.train import create_data
+from actionrec.experiment import create_data
 from benchmarks.common import fresh, median
 from benchmarks.data import write_stills
 from benchmarks.training.plain import BATCH, plain_loader

@@ -11,7 +11,7 @@ import torch
 from actionrec.datamodules import cache
 from actionrec.datamodules.cache import Source
 from actionrec.errors import ActionRecError
-from actionrec.train import create_data
+from actionrec.experiment import create_data
 from tests.conftest import QUICK
 
 

@@ -7,6 +7,7 @@ from torch import nn
 from actionrec.actions import SHARED
 from actionrec.errors import ActionRecError
 from actionrec.modules import FlowModule, FrameModule, TwoStreamModule
+from actionrec.modules.base import normalisation
 from actionrec.modules.checkpoint import Lineage, Parent, carry_head, check_parent, open_parents, read, start_from
 
 BACKBONE = {"name": "resnet18", "weights": None, "stem": "inflate"}
@@ -65,6 +66,44 @@ def test_two_streams_start_as_the_average_of_their_parents(fusion):
     with torch.no_grad():
         expected = (frame.eval()(batch) + flow.eval()(batch)) / 2
         assert torch.allclose(both.eval()(batch), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_stage_sees_its_pictures_as_its_parent_did(tmp_path, old):
+    """And not as weights of its own settings would; parents of before have ImageNet's constants and TSN's."""
+    lite = {**BACKBONE, "name": "efficientnet_lite0"}
+    frame = FrameModule(lite, SHARED, {"size": 32}, ADAM)
+    flow = FlowModule(lite, SHARED, FLOW_INPUTS, ADAM)
+    for name, parent in (("frame", frame), ("flow", flow)):
+        state = {k: v for k, v in parent.state_dict().items() if not (old and k.endswith((".mean", ".std")))}
+        said = {**lineage(type(parent).__name__, backbone=lite), "inputs": FLOW_INPUTS}
+        saved = {"state_dict": state, "lineage": said, "hyper_parameters": dict(parent.hparams)}
+        torch.save(saved, tmp_path / f"{name}.ckpt")
+    single = open_parents(str(tmp_path / "frame.ckpt"), "FrameModule")
+    child = FrameModule({**lite, **single["parent"].architecture()}, SHARED, {"size": 32}, ADAM)
+    start_from(child.network, SHARED, single)
+    both = TwoStreamModule(lite, lite, SHARED, FLOW_INPUTS, ADAM)
+    roles = {role: str(tmp_path / f"{role}.ckpt") for role in ("frame", "flow")}
+    start_from(both.network, SHARED, open_parents(roles, "TwoStreamModule"))
+    seen = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+    seen = seen if old else {"mean": [127.5] * 3, "std": [127.5] * 3}
+    moved = {"mean": [128.0], "std": [57.63 if old else 127.5]}
+    assert normalisation(child.network) == {"input": seen}
+    assert normalisation(both.network) == {"frame": seen, "flow": moved}
+
+
+def test_constants_that_differ_from_the_parents_are_refused():
+    chosen = {**BACKBONE, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+    parent, child = (FrameModule(each, SHARED, {"size": 32}, ADAM) for each in (BACKBONE, chosen))
+    with pytest.raises(ActionRecError, match=r"trained with a mean of \[123\.675, .*leave both null"):
+        start_from(child.network, SHARED, {"parent": parent_of(parent)})
+    start_from(child.network, SHARED, {"parent": parent_of(FrameModule(chosen, SHARED, {"size": 32}, ADAM))})
+
+
+def test_flow_of_as_many_channels_as_a_frame_is_no_parent_of_frames():
+    three = FlowModule(BACKBONE, SHARED, {**FLOW_INPUTS, "fields": 3, "representation": "magnitude"}, ADAM)
+    with pytest.raises(ActionRecError, match="normalises 1 channels, this network 3; start frames from frames"):
+        start_from(frame_module().network, SHARED, {"parent": parent_of(three)})
 
 
 def test_another_backbone_other_channels_and_two_streams_are_refused():

@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
 from actionrec.modules import FlowModule, FrameModule, TwoStreamModule
+from actionrec.networks.fusion import Stream
 
 ACTIONS = ["clap", "wave", "run"]
 BACKBONE = {"name": "resnet18", "weights": None, "stem": "inflate"}
@@ -113,7 +114,6 @@ def test_no_training_step_waits_for_the_device(name, batch):
     trainer = Trainer(**options, enable_progress_bar=False, enable_model_summary=False)
     trainer.fit(module, DataLoader([batch] * 4, batch_size=None))
     assert waiting.seen == []
-    assert trainer.callback_metrics["train/acc"] <= 1
     with waiting:
         batch["label"].max().item()
     assert waiting.seen  # it does see one
@@ -131,6 +131,54 @@ def test_the_epochs_loss_and_accuracy_are_those_of_all_its_samples(batch):
     [found] = trainer.validate(module, DataLoader([batch, small], batch_size=None), verbose=False)
     assert found["val/loss"] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-4)
     assert found["val/acc"] == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+
+
+@pytest.mark.parametrize("name", ["frame", "concat"])
+def test_training_logs_the_cross_entropy_and_the_accuracy_of_its_steps(name, batch):
+    """The loss is that of the validation, without the smoothing that the gradient has."""
+    module = MODULES[name]()
+    module.label_smoothing = 0.3
+    small = {key: value[:2] for key, value in batch.items()}
+    answers, objectives = [], []
+    module.network.register_forward_hook(lambda *call: answers.append(call[-1].detach()))
+    step = module.training_step
+    module.training_step = lambda batch, batch_idx: objectives.append(step(batch, batch_idx)) or objectives[-1]
+    options = {"accelerator": "cpu", "max_epochs": 1, "logger": False, "enable_checkpointing": False}
+    trainer = Trainer(**options, enable_progress_bar=False, enable_model_summary=False)
+    trainer.fit(module, DataLoader([batch, small], batch_size=None))
+    logits, labels = torch.cat(answers), torch.cat([batch["label"], small["label"]])
+    found = trainer.callback_metrics
+    assert found["train/loss"] == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-4)
+    assert found["train/acc"] == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+    smooth = F.cross_entropy(answers[0], batch["label"], label_smoothing=0.3)
+    assert float(objectives[0].detach()) == pytest.approx(float(smooth), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_logits_are_float32_under_autocast(name, batch):
+    """What is after the backbones computes as it does without, and its results are not rounded to bf16."""
+    torch.manual_seed(0)
+    module = MODULES[name]().eval()
+    network = module.network
+    streams = [network] if isinstance(network, Stream) else [network.frame, network.flow]
+    kept = []
+    for stream in streams:
+        stream.backbone.register_forward_hook(lambda layer, inputs, output: kept.append(output))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits = module(batch)
+        # Without the backbones, whose results are put in their place.
+        if name == "conv":
+            maps = [stream.maps(batch[role]) for stream, role in zip(streams, ("frame", "flow"), strict=True)]
+    with torch.no_grad():
+        if name == "conv":
+            expected = network.fusion(*(each.float() for each in maps))
+        else:
+            assert all(each.dtype == torch.bfloat16 for each in kept)
+            given = dict(zip(("frame", "flow") if len(kept) > 1 else (module.modality,), kept, strict=True))
+            expected = module({role: each.float() for role, each in given.items()})
+    assert logits.dtype == torch.float32
+    assert torch.equal(logits, expected)
+    assert not torch.equal(logits, logits.bfloat16().float())
 
 
 @pytest.mark.parametrize("name", MODULES)

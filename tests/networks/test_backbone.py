@@ -5,6 +5,7 @@ import torchvision
 from torch import nn
 
 from actionrec.errors import ActionRecError
+from actionrec.modules.base import create_stream
 from actionrec.networks import backbone
 from actionrec.networks.backbone import create, first_convolution, inflate
 
@@ -71,6 +72,90 @@ def test_weights_come_from_a_file(tmp_path):
     torch.save(theirs.state_dict(), tmp_path / "weights.pth")
     ours = create("resnet18", str(tmp_path / "weights.pth")).network.state_dict()
     assert all(torch.equal(value, ours[key]) for key, value in theirs.state_dict().items() if not key.startswith("fc."))
+
+
+def test_weights_with_other_names_are_matched_by_order_and_said_so(tmp_path, caplog):
+    torch.manual_seed(0)
+    theirs = torchvision.models.shufflenet_v2_x0_5().state_dict()
+    file = tmp_path / "weights.pth"
+    torch.save({f"module.{key}": value for key, value in theirs.items()}, file)
+    ours = create("shufflenet_v2_x0_5", str(file)).network.state_dict()
+    assert all(torch.equal(value, ours[key]) for key, value in theirs.items() if not key.startswith("fc."))
+    assert f"backbone.weights={file}: its 338 tensors have other names" in caplog.text
+    assert "matched by order" in caplog.text
+    caplog.clear()
+    torch.save(theirs, file)
+    create("shufflenet_v2_x0_5", str(file))
+    create("efficientnet_lite0", "DEFAULT")
+    assert not caplog.text
+
+
+def test_weights_in_another_order_of_kinds_are_refused(tmp_path):
+    """A batch norm's weight, bias, mean and variance have one shape."""
+    theirs = torchvision.models.shufflenet_v2_x0_5().state_dict()
+    names = {"weight": "bias", "bias": "weight"}
+    other = {
+        f"module.{key.rpartition('.')[0]}.{names.get(key.rpartition('.')[2], key.rpartition('.')[2])}": value
+        for key, value in theirs.items()
+        if "fc" not in key
+    }
+    torch.save(other | {"fc.weight": theirs["fc.weight"], "fc.bias": theirs["fc.bias"]}, tmp_path / "weights.pth")
+    with pytest.raises(ActionRecError, match="its layers are not those of the backbone"):
+        create("shufflenet_v2_x0_5", str(tmp_path / "weights.pth"))
+
+
+def test_a_checkpoint_or_list_is_no_state_dict(tmp_path):
+    for content in ({"state_dict": {}, "epoch": 1}, [torch.zeros(1)], {1: torch.zeros(1)}):
+        torch.save(content, tmp_path / "weights.pth")
+        with pytest.raises(ActionRecError, match="not a state dict, which has tensors by name"):
+            create("resnet18", str(tmp_path / "weights.pth"))
+
+
+def test_two_headed_timm_networks_give_their_features():
+    network = create("timm:deit_tiny_distilled_patch16_224", None).eval()
+    assert not any(layer.out_features == 1000 for layer in network.modules() if isinstance(layer, nn.Linear))
+    with torch.no_grad():
+        assert network(torch.zeros(1, 3, 224, 224)).shape == (1, network.features) == (1, 192)
+        backbone.check_size(network, "timm:deit_tiny_distilled_patch16_224", 224, 3)
+
+
+@pytest.mark.parametrize("body", [nn.Linear(48, 8), nn.Conv2d(12, 8, 3), nn.Conv2d(3, 9, 3, groups=3)])
+def test_stems_that_flow_cannot_be_inflated_for_are_refused(body):
+    network = nn.Sequential(body, nn.Flatten())
+    with pytest.raises(ActionRecError, match=r"Sequential.*use another backbone\.name"):
+        backbone.resize_first_convolution(network, 8, "inflate")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "mend"),
+    [
+        ("vit_b_16", 112, r"use data\.size=224"),
+        ("inception_v3", 64, r"use a larger data\.size"),
+        ("timm:vit_tiny_patch16_224", 64, r"use data\.size=224"),
+        ("alexnet", 32, r"use a larger data\.size"),
+    ],
+)
+def test_sizes_that_a_backbone_does_not_take_are_one_line(name, size, mend):
+    """Where the module is made, before an epoch begins."""
+    with torch.device("meta"):
+        network = create(name, None)
+        backbone.check_size(network, name, 224, 3)
+        assert network.training
+        with pytest.raises(
+            ActionRecError, match=rf"^backbone\.name={name} does not take data\.size={size} .*{mend}"
+        ) as said:
+            backbone.check_size(network, name, size, 3)
+        assert "\n" not in str(said.value)
+        with pytest.raises(ActionRecError, match=rf"data\.size={size}"):
+            create_stream("frame", {"name": name, "weights": None}, 2, 0.0, {"size": size})
+
+
+def test_features_that_are_not_finite_are_refused():
+    """Such as those of VGG's weights for detectors, whose classifier has none."""
+    network = create("shufflenet_v2_x0_5", None)
+    nn.init.constant_(first_convolution(network).weight, float("nan"))
+    with pytest.raises(ActionRecError, match="gives features that are not finite"):
+        backbone.check_size(network, "shufflenet_v2_x0_5", 64, 3)
 
 
 @pytest.mark.parametrize(

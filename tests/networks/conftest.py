@@ -1,0 +1,24 @@
+"""Pretrained weights that need no network."""
+
+import pytest
+import torch
+import torchvision
+from torchvision.models import get_model, get_model_weights
+from torchvision.models._api import WeightsEnum
+
+
+@pytest.fixture
+def pretrained(monkeypatch):
+    """Have torchvision and timm build networks as they do with weights, which are random ones."""
+
+    def random_weights(member, *_, **__):
+        names = torchvision.models.list_models(module=torchvision.models)
+        name = next(name for name in names if get_model_weights(name) is type(member))
+        options = {"init_weights": False, "aux_logits": True} if name in ("googlenet", "inception_v3") else {}
+        if name.startswith("vit_"):
+            options["image_size"] = member.meta["min_size"][0]
+        torch.manual_seed(1)
+        return get_model(name, weights=None, **options).state_dict()
+
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", random_weights)
+    monkeypatch.setattr("timm.models._builder.load_pretrained", lambda *_, **__: None)
