@@ -9,6 +9,7 @@ modules it may name beside those of the lists.
 import importlib
 import inspect
 import math
+import pickle
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -362,12 +363,8 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     mend = "it is no run's config.yaml; take the folder out, or train the run again"
     try:
-        if not path.is_file():
-            raise ActionRecError(f"there is no {path}; name a run's folder")
-        if path.stat().st_size > LARGEST_CONFIG:
-            raise ValueError(f"more than {LARGEST_CONFIG >> 10} KiB")
-        content = path.read_text(encoding="utf-8-sig")
-        _check_events(content)
+        content = _text(path)
+        _check_events(content, yaml.MappingStartEvent, resolved=True)
         found = OmegaConf.to_container(OmegaConf.create(content), resolve=False)
         _check_plain(found)
     except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
@@ -376,8 +373,39 @@ def read_config(path: Path) -> dict[str, Any]:
     return found  # type: ignore[return-value]
 
 
-def _check_events(content: str) -> None:
-    """Raise unless the text is one YAML mapping without aliases, tags and interpolations, and not nested deeply."""
+def read_overrides(path: Path) -> list[str]:
+    """A job's `overrides.yaml` as it was typed, nothing resolved.
+
+    Raises:
+        ActionRecError: the file is missing, large, no UTF-8, or no list of texts.
+    """
+    try:
+        content = _text(path)
+        _check_events(content, yaml.SequenceStartEvent, resolved=False)
+        found = yaml.safe_load(content)
+        list_of(text(10_000, resolved=False))(found, "overrides")
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise ActionRecError(f"{path}: {reason}; it is no job's overrides.yaml; train the job again") from None
+    return found
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise ActionRecError(f"there is no {path}; name a run's folder")
+    if path.stat().st_size > LARGEST_CONFIG:
+        raise ValueError(f"it has more than {LARGEST_CONFIG >> 10} KiB")
+    return path.read_text(encoding="utf-8-sig")
+
+
+def _check_events(content: str, start: type[yaml.Event], resolved: bool) -> None:
+    """Raise unless YAML starts as it should, has no aliases and tags, and is not nested deeply.
+
+    Args:
+        content: the text.
+        start: what it must start with.
+        resolved: whether interpolations are refused.
+    """
     depth, first = 0, True
     for event in yaml.parse(content, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.NodeEvent):
@@ -385,9 +413,9 @@ def _check_events(content: str) -> None:
                 raise ValueError("it has aliases")
             if event.tag and event.tag != "!":  # what quotes give
                 raise ValueError("it has tags")
-            if first and not isinstance(event, yaml.MappingStartEvent):
-                raise ValueError("it is no mapping")
-            if isinstance(event, yaml.ScalarEvent) and "${" in event.value:
+            if first and not isinstance(event, start):
+                raise ValueError("it is no mapping" if start is yaml.MappingStartEvent else "it is no list")
+            if resolved and isinstance(event, yaml.ScalarEvent) and "${" in event.value:
                 raise ValueError(f"{_shown(event.value)} is an interpolation, which a file's settings may not have")
             first = False
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -410,6 +438,33 @@ def _check_plain(node: Any) -> None:
         raise ValueError(f"it holds a {type(node).__name__}")
 
 
+# ------------------------------------------------------------------------------------------------- torch's files
+
+
+def read_tensors(path: Path, key: str, what: str) -> Any:
+    """What `torch.save` wrote, on the CPU: tensors and plain data, else nothing (`weights_only=True`).
+
+    Args:
+        path: the file.
+        key: the setting that names it, for the message.
+        what: it should be, for the message: `a checkpoint`, `a state dict`.
+
+    Raises:
+        ActionRecError: the file is missing or something else.
+    """
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ActionRecError(f"{key}={path}: no such file") from None
+    except pickle.UnpicklingError:  # its own text advises to load the file without this protection
+        reason = "it is damaged, or holds more than tensors and plain data"
+    except Exception as error:  # whatever a file that is none makes torch.load raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:80]
+    raise ActionRecError(f"{key}={path}: not {what} ({reason})")
+
+
 # ----------------------------------------------------------------------------- a checkpoint's lineage and arguments
 
 _FILE_NAME = text(1000, resolved=False)  # records are called by their files
@@ -425,7 +480,7 @@ FLOW: dict[str, Check] = {
 }
 # A data module's `inputs`.
 INPUTS: dict[str, Check] = {
-    "size": integer(1, 4096),
+    "size": integer(1, 2048),
     "position": text(50),
     "flow": table(FLOW, ("algorithm",)),
     "fields": integer(1, 1000),
@@ -439,6 +494,7 @@ BACKBONE: dict[str, Check] = {
     "stem": text(50),
     "mean": optional(_CONSTANTS),
     "std": optional(_CONSTANTS),
+    "image_size": optional(integer(1, 2048)),
 }
 _REBUILT = {**BACKBONE, "weights": one_of(None)}  # a checkpoint has the weights; nothing else is to be read for them
 
@@ -468,6 +524,7 @@ LINEAGE: dict[str, Check] = {
     "inputs": table(INPUTS),
     "trained_on": list_of(_FILE_NAME, longest=10_000_000),
     "versions": mapping_of(text(100), text(200)),
+    "normalisation": mapping_of(_NAME, table({"mean": _CONSTANTS, "std": _CONSTANTS}, ("mean", "std"))),
 }
 _NEEDED = ("model", "stage", "data", "split", "seed", "actions", "backbone", "inputs", "trained_on")
 # A parent's own record: a lineage without `trained_on`, and its file.

@@ -1,9 +1,11 @@
 """Forged checkpoints and run folders run nothing, leak nothing, and end in one line."""
 
+import itertools
 import json
 import os
 import pickle
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 
+from actionrec import untrusted
+from actionrec.errors import ActionRecError
 from actionrec.evaluation import metrics, scores
 from actionrec.evaluation.scores import Scores
-from actionrec.modules.checkpoint import Lineage
+from actionrec.modules.checkpoint import Lineage, load_module, read
 from actionrec.train import create_data, create_module
 from tests.conftest import QUICK
 
@@ -64,22 +68,8 @@ def bombs(folder: Path, marker: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-BOMBS = [
-    "hub",
-    "torch",
-    "numpy",
-    "joblib",
-    "pathlib",
-    "os",
-    "dotted",
-    "package",
-    "own",
-    "method",
-    "partial",
-    "again",
-    "listed",
-    "exec",
-]
+BOMBS = ("hub", "torch", "numpy", "joblib", "pathlib", "os", "dotted", "package", "own", "method", "partial")
+BOMBS += ("again", "listed", "exec")
 
 
 @pytest.fixture
@@ -108,7 +98,7 @@ def honest(demo_root, tmp_path_factory, compose_config) -> Path:
         run = outputs / "demo" / stage / "split1-seed0"
         (run / "checkpoints").mkdir(parents=True)
         content = {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams), "lineage": said.plain()}
-        torch.save({**content, "epoch": 0}, run / "checkpoints" / "best.ckpt")
+        torch.save({**content, "epoch": 0, "pytorch-lightning_version": "2.6.6"}, run / "checkpoints" / "best.ckpt")
         (run / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
         names, labels = data.names("test"), torch.tensor([sample["label"] for sample in data.datasets["test"]])
         logits = torch.randn(len(names), 12, generator=torch.Generator().manual_seed(0))
@@ -119,11 +109,23 @@ def honest(demo_root, tmp_path_factory, compose_config) -> Path:
 
 
 @pytest.fixture
-def demo(honest, paths) -> Path:
-    """A copy of it where `paths` says that outputs are."""
-    outputs = Path(next(path for path in paths if path.startswith("paths.outputs=")).partition("=")[2])
-    shutil.copytree(honest, outputs / "demo")
-    return outputs / "demo"
+def places(demo_root, demo_frames, tmp_path) -> list[str]:
+    """Overrides that read the demo set, without its flow, and write below the test's own folder."""
+    return [f"paths.root={demo_root}", f"paths.frames={demo_frames}", f"paths.outputs={tmp_path / 'outputs'}"]
+
+
+@pytest.fixture
+def demo(honest, tmp_path) -> Path:
+    """A copy of it where `places` says that outputs are."""
+    shutil.copytree(honest, tmp_path / "outputs" / "demo")
+    return tmp_path / "outputs" / "demo"
+
+
+def edit(path: Path, place: str, value: Any) -> None:
+    """Change a setting of a run's configuration."""
+    settings = yaml.safe_load(path.read_text())
+    put(settings, place, value)
+    path.write_text(yaml.safe_dump(settings))
 
 
 @pytest.fixture
@@ -171,21 +173,21 @@ PLACES = (
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_evaluate_of_a_forged_checkpoint_runs_nothing(content, tmp_path, paths, run, bomb, marker, place):
+def test_evaluate_of_a_forged_checkpoint_runs_nothing(content, tmp_path, places, run, bomb, marker, place):
     put(content, place, bomb("hub"))
     torch.save(content, tmp_path / "x.ckpt")
     given = [f"checkpoint={tmp_path / 'x.ckpt'}", f"output={tmp_path / 'o'}"]
-    refused(run("evaluate", "experiment=stanford40_frame", *paths, *QUICK, *given), marker, "x.ckpt")
+    refused(run("evaluate", "experiment=stanford40_frame", *places, *QUICK, *given), marker, "x.ckpt")
     assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_no_target_of_a_checkpoint_is_made(content, tmp_path, paths, run, bomb, marker, name):
+def test_no_target_of_a_checkpoint_is_made(content, tmp_path, places, run, bomb, marker, name):
     put(content, "lineage.inputs.size", bomb(name))
     torch.save(content, tmp_path / "x.ckpt")
     given = [f"checkpoint={tmp_path / 'x.ckpt'}", f"output={tmp_path / 'o'}"]
     refused(
-        run("evaluate", "experiment=stanford40_frame", *paths, *QUICK, *given), marker, "x.ckpt: lineage.inputs.size"
+        run("evaluate", "experiment=stanford40_frame", *places, *QUICK, *given), marker, "x.ckpt: lineage.inputs.size"
     )
 
 
@@ -199,78 +201,693 @@ def test_no_target_of_a_checkpoint_is_made(content, tmp_path, paths, run, bomb, 
     ],
 )
 def test_interpolations_of_a_checkpoint_are_not_resolved(
-    content, tmp_path, paths, run, marker, monkeypatch, place, value
+    content, tmp_path, places, run, marker, monkeypatch, place, value
 ):
     monkeypatch.setenv("ACTIONREC_SECRET", SECRET)
     put(content, place, value)
     torch.save(content, tmp_path / "x.ckpt")
     given = [f"checkpoint={tmp_path / 'x.ckpt'}", f"output={tmp_path / 'o'}"]
-    refused(run("evaluate", "experiment=stanford40_frame", *paths, *QUICK, *given), marker, f"x.ckpt: {place}")
+    refused(run("evaluate", "experiment=stanford40_frame", *places, *QUICK, *given), marker, f"x.ckpt: {place}")
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_training_from_a_forged_checkpoint_runs_nothing(content, tmp_path, paths, run, bomb, marker, place):
+def test_training_from_a_forged_checkpoint_runs_nothing(content, tmp_path, places, run, bomb, marker, place):
     put(content, place, bomb("torch"))
     torch.save(content, tmp_path / "x.ckpt")
     given = [f"init_from={tmp_path / 'x.ckpt'}", f"run_dir={tmp_path / 'r'}"]
-    refused(run("train", "experiment=hmdb51_frame", *paths, *QUICK, *given), marker, "x.ckpt")
+    refused(run("train", "experiment=hmdb51_frame", *places, *QUICK, *given), marker, "x.ckpt")
     assert not (tmp_path / "r").exists()
 
 
-@pytest.mark.parametrize(
-    "place", ["data.strict", "data.size", "data.actions", "data.flow.params.x", "data.crops", "data"]
-)
-@pytest.mark.parametrize("name", ["hub", "pathlib", "partial"])
-def test_report_of_a_strangers_run_runs_nothing(demo, paths, run, bomb, marker, place, name):
-    config = demo / "hmdb51_frame/split1-seed0/config.yaml"
-    settings = yaml.safe_load(config.read_text())
-    put(settings, place, bomb(name))
-    config.write_text(yaml.safe_dump(settings))
-    outcome = run("report", *paths, "gallery=1")
+@pytest.mark.parametrize(("place", "name"), [("data.strict", "hub"), ("data.actions", "pathlib"), ("data", "partial")])
+def test_report_of_a_strangers_run_runs_nothing(demo, places, run, bomb, marker, place, name):
+    edit(demo / "hmdb51_frame/split1-seed0/config.yaml", place, bomb(name))
+    outcome = run("report", *places, "gallery=1")
     assert outcome.status == 0, outcome.err
     assert not marker.exists()
     [line] = [line for line in (demo / "report/missing.csv").read_text().splitlines() if line.startswith("gallery,")]
-    assert "config.yaml" in line
+    assert "config.yaml: data" in line
 
 
-def test_report_of_an_honest_run_has_its_gallery(demo, paths, run):
-    outcome = run("report", *paths, "gallery=1")
+def test_report_of_an_honest_run_has_its_gallery_and_writes_no_frames_where_a_file_says(demo, places, run, tmp_path):
+    edit(demo / "hmdb51_frame/split1-seed0/config.yaml", "data.frame_folder", str(tmp_path / "elsewhere"))
+    outcome = run("report", *places, "gallery=1")
     assert outcome.status == 0, outcome.err
     assert "gallery" not in (demo / "report/missing.csv").read_text()
     assert not (demo / "report/damaged.csv").exists()
-
-
-def test_report_writes_no_frames_where_a_file_says(demo, paths, run, tmp_path):
-    config = demo / "hmdb51_frame/split1-seed0/config.yaml"
-    settings = yaml.safe_load(config.read_text())
-    settings["data"]["frame_folder"] = str(tmp_path / "elsewhere")
-    config.write_text(yaml.safe_dump(settings))
-    assert run("report", *paths, "gallery=1").status == 0
-    assert "gallery" not in (demo / "report/missing.csv").read_text()
     assert not (tmp_path / "elsewhere").exists()
 
 
-@pytest.mark.parametrize("place", ["stage_note", "data.size", "optimizer.lr"])
-def test_report_leaks_no_environment(demo, paths, run, monkeypatch, place):
+def test_report_leaks_no_environment(demo, places, run, monkeypatch):
     monkeypatch.setenv("ACTIONREC_SECRET", SECRET)
-    config = demo / "hmdb51_frame/split1-seed0/config.yaml"
-    settings = yaml.safe_load(config.read_text())
-    put(settings, place, "${oc.env:ACTIONREC_SECRET}")
-    config.write_text(yaml.safe_dump(settings))
-    outcome = run("report", *paths, "gallery=1")
+    for stage, place in (("stanford40_frame", "stage_note"), ("hmdb51_frame", "data.root")):
+        edit(demo / stage / "split1-seed0/config.yaml", place, "${oc.env:ACTIONREC_SECRET}")
+    outcome = run("report", *places, "gallery=1")
     assert outcome.status == 0, outcome.err
-    assert "is an interpolation" in (demo / "report/damaged.csv").read_text()
+    assert (demo / "report/damaged.csv").read_text().count("is an interpolation") == 2
     assert SECRET not in outcome.out + outcome.err
     for file in (demo / "report").iterdir():
         assert SECRET.encode() not in file.read_bytes()
 
 
-def test_report_of_a_forged_checkpoint_runs_nothing_and_goes_on(demo, paths, run, bomb, marker):
+def test_report_of_a_forged_checkpoint_runs_nothing_and_goes_on(demo, places, run, bomb, marker):
     best = demo / "hmdb51_frame/split1-seed0/checkpoints/best.ckpt"
     content = torch.load(best, weights_only=True)
     put(content, "lineage.inputs.size", bomb("hub"))
     torch.save(content, best)
-    outcome = run("report", *paths, "gallery=1")
+    outcome = run("report", *places, "gallery=1")
     assert outcome.status == 0, outcome.err
     assert not marker.exists()
     assert "lineage.inputs.size" in (demo / "report/damaged.csv").read_text()
+
+
+def test_fuse_of_a_forged_checkpoint_runs_nothing(demo, places, run, bomb, marker, tmp_path):
+    runs = [demo / stage / "split1-seed0" for stage in ("stanford40_frame", "hmdb51_frame")]
+    for each in runs:
+        for name in ("scores_val.npz", "scores_train.npz"):
+            shutil.copy(each / "scores.npz", each / name)
+    content = torch.load(runs[1] / "checkpoints/best.ckpt", weights_only=True)
+    put(content, "lineage.inputs", bomb("hub"))
+    torch.save(content, runs[1] / "checkpoints/best.ckpt")
+    given = [f"runs.frame={runs[0]}", f"runs.flow={runs[1]}", f"output={tmp_path / 'o'}"]
+    refused(run("fuse", *places, *given), marker, "best.ckpt: lineage.inputs")
+
+
+SEARCH = ["search.trials=1", "search.space=[{key: optimizer.lr, low: 1e-4, high: 1e-3}]"]
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [("data.strict", "hub"), ("data.size", "pathlib"), ("trainer.callbacks", "partial"), ("data", "hub")],
+)
+@pytest.mark.xfail(strict=True, reason="search does not check a trial's config.yaml yet")
+def test_search_over_a_strangers_trial_runs_nothing(demo, places, run, bomb, marker, tmp_path, place, name):
+    optuna = pytest.importorskip("optuna")
+    folder = tmp_path / "s"
+    shutil.copytree(demo / "stanford40_frame/split1-seed0", folder / "trial000")
+    (folder / "trial000/metrics.json").write_text('{"val/acc": 0.5}')
+    edit(folder / "trial000/config.yaml", place, bomb(name))
+    study = optuna.create_study(study_name="lr", storage=f"sqlite:///{folder / 'study.db'}", direction="maximize")
+    spread = {"optimizer.lr": optuna.distributions.FloatDistribution(1e-4, 1e-3)}
+    study.add_trial(optuna.trial.create_trial(params={"optimizer.lr": 5e-4}, distributions=spread, value=0.5))
+    given = [*SEARCH, f"run_dir={folder}", "search.name=lr"]
+    refused(run("search", "experiment=stanford40_frame", *places, *QUICK, *given), marker, "config.yaml")
+    assert "test/acc" not in (folder / "trial000/metrics.json").read_text()
+
+
+# ---------------------------------------------------------------------------------------- pickles that run something
+
+
+def pickled(path: Path, marker: Path, legacy: bool) -> Path:
+    content = {"state_dict": {}, "hyper_parameters": {}, "lineage": Bomb(marker)}
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    return path
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("key", ["init_from", "checkpoint"])
+def test_a_pickle_in_a_checkpoint_does_not_run(tmp_path, places, run, marker, legacy, key):
+    path = pickled(tmp_path / "x.ckpt", marker, legacy)
+    verb, stage = ("train", "hmdb51_frame") if key == "init_from" else ("evaluate", "stanford40_frame")
+    given = [f"{key}={path}", f"{'run_dir' if verb == 'train' else 'output'}={tmp_path / 'o'}"]
+    refused(run(verb, f"experiment={stage}", *places, *QUICK, *given), marker, f"{key}={path}: not a checkpoint")
+
+
+@pytest.mark.parametrize("change", ["pickle", "hyper_parameters", "weights"])
+@pytest.mark.xfail(strict=True, reason="resume is not checked before Lightning reads it yet")
+def test_resuming_a_forged_checkpoint_runs_nothing(content, tmp_path, places, run, bomb, marker, change):
+    path = tmp_path / "x.ckpt"
+    if change == "pickle":
+        pickled(path, marker, legacy=False)
+    else:
+        put(content, "hyper_parameters.optimizer" if change == "hyper_parameters" else "state_dict", bomb("os"))
+        torch.save(content, path)
+    given = [f"resume={path}", f"run_dir={tmp_path / 'r'}"]
+    refused(run("train", "experiment=stanford40_frame", *places, *QUICK, *given), marker, "x.ckpt")
+
+
+@pytest.mark.xfail(strict=True, reason="the message of backbone.weights repeats torch's advice yet")
+def test_a_pickle_in_a_backbones_weights_does_not_run(tmp_path, places, run, marker):
+    torch.save(Bomb(marker), tmp_path / "w.pt")
+    given = [*QUICK, f"backbone.weights={tmp_path / 'w.pt'}", f"run_dir={tmp_path / 'r'}"]
+    refused(run("train", "experiment=stanford40_frame", *places, *given), marker, "backbone.weights=")
+
+
+def test_a_pickle_in_the_weights_of_raft_does_not_run(tmp_path, marker):
+    from actionrec.flow import raft
+
+    torch.save(Bomb(marker), tmp_path / "w.pt")
+    with pytest.raises(ActionRecError, match=r"flow\.params\.weights=.*not a state dict") as error:
+        raft.create_raft("raft_small", str(tmp_path / "w.pt"), 1)
+    assert "weights_only" not in str(error.value)
+    assert not marker.exists()
+
+
+def test_a_pickle_in_scores_does_not_run(tmp_path, marker):
+    np.savez(tmp_path / "scores.npz", **dict.fromkeys(("names", "logits", "labels", "actions", "groups"), Bomb(marker)))
+    with pytest.raises(ActionRecError, match="not a scores file"):
+        scores.load(tmp_path / "scores.npz")
+    assert not marker.exists()
+
+
+# ------------------------------------------------------------------------------------------------ targets of a file
+
+RUN = {
+    "work_dir": "/out/run.partial",
+    "data": {"_target_": "actionrec.datamodules.Stanford40FrameDataModule", "size": 64, "actions": ["a", "b"]},
+    "model": {"_target_": "actionrec.modules.FrameModule", "optimizer": ADAM, "scheduler": {}},
+    "optimizer": ADAM,
+    "scheduler": {"_target_": "actionrec.modules.schedules.onecycle", "pct_start": 0.3},
+    "callbacks": {
+        "best": {
+            "_target_": "lightning.pytorch.callbacks.ModelCheckpoint",
+            "dirpath": "/out/run.partial/checkpoints",
+            "filename": "best",
+        },
+        "origin": {"_target_": "actionrec.callbacks.Origin", "config": "/out/run.partial/config.yaml"},
+    },
+    "logger": {
+        "_target_": "actionrec.tensorboard.TensorBoard",
+        "save_dir": "/out/run.partial",
+        "name": "",
+        "version": 1,
+    },
+    "trainer": {"_target_": "actionrec.hardware.create_trainer", "default_root_dir": "/out/run.partial", "devices": 1},
+}
+
+
+def changed(place: str, value: Any) -> dict[str, Any]:
+    config = json.loads(json.dumps(RUN))
+    put(config, place, value)
+    return config
+
+
+def test_what_conf_makes_may_be_said(honest):
+    untrusted.check_targets(RUN, Path("config.yaml"))
+    for place, target in (
+        ("optimizer._target_", "torch.optim.adamw.AdamW"),
+        ("model.optimizer._target_", "torch.optim.SGD"),
+        ("scheduler._target_", "torch.optim.lr_scheduler.StepLR"),
+        ("scheduler._target_", "actionrec.modules.schedules.cyclic"),
+        ("logger._convert_", "all"),
+        ("data._recursive_", False),
+    ):
+        untrusted.check_targets(changed(place, target), Path("config.yaml"))
+    for run in honest.glob("*/split1-seed0"):
+        config = untrusted.read_config(run / "config.yaml")
+        untrusted.check_targets(config, run / "config.yaml")
+        kind, options = untrusted.check_data(config["data"], run / "config.yaml")
+        assert f"actionrec.datamodules.{kind}" == config["data"]["_target_"]
+        assert options["size"] == 64
+
+
+@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize(
+    "place", ["data.size", "callbacks.more", "data", "optimizer.betas", "note", "trainer.plugins", "model.frozen"]
+)
+def test_no_bomb_is_let_through(bomb, marker, name, place):
+    for value in (bomb(name), [bomb(name)]):
+        if place != "data" or isinstance(value, dict):
+            with pytest.raises(ActionRecError, match=rf"^config\.yaml: {place}[^\n]*$"):
+                untrusted.check_targets(changed(place, value), Path("config.yaml"))
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        # A target at the place of another, of a package that it only imports, or dressed up.
+        ("data._target_", "actionrec.modules.FrameModule"),
+        ("optimizer._target_", "torch.optim.lr_scheduler.StepLR"),
+        ("optimizer._target_", "torch.optim.Adam.__init__"),
+        ("optimizer._target_", "torch.optim.adam.os.system"),
+        ("optimizer._target_", "torch.optim.adam.cast"),
+        ("optimizer._target_", " torch.optim.Adam"),
+        ("optimizer._target_", "torch.optim.Adam\n"),
+        ("optimizer._target_", ["torch.optim.Adam"]),
+        ("optimizer._target_", {"_target_": "torch.optim.Adam"}),
+        ("optimizer._target_", None),
+        ("scheduler._target_", "actionrec.modules.schedules.OneCycleLR"),
+        ("scheduler.schedulers", [{"_target_": "torch.optim.lr_scheduler.StepLR"}]),
+        ("callbacks.more", {"_target_": "lightning.pytorch.callbacks.LambdaCallback"}),
+        ("callbacks.best.deep", {"_target_": "actionrec.callbacks.Speed"}),
+        ("_target_", "torch.optim.Adam"),
+        # Hydra's other keys.
+        ("data._args_", ["x"]),
+        ("data._partial_", True),
+        ("data._partial_", False),
+        ("data._convert_", "exec"),
+        ("data._recursive_", "yes"),
+        ("data._mode_", 1),
+        # Places outside of the run's own.
+        ("callbacks.best.dirpath", "/home/someone"),
+        ("callbacks.best.dirpath", "/out/run.partial/../../home"),
+        ("callbacks.best.dirpath", "checkpoints"),
+        ("callbacks.best.filename", "/home/someone/x"),
+        ("callbacks.best.filename", "../x"),
+        ("callbacks.origin.config", "/home/someone/.ssh/id_rsa"),
+        ("logger.save_dir", "/"),
+        ("logger.version", "../../x"),
+        ("trainer.default_root_dir", "/home"),
+        ("work_dir", "/elsewhere"),
+        # No plain data.
+        ("data.size", "${oc.env:HOME}"),
+        ("data.size", {1: 2}),
+        ("data.size", {1, 2}),
+    ],
+)
+def test_what_a_file_may_not_say(place, value):
+    config = json.loads(json.dumps(RUN))
+    put(config, place, value)
+    with pytest.raises(ActionRecError, match=r"^config\.yaml: [^\n]+$"):
+        untrusted.check_targets(config, Path("config.yaml"))
+
+
+def test_a_trusted_module_may_be_named_and_what_it_imports_may_not(tmp_path, monkeypatch):
+    package = tmp_path / "mylab_of_this_test"
+    package.mkdir()
+    (package / "__init__.py").write_text("import os\nfrom os import mkdir\n")
+    (package / "optim.py").write_text("class Lion: ...\ndef warm(): ...\nvalue = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    said = changed("optimizer._target_", f"{package.name}.optim.Lion")
+    with pytest.raises(ActionRecError, match=r"optimizer\._target_=mylab_of_this_test.* trust="):
+        untrusted.check_targets(said, Path("config.yaml"))
+    for trust in ([package.name], [f"{package.name}.optim"]):
+        untrusted.check_targets(said, Path("config.yaml"), trust)
+        untrusted.check_hyper_parameters({"optimizer": said["optimizer"]}, Path("x.ckpt"), trust)
+    for target in ("os.system", "mkdir", "optim.value", "optim.nothing", "optim", "optim.Lion.__init__.__globals__"):
+        said = changed("optimizer._target_", f"{package.name}.{target}")
+        with pytest.raises(ActionRecError, match=r"^config\.yaml: [^\n]+$"):
+            untrusted.check_targets(said, Path("config.yaml"), [package.name])
+    said = changed("optimizer._target_", f"{package.name}_too.optim.Lion")
+    with pytest.raises(ActionRecError, match=r"config\.yaml"):
+        untrusted.check_targets(said, Path("config.yaml"), [package.name])
+
+
+# ------------------------------------------------------------------------------------------- a run's configuration
+
+
+def test_a_configuration_is_read_as_omegaconf_reads_it(tmp_path):
+    content = OmegaConf.create(
+        {"lr": 1e-4, "small": "1e-4", "a": [1, None, True, 2.5, "yes"], "b": {"c": "x: y", "d": "ü #1", "e": {}}}
+    )
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(content))
+    assert untrusted.read_config(tmp_path / "config.yaml") == OmegaConf.to_container(content)
+    (tmp_path / "config.yaml").write_text("lr: 1e-4\n")
+    assert untrusted.read_config(tmp_path / "config.yaml") == {"lr": 1e-4}
+
+
+LAUGHS = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) or 1}]\n" if i else "a0: &a0 [1]\n" for i in range(30))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"# nothing\n",
+        b"text",
+        b"[1, 2]",
+        b"a: [",
+        b"a: {b: 1, b: 2}\na: 3",
+        b"a: ${oc.env:HOME}",
+        b"a: {b: ['x${a}y']}",
+        b'a: "${a}"',
+        b"${oc.env:HOME}: 1",
+        b"a: ${",
+        b"1: 2",
+        b"? [1, 2]\n: 3",
+        b"a: !!python/object/apply:os.mkdir [x]",
+        b"a: !!binary aGk=",
+        b"a: !own x",
+        b"a: !!int '3'",
+        LAUGHS.encode(),
+        b"a: &a {b: *a}",
+        b"a: " + b"[" * 100_000,
+        b"a: " + b"{b: " * 1000,
+        b"- " * 5000,
+        b"a: " + b"x" * (1 << 19),
+        b"a: " + b"9" * 5000,
+        b"\xff\xfea\x00:\x00",
+        b"a: \xff",
+        b"a: \x00",
+        b"a: 1\n---\nb: 2",
+        bytes(1000),
+    ],
+    ids=itertools.count(),
+)
+def test_what_is_no_configuration_gets_one_line(tmp_path, content):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ActionRecError, match=r"config\.yaml: [^\n]+$") as error:
+        untrusted.read_config(path)
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "device"])
+def test_what_is_no_file_is_not_read(tmp_path, kind):
+    path = tmp_path / "config.yaml"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    for read_file in (untrusted.read_config, untrusted.read_overrides):
+        with pytest.raises(ActionRecError, match=r"there is no .*config\.yaml"):
+            read_file(path)
+
+
+def test_overrides_are_read_as_they_were_typed(tmp_path):
+    path = tmp_path / "overrides.yaml"
+    typed = ["optimizer.lr=1e-3", "seed=1", "paths.root=${oc.env:HOME}"]
+    path.write_text(OmegaConf.to_yaml(OmegaConf.create(typed), resolve=False))
+    assert untrusted.read_overrides(path) == typed
+    for content in ("a: 1", "[1]", "[a, [b]]", "- &a x\n- *a", "[", ""):
+        path.write_text(content)
+        with pytest.raises(ActionRecError, match=r"overrides\.yaml: [^\n]+$"):
+            untrusted.read_overrides(path)
+
+
+# --------------------------------------------------------------------------------- what a checkpoint says of itself
+
+
+def whole_lineage() -> dict[str, Any]:
+    """With all keys, and a grandparent."""
+
+    def made(model: str, parents: dict[str, Any]) -> dict[str, Any]:
+        backbone = {**BACKBONE, "mean": [0.5] * 3, "std": [0.5] * 3, "image_size": 224}
+        backbone = {"frame": backbone, "flow": {**BACKBONE, "weights": "/w.pth"}} if parents else backbone
+        inputs = {"size": 64, "position": "middle", **STACK}
+        said = Lineage(model, "a_stage", "demo", 1, 0, ["a", "b"], backbone, inputs, ["#1 (ü) ${x}"], parents)
+        return {
+            **said.plain(),
+            "versions": {"torch": "2.14.1"},
+            "normalisation": {"frame": {"mean": [1], "std": [2.5]}},
+        }
+
+    def as_parent(lineage: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "path": "o ${x}/best.ckpt",
+            "sha256": "0" * 64,
+            **{k: v for k, v in lineage.items() if k != "trained_on"},
+        }
+
+    flow = as_parent(made("FlowModule", {}))
+    frame = as_parent({**made("FrameModule", {"parent": flow}), "backbone": BACKBONE})
+    return made("TwoStreamModule", {"frame": frame, "flow": flow})
+
+
+def test_a_whole_lineage_passes_and_what_older_ones_lack_is_empty():
+    whole = whole_lineage()
+    assert untrusted.check_lineage(whole, Path("x.ckpt")) == whole
+    older = {key: value for key, value in whole.items() if key not in ("parents", "versions", "normalisation")}
+    assert untrusted.check_lineage(older, Path("x.ckpt")) == {**older, "parents": {}, "versions": {}}
+
+
+class Text(str):
+    """A string that is more than one."""
+
+
+WRONG = [
+    ("model", "ActionModule"),
+    ("model", "TwoStream"),
+    ("model", ["FrameModule"]),
+    ("stage", "a\nb"),
+    ("stage", "\x1b[2J"),
+    ("stage", "x" * 201),
+    ("stage", Text("a")),
+    ("stage", 1),
+    ("data", None),
+    ("split", "1"),
+    ("split", True),
+    ("split", -1),
+    ("split", 1.0),
+    ("seed", -1),
+    ("seed", 2**32),
+    ("seed", None),
+    ("actions", "ab"),
+    ("actions", ["a"]),
+    ("actions", ["a", "a"]),
+    ("actions", ["a", 1]),
+    ("actions", ["a", ["b"]]),
+    ("actions", {"a": 1, "b": 2}),
+    ("actions", ["a", "${b}"]),
+    ("actions", ["a", "???"]),
+    ("actions", ["a", "\ud800"]),
+    ("backbone", None),
+    ("backbone.frame.name", "../x"),
+    ("backbone.frame.name", "hf-hub:someone/model"),
+    ("backbone.frame.name", "timm:hf-hub:someone/model"),
+    ("backbone.frame.weights", 1),
+    ("backbone.frame.mean", [float("nan")]),
+    ("backbone.frame.mean", []),
+    ("backbone.frame.mean", "0.5"),
+    ("backbone.frame.image_size", 10**9),
+    ("backbone.frame.cache_dir", "/x"),
+    ("backbone.third", BACKBONE),
+    ("inputs", []),
+    ("inputs.size", "64"),
+    ("inputs.size", 64.0),
+    ("inputs.size", 0),
+    ("inputs.size", 10**9),
+    ("inputs.size", 10**600),
+    ("inputs.size", float("nan")),
+    ("inputs.cache", "ram"),
+    ("inputs.strict", False),
+    ("inputs._target_", "os.mkdir"),
+    ("inputs.position", None),
+    ("inputs.fields", 10**7),
+    ("inputs.stride", 0),
+    ("inputs.representation", 2),
+    ("inputs.flow", "dis"),
+    ("inputs.flow.bound", "20"),
+    ("inputs.flow.bound", float("inf")),
+    ("inputs.flow.bound", -1),
+    ("inputs.flow.short_side", 3),
+    ("inputs.flow.algorithm", {"_target_": "os.mkdir"}),
+    ("inputs.flow.params", ["preset"]),
+    ("inputs.flow.params.x", {"y": 1}),
+    ("inputs.flow.params.x", [1]),
+    ("inputs.flow.params.x", "${oc.env:HOME}"),
+    ("inputs.flow.params._target_", "os.mkdir"),
+    ("inputs.flow.more", 1),
+    ("trained_on", "ab"),
+    ("trained_on", [1]),
+    ("trained_on", ["a\nb"]),
+    ("trained_on", None),
+    ("parents", []),
+    ("parents.flow", None),
+    ("parents.flow.sha256", "x"),
+    ("parents.flow.path", 1),
+    ("parents.flow.trained_on", ["a"]),
+    ("parents.frame.parents.parent.inputs.size", {"_target_": "os.mkdir"}),
+    ("parents._target_", {}),
+    ("versions", {"torch": 2}),
+    ("versions", {1: "2"}),
+    ("normalisation.flow", {"mean": [1.0]}),
+    ("normalisation.flow", {"mean": [1.0], "std": "x"}),
+    ("more", 1),
+    ("", 1),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), WRONG)
+def test_a_forged_lineage_gets_one_line(place, value):
+    lineage = whole_lineage()
+    put(lineage, place, value)
+    with pytest.raises(ActionRecError, match=r"^x\.ckpt: lineage[^\n]*$") as error:
+        untrusted.check_lineage(lineage, Path("x.ckpt"))
+    assert len(str(error.value)) < 400
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("lineage", [None, [], "x", 1, {}, {1: 2}])
+def test_what_is_no_lineage_gets_one_line(lineage):
+    with pytest.raises(ActionRecError, match=r"^x\.ckpt: lineage[^\n]*$"):
+        untrusted.check_lineage(lineage, Path("x.ckpt"))
+
+
+@pytest.mark.parametrize("key", ["model", "stage", "data", "split", "seed", "actions", "backbone", "inputs"])
+def test_a_lineage_that_lacks_a_key_gets_one_line(key):
+    lineage = whole_lineage()
+    del lineage[key]
+    with pytest.raises(ActionRecError, match=rf"x\.ckpt: lineage\.{key} is missing"):
+        untrusted.check_lineage(lineage, Path("x.ckpt"))
+
+
+def test_a_lineage_without_end_is_refused():
+    lineage = whole_lineage()
+    lineage["parents"]["flow"]["parents"]["flow"] = lineage["parents"]["flow"]
+    with pytest.raises(ActionRecError, match=r"has more than \d+ generations"):
+        untrusted.check_lineage(lineage, Path("x.ckpt"))
+    laughs: list[Any] = ["a", "b"]
+    for _ in range(60):
+        laughs = [laughs, laughs]
+    with pytest.raises(ActionRecError, match=r"actions\[0\]=<list>"):
+        untrusted.check_lineage({**whole_lineage(), "actions": laughs}, Path("x.ckpt"))
+
+
+HPARAMS = {
+    "frame_backbone": BACKBONE,
+    "flow_backbone": BACKBONE,
+    "actions": ["a", "b"],
+    "inputs": {"size": 64, **STACK},
+    "optimizer": ADAM,
+    "scheduler": {"_target_": "actionrec.modules.schedules.cyclic", "base": 0.01, "epochs_per_cycle": 1},
+    "label_smoothing": 0.1,
+    "dropout": 0,
+    "fusion": "concat",
+    "frozen": ("frame",),
+}
+
+
+def test_hyper_parameters_of_our_modules_pass():
+    untrusted.check_hyper_parameters(HPARAMS, Path("x.ckpt"))
+    for scheduler in (None, {}):
+        untrusted.check_hyper_parameters({**HPARAMS, "scheduler": scheduler}, Path("x.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("_instantiator", "lightning.pytorch.cli.instantiate_module"),
+        ("_class_path", "os.system"),
+        ("more", 1),
+        ("optimizer", {}),
+        ("optimizer", None),
+        ("optimizer", "torch.optim.Adam"),
+        ("optimizer._target_", "os.system"),
+        ("optimizer._target_", "torch.optim.adam.torch.hub.load"),
+        ("optimizer._partial_", True),
+        ("optimizer._args_", [[]]),
+        ("optimizer.params", {"_target_": "os.mkdir"}),
+        ("optimizer.betas", [{"_target_": "os.mkdir"}]),
+        ("optimizer.lr", "${oc.env:HOME}"),
+        ("scheduler._target_", "torch.optim.Adam"),
+        ("scheduler._target_", "builtins.eval"),
+        ("frame_backbone.weights", "/x/y.pth"),
+        ("frame_backbone.weights", "IMAGENET1K_V1"),
+        ("frame_backbone.in_channels", 3),
+        ("frame_backbone._target_", "os.mkdir"),
+        ("flow_backbone", "resnet18"),
+        ("inputs.flow.params.weights", {"_target_": "os.mkdir"}),
+        ("label_smoothing", 2),
+        ("label_smoothing", float("nan")),
+        ("dropout", "0.1"),
+        ("dropout", True),
+        ("frozen", "frame"),
+        ("frozen", ["other"]),
+        ("fusion", ["concat"]),
+        ("actions", ["a"]),
+    ],
+)
+def test_forged_hyper_parameters_get_one_line(place, value):
+    hparams = json.loads(json.dumps(HPARAMS))
+    put(hparams, place, value)
+    with pytest.raises(ActionRecError, match=r"^x\.ckpt: hyper_parameters[^\n]*$"):
+        untrusted.check_hyper_parameters(hparams, Path("x.ckpt"))
+
+
+# ------------------------------------------------------------------------------------------------ a checkpoint's file
+
+
+def test_a_module_is_loaded_as_lightning_loads_it(honest):
+    path = honest / "stanford40_frame/split1-seed0/checkpoints/best.ckpt"
+    ours = load_module(path, read(path))
+    theirs = type(ours).load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    assert ours.hparams == theirs.hparams
+    assert ours.lineage == {**theirs.lineage}
+    assert ours.training == theirs.training
+    for (name, value), (other, expected) in zip(ours.state_dict().items(), theirs.state_dict().items(), strict=True):
+        assert name == other
+        assert torch.equal(value, expected)
+        assert value.stride() == expected.stride()
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [
+        ("state_dict", [1], "not tensors by name"),
+        ("state_dict", {1: torch.zeros(1)}, "not tensors by name"),
+        ("state_dict", {"a": 1}, "not plain tensors"),
+        ("state_dict", {"a": {"b": torch.zeros(1)}}, "not plain tensors"),
+        ("state_dict", {"a": torch.zeros(1).expand(10**12)}, "larger than the file"),
+        ("state_dict", {"a": torch.zeros(1, dtype=torch.int8).expand(10**6, 10**6)}, "larger than the file"),
+        ("state_dict", {"a": torch.empty(10**9, device="meta")}, "not plain tensors"),
+        ("epoch", "1", "its epoch is no number"),
+        ("epoch", True, "its epoch is no number"),
+        ("lineage", [1], "lineage=<list>"),
+        ("hyper_parameters", None, "hyper_parameters=None"),
+    ],
+)
+def test_a_checkpoint_of_other_types_gets_one_line(content, tmp_path, place, value, says):
+    put(content, place, value)
+    torch.save(content, tmp_path / "x.ckpt")
+    with pytest.raises(ActionRecError, match=rf"x\.ckpt: [^\n]*{says}[^\n]*$"):
+        read(tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("state_dict", {}),
+        ("state_dict", {"network.head.weight": torch.zeros(3)}),
+        ("hyper_parameters", {}),
+        ("hyper_parameters.fusion", "concat"),
+        ("hyper_parameters.backbone.name", "no_such_network"),
+        ("hyper_parameters.backbone.stem", "other"),
+        ("hyper_parameters.backbone", {"name": "resnet18"}),
+        ("hyper_parameters.actions", ["a", "b"]),
+        ("lineage.model", "TwoStreamModule"),
+        ("lineage.model", "FlowModule"),
+    ],
+)
+def test_a_checkpoint_of_no_network_gets_one_line(content, tmp_path, place, value):
+    put(content, place, value)
+    torch.save(content, tmp_path / "x.ckpt")
+    with pytest.raises(ActionRecError, match=r"x\.ckpt: its (settings|weights) [^\n]*$") as error:
+        load_module(tmp_path / "x.ckpt", read(tmp_path / "x.ckpt"))
+    assert len(str(error.value)) < 400
+
+
+def repacked(
+    source: Path, target: Path, change: Callable[[str, bytes], bytes], method: int = zipfile.ZIP_STORED
+) -> Path:
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", method) as new:
+        for name in old.namelist():
+            new.writestr(name, change(name, old.read(name)))
+    return target
+
+
+def nested(depth: int) -> bytes:
+    """A pickle of lists in lists."""
+    return b"\x80\x02" + b"]" * depth + b"a" * (depth - 1) + b"."
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda name, data: nested(100_000) if name.endswith("data.pkl") else data,
+        lambda name, data: data[: len(data) // 2] if name.endswith("data.pkl") else data,
+        lambda name, data: data[: len(data) // 2] if "/data/" in name else data,
+        lambda name, data: b"" if name.endswith("data.pkl") else data,
+        lambda name, data: b"\x80\x02cos\nsystem\nX\x01\x00\x00\x00x\x85R." if name.endswith("data.pkl") else data,
+        lambda name, data: b"\x80\x02cbuiltins\nexec\nX\x01\x00\x00\x00x\x85R." if name.endswith("data.pkl") else data,
+    ],
+)
+def test_a_checkpoint_whose_pickle_is_no_pickle_gets_one_line(honest, tmp_path, change):
+    path = repacked(honest / "stanford40_frame/split1-seed0/checkpoints/best.ckpt", tmp_path / "x.ckpt", change)
+    with pytest.raises(ActionRecError, match=r"x\.ckpt: not a checkpoint [^\n]*$") as error:
+        read(path)
+    assert "weights_only" not in str(error.value)
+
+
+def test_a_checkpoint_that_is_larger_than_it_looks_is_not_read(honest, tmp_path):
+    def puffed(name: str, data: bytes) -> bytes:
+        return data + bytes(1 << 26) if name.endswith("/data/0") else data
+
+    best = honest / "stanford40_frame/split1-seed0/checkpoints/best.ckpt"
+    path = repacked(best, tmp_path / "x.ckpt", puffed, zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 1 << 25
+    with pytest.raises(ActionRecError, match=r"x\.ckpt: not a checkpoint \(it is compressed"):
+        read(path)

@@ -10,6 +10,7 @@ from torch import nn
 from torchvision.models import get_model, get_model_weights
 
 from actionrec.errors import ActionRecError
+from actionrec.untrusted import read_tensors
 
 NETWORKS = ("raft_small", "raft_large")
 GPU_BATCH = 16  # fields; at 320x240 raft_large needs about 2 GB for them
@@ -48,9 +49,11 @@ def _load(network: str, weights: str, device: torch.device) -> nn.Module:
     try:
         if Path(weights).is_file():
             model = get_model(network, weights=None)
-            model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+            model.load_state_dict(read_tensors(Path(weights), "flow.params.weights", "a state dict"))
         else:
             model = get_model(network, weights=weights)
+    except ActionRecError:
+        raise
     except KeyError:
         names = ", ".join(weight.name for weight in get_model_weights(network))
         raise ActionRecError(f"flow.params.weights={weights}: use a file or one of {names}") from None

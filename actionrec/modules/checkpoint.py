@@ -1,6 +1,5 @@
 """Checkpoints as links of the chain: what they say of their origin, and how a later stage starts from them."""
 
-import pickle
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -108,14 +107,9 @@ def read(path: Path, key: str = "init_from", trust: Sequence[str] = ()) -> dict[
         raise ActionRecError(f"{key}={path}: no such checkpoint; train that stage first, or name another")
     try:
         _check_archive(path)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # its own text advises to load the file without this protection
-        raise ActionRecError(
-            f"{key}={path}: not a checkpoint (it is damaged, or holds more than tensors and plain data)"
-        ) from None
-    except Exception as error:  # whatever a file that is no checkpoint makes torch.load raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ActionRecError(f"{key}={path}: not a checkpoint ({reason:.80})") from None
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ActionRecError(f"{key}={path}: not a checkpoint ({error!s:.80})") from None
+    checkpoint = untrusted.read_tensors(path, key, "a checkpoint")
     if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters", "lineage"} <= set(checkpoint):
         raise ActionRecError(f"{key}={path}: not a checkpoint of actionrec; train the stage with actionrec.train")
     _check_weights(checkpoint["state_dict"], path)
@@ -142,8 +136,9 @@ def load_module(path: Path, checkpoint: Mapping[str, Any]) -> "ActionModule":
         reason = " ".join(str(error).split())
         raise ActionRecError(f"{path}: its settings make no network ({reason:.150}); train the stage again") from None
     try:
-        module.on_load_checkpoint(dict(checkpoint))
-        module.load_state_dict(checkpoint["state_dict"])
+        whole = {**checkpoint, "state_dict": dict(checkpoint["state_dict"])}
+        module.on_load_checkpoint(whole)  # which may change it
+        module.load_state_dict(whole["state_dict"])
     except RuntimeError as error:  # a line for each layer
         reason = " ".join(str(error).split())
         raise ActionRecError(f"{path}: its weights are not its network's ({reason:.150}); train it again") from None
