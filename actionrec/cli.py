@@ -11,11 +11,12 @@ from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from actionrec import checks
 from actionrec.errors import ActionRecError
 
 # Threads that wait for each other sleep instead of spinning. With one busy process beside a training on two cores,
@@ -47,6 +48,8 @@ def verb(config_name: str, choose: str | None = None) -> Callable[[Task], Callab
                 if choose and not HydraConfig.get().runtime.choices[choose] and not config.get("run_again"):
                     options = sorted(path.stem for path in (CONF / choose).glob("*.yaml"))
                     raise ActionRecError(f"say which {choose}: {choose}={'|'.join(options)}")
+                checks.check(config)
+                checks.check_stage(config, HydraConfig.get().runtime.choices, config_groups())
                 return task(config)
             except Exception as error:
                 if not _bad_input(error) or in_multirun() or traceback_wanted:
@@ -62,6 +65,7 @@ def verb(config_name: str, choose: str | None = None) -> Callable[[Task], Callab
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print its own errors; this hands them to us
             _quieten()
             try:
+                checks.check_command_line(sys.argv[1:], config_groups(), choose)
                 run()
             except KeyboardInterrupt:
                 sys.exit(130)  # what shells say of an interrupted command
@@ -81,6 +85,14 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
 
 
+def config_groups() -> dict[str, list[str]]:
+    """The choices of every config group, sorted."""
+    groups: dict[str, list[str]] = {}
+    for path in sorted(CONF.glob("*/*.yaml")):
+        groups.setdefault(path.parent.name, []).append(path.stem)
+    return groups
+
+
 def in_multirun() -> bool:
     """Whether this is a job of a Hydra multirun."""
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
@@ -89,6 +101,8 @@ def in_multirun() -> bool:
 def one_line(error: BaseException) -> str:
     """The message of an error without its line ends, and without what Hydra and loader processes wrap around it."""
     text = str(_bad_input(error) or error)
+    if isinstance(error, OverrideParseException):
+        text = checks.unreadable(error.override) or text
     if text.startswith("Caught "):  # torch's wording of an error that a worker raised
         text = text.strip().splitlines()[-1].partition(": ")[2]
     return " ".join(text.partition("Config search path:")[0].split())
