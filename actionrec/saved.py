@@ -22,6 +22,14 @@ TRAINED = (
     *("stage", "paths", "flow", "backbone", "optimizer", "scheduler", "recipe", "split", "seed", "views", "data"),
     *("model", "trainer", "init_from", "compile", "cache_features"),
 )
+_WHOLE = ("params", "compile")  # mappings whose keys belong together, such as the arguments of one flow estimator
+_PLACES = {  # what the data modules call the places
+    "root": "stanford40",
+    "videos": "hmdb51",
+    "splits": "hmdb51_splits",
+    "flow_folder": "flow",
+    "frame_folder": "frames",
+}
 _GLOBAL = ("experiment", "recipe", "sweep")  # config groups that write anywhere
 
 
@@ -61,6 +69,10 @@ def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> None:
     }
     trainer = {key: value for key, value in dict(saved.get("trainer") or {}).items() if key != "default_root_dir"}
     taken = {key: saved[key] for key in TRAINED if key in saved and key != "trainer"}
+    paths = taken.get("paths") or {}
+    for key, place in _PLACES.items():
+        if key in taken.get("data", {}) and taken["data"][key] == paths.get(place):
+            taken["data"][key] = f"${{paths.{place}}}"
     with open_dict(config):
         for key in ("data", "model", "optimizer", "scheduler", "init_from"):
             if key in taken:  # as a whole: other classes take other arguments
@@ -87,11 +99,11 @@ def _put_back(config: DictConfig, saved: Mapping[str, Any]) -> None:
 
 
 def _leaves(config: DictConfig, saved: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Values by dotted path; a mapping whose keys differ from today's is taken as a whole, such as flow parameters."""
+    """Values by dotted path; those of `_WHOLE` are one value."""
     for key, value in saved.items():
         path = f"{prefix}{key}"
         node = OmegaConf.select(config, path, throw_on_missing=False)
-        if isinstance(value, dict) and isinstance(node, DictConfig) and (prefix == "" or set(value) == set(node)):
+        if isinstance(value, dict) and isinstance(node, DictConfig) and key not in _WHOLE:
             yield from _leaves(config, value, f"{path}.")
         else:
             yield path, value

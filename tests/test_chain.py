@@ -199,7 +199,7 @@ def test_another_protocol_has_a_record_of_its_own(chain, tmp_path, paths, run):
         (["optimizer.lr=1"], "optimizer.lr=1: "),
         (["recipe=strong"], "was trained with recipe=reference"),
         (["data.position=first"], "data.position=first: "),
-        (["parts=test"], "parts=[val,test]"),
+        (["parts=test"], "[val,test]"),
     ],
 )
 def test_evaluate_refuses_what_it_cannot_change(chain, paths, run, overrides, said):

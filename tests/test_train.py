@@ -100,6 +100,31 @@ def test_jobs_of_a_multirun_leave_nothing_to_each_other(paths, run, tmp_path):
 
 
 @pytest.mark.slow
+def test_stages_and_options_by_pattern_are_swept_as_anything_else(tmp_path, paths, run):
+    """Every job is trained, under a name of what varies, and the multirun ends in their table."""
+    stages = run("train", "experiment=stanford40_frame,hmdb51_flow", *paths, *QUICK, "--multirun")
+    assert stages.status == 0, stages.err
+    assert [line.split("|")[1].strip() for line in stages.out.splitlines()[:4]] == [
+        *("experiment", "----------------", "stanford40_frame", "hmdb51_flow"),
+    ]
+    folder = tmp_path / "outputs/demo/sweeps/stages"
+    assert {path.parent.name for path in folder.glob("*/metrics.json")} == {
+        *("experiment-stanford40_frame", "experiment-hmdb51_flow"),
+    }
+    command = ["experiment=stanford40_frame", *paths, *QUICK, "optimizer=glob(ad*)", "--multirun"]
+    matching = run("train", *command)
+    assert matching.status == 0, matching.err
+    assert [line.split("|")[1].strip() for line in matching.out.splitlines()[2:4]] == ["adam", "adamw"]
+    again = run("train", *command)
+    assert again.err.count("is finished with these settings, skipped") == 2
+    other = run("train", *command, "data.augmentation=reference")
+    assert other.status == 1
+    assert "holds another run (data.augmentation: reference, was none)" in other.err
+    assert run("train", *command, "data.augmentation=reference", "tag=reference").status == 0
+    assert (tmp_path / "outputs/demo/sweeps/stanford40_frame/optimizer-adam-reference/metrics.json").is_file()
+
+
+@pytest.mark.slow
 def test_two_processes_share_a_training(tmp_path, paths):
     """trainer=ddp on the CPU; the command starts itself again for the second process."""
     on_cpu = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.sync_batchnorm=false"]

@@ -91,7 +91,7 @@ def honest(demo_root, tmp_path_factory, compose_config) -> Path:
         places = [f"paths.root={demo_root}", f"paths.outputs={outputs}"]
         config = compose_config("train", f"experiment={stage}", *places, *QUICK, "init_from=null")
         data = create_data(config)
-        module = create_module(config, data, ())
+        module = create_module(config, data, {})
         split = None if stage == "stanford40_frame" else 1
         trained_on = data.names("train")
         said = Lineage("FrameModule", stage, "demo", split, 0, list(data.actions), BACKBONE, data.inputs, trained_on)

@@ -16,8 +16,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from actionrec.modules.base import ActionModule
 from actionrec.experiment import create_data, create_module
+from actionrec.modules.base import ActionModule
 from actionrec.train import create_trainer
 from benchmarks.common import composed, fresh, median, run_verb
 from benchmarks.data import FIGHT_ACTIONS, fights
