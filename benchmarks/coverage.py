@@ -21,6 +21,7 @@ DESIGNS: dict[str, Sequence[int]] = {
     "60 × 5": [5] * 60,
     "10 × 1 to 20": [1, 2, 4, 5, 7, 10, 10, 14, 17, 20],
 }
+HARDER = {"38 × 1 to 10": [1] * 20 + [2] * 10 + [5] * 5 + [10] * 3}  # three sources make up a third
 ACCURACIES = (0.5, 0.7, 0.9, 0.97)
 CORRELATIONS = (0.0, 0.3, 1.0)  # between two clips of a source: 1 is all right or all wrong
 DISAGREEMENTS = ((0.02, 0.01), (0.1, 0.0), (0.2, 0.2), (0.3, 0.1))  # shares that only one of two networks has right
@@ -97,7 +98,7 @@ def coverage(truth: float, bounds: np.ndarray) -> float:
 
 def shares_rows(trials: int) -> Iterable[dict[str, Any]]:
     """A row for each design and accuracy."""
-    for design, sizes in DESIGNS.items():
+    for design, sizes in (DESIGNS | HARDER).items():
         for accuracy in ACCURACIES:
             row: dict[str, Any] = {"sources × clips": design, "accuracy": str(accuracy)}
             for icc in CORRELATIONS:

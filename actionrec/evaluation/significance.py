@@ -81,7 +81,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """Probability of so uneven a split of the samples that only one of two has right, were both equally good.
 
     The exact two-sided test (McNemar, Psychometrika 1947); it takes samples for independent, which clips of one source
-    video are not, so it is best read beside the bootstrap by source.
+    video are not, so it is best read beside the interval by source.
     """
     discordant = only_first + only_second
     return float(binomtest(only_first, discordant).pvalue) if discordant else 1.0

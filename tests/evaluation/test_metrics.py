@@ -33,7 +33,7 @@ from actionrec.evaluation.metrics import (
     share_variance,
 )
 from actionrec.evaluation.scores import Scores
-from benchmarks.coverage import ACCURACIES, CORRELATIONS, DESIGNS, coverage, of_headlines, of_shares
+from benchmarks.coverage import ACCURACIES, CORRELATIONS, DESIGNS, HARDER, coverage, of_headlines, of_shares
 
 ACTIONS = tuple("abcdefg")
 
@@ -211,6 +211,12 @@ def test_intervals_hold_the_true_accuracy_as_often_as_they_promise(design, accur
 def test_every_metrics_intervals_hold_the_truth(design, actions, skill, icc):
     for name, (truth, bounds) in of_headlines(DESIGNS[design], actions, skill, icc, trials=60).items():
         assert coverage(truth, bounds) >= 0.88, name  # sixty trials tell 0.97 from 0.80
+
+
+def test_intervals_of_very_unequal_sources_hold_nearly_as_much():
+    for accuracy in ACCURACIES:
+        for icc in CORRELATIONS:
+            assert coverage(accuracy, of_shares(HARDER["38 × 1 to 10"], accuracy, icc, trials=2000)) >= 0.89
 
 
 def test_intervals_that_take_clips_for_independent_do_not_hold_it():
