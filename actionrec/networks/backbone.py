@@ -87,7 +87,7 @@ def create(
         image_size: the side that a torchvision `vit` is built for; None for that of the weights.
 
     Raises:
-        ActionRecError: there is no such backbone or weights, or they cannot be had.
+        ActionRecError: there is no such backbone or weights, they cannot be had, or its stem takes no other channels.
     """
     if stem not in STEMS:
         raise ActionRecError(f"backbone.stem={stem}: use one of {', '.join(STEMS)}")
@@ -101,6 +101,7 @@ def create(
         _fixed_size(network),
         chosen=mean is not None or std is not None,
     )
+    first_convolution(network)  # it is shown, and maps are looked up with it; raises where there is none
     if in_channels != 3:
         resize_first_convolution(network, in_channels, stem)
     return backbone
@@ -117,10 +118,11 @@ def check_size(backbone: Backbone, name: str, size: int, channels: int) -> None:
     try:
         features = backbone.eval()(weight.new_zeros(1, channels, size, size))
     except Exception as error:  # whatever a network makes of a size that it does not take
-        sizes = f"use data.size={backbone.image_size}" if backbone.image_size else "use a larger data.size"
+        other = f"use data.size={backbone.image_size} or" if backbone.image_size else "use a larger data.size or"
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ActionRecError(
-            f"backbone.name={name} does not take data.size={size} ({reason:.120}); {sizes}, or another backbone"
+            f"backbone.name={name} does not take data.size={size} with {channels} channels ({reason:.120}); "
+            f"{other if size != backbone.image_size else 'use'} another backbone.name"
         ) from None
     finally:
         backbone.train(training)

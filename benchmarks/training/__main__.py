@@ -4,7 +4,7 @@ Figures go to `outputs/benchmarks/training.json`.
 """
 
 from benchmarks.common import main
-from benchmarks.training import accuracy, chain, growth, jobs, loader, plain, stages, tricks
+from benchmarks.training import accuracy, chain, growth, jobs, loader, normalisation, plain, stages, tricks
 
 PARTS = {
     "stages": stages.measure,
@@ -14,6 +14,7 @@ PARTS = {
     "growth": growth.measure,
     "jobs": jobs.measure,
     "chain": chain.measure,
+    "normalisation": normalisation.measure,
     "accuracy": accuracy.measure,
 }
 

@@ -126,6 +126,14 @@ def test_stems_that_flow_cannot_be_inflated_for_are_refused(body):
         backbone.resize_first_convolution(network, 8, "inflate")
 
 
+def test_networks_without_a_convolution_or_with_two_stems_are_one_line():
+    with torch.device("meta"):
+        with pytest.raises(ActionRecError, match="has no convolution that sees the image; use another"):
+            create("timm:naflexvit_base_patch16_gap", None)
+        with pytest.raises(ActionRecError, match=r"data\.size=240 with 8 channels .*; use another backbone\.name$"):
+            backbone.check_size(create("timm:crossvit_9_240", None, 8), "timm:crossvit_9_240", 240, 8)
+
+
 @pytest.mark.parametrize(
     ("name", "size", "mend"),
     [
