@@ -1,10 +1,9 @@
 """Scores of clips (or stills): what networks are compared by, kept by name."""
 
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -12,9 +11,11 @@ from torch import Tensor
 
 from actionrec.errors import ActionRecError
 from actionrec.files import atomic_path
+from actionrec.untrusted import list_of, text
 
 # Of a run folder, the scores of each part.
 FILES = {"train": "scores_train.npz", "val": "scores_val.npz", "test": "scores.npz"}
+LARGEST = 1 << 30  # bytes of a file unpacked
 
 
 class Scores(NamedTuple):
@@ -66,13 +67,39 @@ def load(path: Path) -> Scores:
     """Read what `save` wrote.
 
     Raises:
-        ActionRecError: the file is missing or holds something else.
+        ActionRecError: the file is missing or holds something else: logits that are not finite or not of the names and
+            actions, labels that are none of the actions', names or actions twice.
     """
     keys = ("names", "logits", "labels", "actions", "groups")
     try:
+        if not path.is_file():
+            raise ValueError("there is no such file")
+        with ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
+                raise ValueError("it unpacks to more than scores take")
         with np.load(path, allow_pickle=False) as arrays:
-            names, logits, labels, actions, groups = (arrays[key] for key in keys)
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise ActionRecError(f"{path} is not a scores file ({error}); run actionrec.evaluate to write it") from None
-    labels_logits = torch.from_numpy(logits), torch.from_numpy(labels)
-    return Scores(names.tolist(), *labels_logits, tuple(actions.tolist()), groups.tolist())
+            found = dict(zip(keys, (arrays[key] for key in keys), strict=True))
+        _check(**found)
+    except Exception as error:  # whatever a file that is none makes zipfile and NumPy raise
+        reason = " ".join(str(error).split())[:200]
+        raise ActionRecError(f"{path} is not a scores file ({reason}); run actionrec.evaluate to write it") from None
+    logits, labels = torch.from_numpy(found["logits"]).float(), torch.from_numpy(found["labels"].astype(np.int64))
+    return Scores(found["names"].tolist(), logits, labels, tuple(found["actions"].tolist()), found["groups"].tolist())
+
+
+def _check(names: np.ndarray, logits: np.ndarray, labels: np.ndarray, actions: np.ndarray, groups: np.ndarray) -> None:
+    """Raise ValueError unless the arrays are scores, and of one piece."""
+    texts, numbers = {"names": names, "actions": actions, "groups": groups}, {"logits": logits, "labels": labels}
+    if wrong := [key for key, array in texts.items() if array.dtype.kind != "U" or array.ndim != 1]:
+        raise ValueError(f"{wrong[0]} is no list of texts")
+    if wrong := [key for key, array in numbers.items() if array.dtype.kind not in {"logits": "f", "labels": "iu"}[key]]:
+        raise ValueError(f"{wrong[0]} are {numbers[wrong[0]].dtype}")
+    shape = (len(names), len(actions))
+    if not (logits.shape == shape and labels.shape == groups.shape == shape[:1] and min(shape) > 0):
+        raise ValueError(f"{shape[0]} names of {shape[1]} actions do not go with {logits.shape} logits")
+    if not np.isfinite(logits.astype(np.float32)).all():
+        raise ValueError("its logits are not finite")
+    if labels.min() < 0 or labels.max() >= len(actions):
+        raise ValueError(f"its labels are not from 0 to {len(actions) - 1}")
+    for key, array in texts.items():
+        list_of(text(1000, resolved=False), longest=len(array), distinct=key != "groups")(array.tolist(), key)
