@@ -27,6 +27,7 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
+    OSError,  # of places before the file's start
     ValueError,
     NotImplementedError,
     RuntimeError,
@@ -88,7 +89,7 @@ def read(path: Path, numbers: Iterable[int], mode: int, mend: str) -> Iterator[n
         for number in numbers:
             try:
                 picture = decode(_data(file, entries, number), mode)
-            except (KeyError, ValueError, struct.error, cv2.error):
+            except (KeyError, ValueError, OSError, struct.error, cv2.error):
                 raise ActionRecError(f"{path} has no readable picture {number}; {mend}") from None
             yield picture
 
@@ -116,7 +117,7 @@ def _open(path: Path, mend: str) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except FileNotFoundError:
         raise ActionRecError(f"there is no {path}; {mend}") from None
-    except (OSError, *_DAMAGE) as error:
+    except _DAMAGE as error:
         raise ActionRecError(f"{path} is damaged ({error}); {mend}") from None
 
 
@@ -130,7 +131,8 @@ def _entries(path: Path, version: tuple[int, int] | None, mend: str) -> np.ndarr
             if info.filename == "header.json":
                 continue
             number = re.fullmatch(rf"(\d{{5,9}}){re.escape(_SUFFIX)}", info.filename, re.ASCII)
-            if not number or info.compress_type != zipfile.ZIP_STORED or info.header_offset + info.file_size > size:
+            inside = 0 <= info.header_offset <= size - info.file_size
+            if not number or info.compress_type != zipfile.ZIP_STORED or not inside:
                 raise ActionRecError(f"{path} is damaged (at {info.filename!r:.40}); {mend}")
             rows.append((int(number[1]), info.header_offset, info.file_size, info.CRC))
     rows.sort()
