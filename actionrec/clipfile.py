@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import struct
 import zipfile
 import zlib
@@ -20,6 +21,20 @@ from actionrec.files import atomic_path, sha256, stamp
 JPEG_QUALITY = 95
 _SUFFIX = ".jpg"
 _LOCAL_HEADER = 30  # bytes, see the ZIP specification
+_LARGEST_HEADER = 1 << 24  # bytes
+# What zipfile and json make of flipped bytes: of versions, methods, flags, sizes, names, and packed data.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    OSError,  # of places before the file's start
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OverflowError,
+    RecursionError,
+)
 
 
 def clip_path(folder: Path, clip: Clip) -> Path:
@@ -74,7 +89,7 @@ def read(path: Path, numbers: Iterable[int], mode: int, mend: str) -> Iterator[n
         for number in numbers:
             try:
                 picture = decode(_data(file, entries, number), mode)
-            except (KeyError, ValueError, struct.error, cv2.error):
+            except (KeyError, ValueError, OSError, struct.error, cv2.error):
                 raise ActionRecError(f"{path} has no readable picture {number}; {mend}") from None
             yield picture
 
@@ -87,9 +102,14 @@ def read_header(path: Path, mend: str) -> dict[str, Any]:
     """
     with _open(path, mend) as archive:
         try:
-            return json.loads(archive.read("header.json"))
-        except (KeyError, ValueError, zipfile.BadZipFile) as error:
+            if archive.getinfo("header.json").file_size > _LARGEST_HEADER:
+                raise ValueError("it is too large")
+            header = json.loads(archive.read("header.json"))
+            if not isinstance(header, dict):
+                raise ValueError("it is no mapping")
+        except (KeyError, *_DAMAGE) as error:
             raise ActionRecError(f"{path} has no readable header ({error}); {mend}") from None
+    return header
 
 
 def _open(path: Path, mend: str) -> zipfile.ZipFile:
@@ -97,18 +117,27 @@ def _open(path: Path, mend: str) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except FileNotFoundError:
         raise ActionRecError(f"there is no {path}; {mend}") from None
-    except (zipfile.BadZipFile, OSError) as error:
+    except _DAMAGE as error:
         raise ActionRecError(f"{path} is damaged ({error}); {mend}") from None
 
 
 @lru_cache(8192)  # to find them anew for every sample takes a fifth of a sample's time
 def _entries(path: Path, version: tuple[int, int] | None, mend: str) -> np.ndarray:
     """A row for each picture of that version of the file: its number, where its entry starts, bytes, and CRC."""
+    rows = []
     with _open(path, mend) as archive:
-        found = [info for info in archive.infolist() if info.filename.endswith(_SUFFIX)]
-    rows = sorted(
-        (int(info.filename.removesuffix(_SUFFIX)), info.header_offset, info.file_size, info.CRC) for info in found
-    )
+        size = path.stat().st_size
+        for info in archive.infolist():
+            if info.filename == "header.json":
+                continue
+            number = re.fullmatch(rf"(\d{{5,9}}){re.escape(_SUFFIX)}", info.filename, re.ASCII)
+            inside = 0 <= info.header_offset <= size - info.file_size
+            if not number or info.compress_type != zipfile.ZIP_STORED or not inside:
+                raise ActionRecError(f"{path} is damaged (at {info.filename!r:.40}); {mend}")
+            rows.append((int(number[1]), info.header_offset, info.file_size, info.CRC))
+    rows.sort()
+    if len({number for number, *_ in rows}) < len(rows):
+        raise ActionRecError(f"{path} is damaged (it has a picture twice); {mend}")
     return np.array(rows, np.int64).reshape(-1, 4)
 
 

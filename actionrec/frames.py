@@ -15,12 +15,23 @@ from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
 from actionrec.locks import only_writer
 from actionrec.parallel import run_jobs
+from actionrec.untrusted import SHA256, integer, list_of, one_of, table
 from actionrec.video import count_frames, read_frames
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
 _MEND = "delete it and run the same command again"
+_HEADER = table(
+    {
+        "format": one_of(FORMAT),
+        "frames": integer(1, 10_000_000),
+        "indices": list_of(integer(0, 10_000_000), longest=10_000_000),
+        "source_bytes": integer(0, 2**62),
+        "source_sha256": SHA256,
+    },
+    ("format", "frames", "indices", "source_bytes", "source_sha256"),
+)
 
 
 def frame_index(fraction: float, n_frames: int) -> int:
@@ -66,7 +77,7 @@ def _gather(clips: Sequence[Clip], folder: Path, wanted: tuple[float, ...], work
 
 def count(path: Path) -> int:
     """Number of frames of the clip whose file this is, of which some are held."""
-    return clipfile.read_header(path, _MEND)["frames"]
+    return _header(path)["frames"]
 
 
 def read(path: Path, indices: Iterable[int]) -> list[np.ndarray]:
@@ -81,11 +92,25 @@ def read(path: Path, indices: Iterable[int]) -> list[np.ndarray]:
 def _has(path: Path, clip: Clip, fractions: Sequence[float]) -> bool:
     """Whether the file holds those frames of a clip of this size; its hash would take too long at every start."""
     try:
-        header = clipfile.read_header(path, _MEND)
+        header = _header(path)
         indices = {frame_index(fraction, header["frames"]) for fraction in fractions}
-        return header["format"] == FORMAT and _is_of(header, clip) and indices <= set(header["indices"])
-    except (ActionRecError, KeyError):
+        return _is_of(header, clip) and indices <= set(header["indices"])
+    except ActionRecError:
         return False
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """What a file says of itself.
+
+    Raises:
+        ActionRecError: the file is missing, damaged, or of another format.
+    """
+    header = clipfile.read_header(path, _MEND)
+    try:
+        _HEADER(header, "")
+    except ValueError as error:
+        raise ActionRecError(f"{path} has no readable header ({error}); {_MEND}") from None
+    return header
 
 
 def _is_of(header: dict[str, Any], clip: Clip) -> bool:
@@ -97,10 +122,10 @@ def _take(clip: Clip, path: Path, fractions: Sequence[float]) -> None:
     frames = count_frames(clip.path)
     indices = {frame_index(fraction, frames) for fraction in fractions}
     try:
-        header = clipfile.read_header(path, _MEND)
+        header = _header(path)
         if _is_of(header, clip) and header["frames"] == frames:
             indices |= set(header["indices"])
-    except (ActionRecError, KeyError):
+    except ActionRecError:
         pass
     kept = sorted(indices)
     pictures = read_frames(clip.path, kept)

@@ -8,10 +8,10 @@ modules it may name beside those of the lists.
 
 import importlib
 import inspect
+import json
 import math
 import pickle
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from actionrec.errors import ActionRecError
 
 LARGEST_CONFIG = 1 << 18  # bytes; a run's has three thousand
+LARGEST_JSON = 1 << 26
 _DEEPEST = 20
 _GENERATIONS = 12  # of a lineage
 
@@ -31,12 +32,12 @@ _GENERATIONS = 12  # of a lineage
 Check = Callable[[Any, str], None]
 
 
-class _UnfitError(ValueError):
+class UnfitError(ValueError):
     """A value is not one that may stand at its place."""
 
 
 def _refuse(place: str, value: Any, wanted: str) -> NoReturn:
-    raise _UnfitError(f"{place}={_shown(value)}: {wanted}")
+    raise UnfitError(f"{place}={_shown(value)}: {wanted}")
 
 
 def _shown(value: Any) -> str:
@@ -46,6 +47,9 @@ def _shown(value: Any) -> str:
     if value is None or type(value) in (bool, float) or (type(value) is int and abs(value) < 1 << 64):
         return str(value)
     return f"<{type(value).__name__}>"
+
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # and halves of characters
 
 
 def text(longest: int = 200, resolved: bool = True) -> Check:
@@ -59,7 +63,7 @@ def text(longest: int = 200, resolved: bool = True) -> Check:
     def check(value: Any, place: str) -> None:
         if type(value) is not str or len(value) > longest:
             _refuse(place, value, f"must be a text of at most {longest} characters")
-        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
+        if _CONTROL.search(value):
             _refuse(place, value, "must be a text without control characters")
         if resolved and ("${" in value or value == "???"):
             _refuse(place, value, "must be a text without interpolations")
@@ -114,7 +118,7 @@ def either(*checks: Check) -> Check:
         for each in checks[:-1]:
             try:
                 return each(value, place)
-            except _UnfitError:
+            except UnfitError:
                 continue
         return checks[-1](value, place)
 
@@ -147,10 +151,10 @@ def table(known: Mapping[str, Check], required: Sequence[str] = ()) -> Check:
         _mapping(value, place)
         for key, each in value.items():
             if key not in known:
-                raise _UnfitError(f"{_join(place, _shown(key))} is no key that this version knows")
+                raise UnfitError(f"{_join(place, _shown(key))} is no key that this version knows")
             known[key](each, _join(place, key))
         if missing := [key for key in required if key not in value]:
-            raise _UnfitError(f"{_join(place, missing[0])} is missing")
+            raise UnfitError(f"{_join(place, missing[0])} is missing")
 
     return check
 
@@ -180,6 +184,7 @@ def _join(place: str, key: str) -> str:
 
 _NAME = pattern(r"[A-Za-z]\w{0,99}", "a name")  # of an argument; Hydra's own begin with an underscore
 _SCALAR = either(one_of(None, True, False), number(-math.inf, math.inf), text(4096))
+_ARGUMENT = either(list_of(_SCALAR), _SCALAR)
 _HYDRA = re.compile(r"_\w*_")
 
 
@@ -268,18 +273,18 @@ def check_targets(config: dict[str, Any], where: Path, trust: Sequence[str] = ()
     """
     try:
         _walk(config, "", config.get("work_dir"), trust)
-    except _UnfitError as error:
+    except UnfitError as error:
         raise ActionRecError(f"{where}: {error}") from None
 
 
 def _walk(node: Any, place: str, work_dir: Any, trust: Sequence[str], depth: int = 0) -> None:
     if depth > _DEEPEST:
-        raise _UnfitError(f"{place[:60]}… is nested too deeply")
+        raise UnfitError(f"{place[:60]}… is nested too deeply")
     if isinstance(node, Mapping):
         for key, value in node.items():
             here = _join(place, _shown(key))
             if type(key) is not str:
-                raise _UnfitError(f"{here} is no key")
+                raise UnfitError(f"{here} is no key")
             if _HYDRA.fullmatch(key):
                 _check_hydra_key(key, value, place, trust)
             elif "_target_" in node and key in (*FOLDERS, *NAMES):
@@ -303,7 +308,7 @@ def _check_hydra_key(key: str, value: Any, place: str, trust: Sequence[str]) -> 
     elif key == "_convert_":
         one_of("none", "partial", "object", "all")(value, here)
     else:
-        raise _UnfitError(f"{here}: a file may not say this; leave it out")
+        raise UnfitError(f"{here}: a file may not say this; leave it out")
 
 
 def _allowed(place: str) -> set[str]:
@@ -318,7 +323,7 @@ def check_target(value: Any, place: str, allowed: set[str], trust: Sequence[str]
     if type(value) is str and _is_trusted(value, [trust] if isinstance(trust, str) else trust):
         return
     pattern(r"[A-Za-z_]\w*(\.\w+)*", "the name of a class")(value, place)
-    raise _UnfitError(f"{place}={_shown(value)}: no file may name this here, unless it is of your own: trust=<module>")
+    raise UnfitError(f"{place}={_shown(value)}: no file may name this here, unless it is of your own: trust=<module>")
 
 
 def _is_trusted(target: str, trust: Sequence[str]) -> bool:
@@ -337,7 +342,7 @@ def _is_trusted(target: str, trust: Sequence[str]) -> bool:
                 importlib.import_module(f"{name}.{part}")
             found, name = getattr(found, part), f"{name}.{part}"
     except (ImportError, AttributeError) as error:
-        raise _UnfitError(f"{target[:80]} cannot be imported ({error})") from None
+        raise UnfitError(f"{target[:80]} cannot be imported ({error})") from None
     return callable(found) and inside(str(getattr(found, "__module__", "")))
 
 
@@ -390,11 +395,45 @@ def read_overrides(path: Path) -> list[str]:
     return found
 
 
-def _text(path: Path) -> str:
+def read_json(path: Path, kind: type = dict) -> Any:
+    """A JSON file that holds a mapping (`kind` dict) or a list; NaN and infinities, which JSON lacks, are read as None.
+
+    Raises:
+        ActionRecError: the file is missing, large, or something else.
+    """
+    try:
+        found = json.loads(_text(path, LARGEST_JSON), parse_constant=lambda _: None)
+        if type(found) is not kind:
+            raise ValueError(f"it holds no {'mapping' if kind is dict else 'list'}")
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise ActionRecError(
+            f"{path}: not what was written there ({reason}); delete it, and have it made again"
+        ) from None
+    return found
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """A run's `metrics.json`: numbers by tag, accuracies from 0 to 1; and tables, which are not looked at.
+
+    Raises:
+        ActionRecError: the file is missing, or something else.
+    """
+    found = read_json(path)
+    for tag, value in found.items():
+        if type(value) in (int, float):
+            try:
+                number(*((0, 1) if "/acc" in tag else (-1e15, 1e15)))(value, _shown(tag))
+            except UnfitError as error:
+                raise ActionRecError(f"{path}: {error}; measure the run with actionrec.evaluate") from None
+    return found
+
+
+def _text(path: Path, largest: int = LARGEST_CONFIG) -> str:
     if not path.is_file():
         raise ActionRecError(f"there is no {path}; name a run's folder")
-    if path.stat().st_size > LARGEST_CONFIG:
-        raise ValueError(f"it has more than {LARGEST_CONFIG >> 10} KiB")
+    if path.stat().st_size > largest:
+        raise ValueError(f"it has more than {largest >> 10} KiB")
     return path.read_text(encoding="utf-8-sig")
 
 
@@ -469,12 +508,13 @@ def read_tensors(path: Path, key: str, what: str) -> Any:
 
 _FILE_NAME = text(1000, resolved=False)  # records are called by their files
 _ACTIONS = list_of(text(100), shortest=2, longest=10_000, distinct=True)
+SHA256 = pattern("[0-9a-f]{64}", "a SHA-256 in hexadecimal digits")
 _CONSTANTS = list_of(number(-1e6, 1e6), shortest=1, longest=4096)
 
-# What a flow store was made with; `params` are scalars by name.
+# What a flow store was made with; `params` are scalars, or lists of them, by name.
 FLOW: dict[str, Check] = {
     "algorithm": text(50),
-    "params": mapping_of(_NAME, _SCALAR),
+    "params": mapping_of(_NAME, _ARGUMENT),
     "bound": number(1e-6, 1e4),
     "short_side": optional(integer(16, 10_000)),
 }
@@ -531,7 +571,7 @@ _NEEDED = ("model", "stage", "data", "split", "seed", "actions", "backbone", "in
 _PARENT = {
     **{key: check for key, check in LINEAGE.items() if key != "trained_on"},
     "path": text(4096, resolved=False),
-    "sha256": pattern("[0-9a-f]{64}", "a SHA-256 in hexadecimal digits"),
+    "sha256": SHA256,
 }
 
 
@@ -550,7 +590,7 @@ def check_lineage(lineage: Any, path: Path) -> dict[str, Any]:
     """
     try:
         return _checked_lineage(lineage, "lineage", LINEAGE, _NEEDED, 0)
-    except _UnfitError as error:
+    except UnfitError as error:
         raise ActionRecError(f"{path}: {error}; {_MEND}") from None
 
 
@@ -562,7 +602,7 @@ def _checked_lineage(
 ) -> dict[str, Any]:
     _mapping(lineage, place)
     if generation > _GENERATIONS:
-        raise _UnfitError(f"{place[:60]}… has more than {_GENERATIONS} generations")
+        raise UnfitError(f"{place[:60]}… has more than {_GENERATIONS} generations")
     parents = lineage.get("parents", {})
     table(known, needed)({key: value for key, value in lineage.items() if key != "parents"}, place)
     _mapping(parents, f"{place}.parents", 16)
@@ -601,13 +641,12 @@ def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) 
     }
     try:
         table(known)(hparams, "hyper_parameters")
-    except _UnfitError as error:
+    except UnfitError as error:
         raise ActionRecError(f"{path}: {error}; {_MEND}") from None
 
 
 def _arguments(allowed: Callable[[], set[str]], trust: Sequence[str]) -> Check:
     """A mapping with a `_target_` and arguments that are scalars or lists of them."""
-    argument = either(list_of(_SCALAR), _SCALAR)
 
     def check(value: Any, place: str) -> None:
         _mapping(value, place, 100)
@@ -616,9 +655,9 @@ def _arguments(allowed: Callable[[], set[str]], trust: Sequence[str]) -> Check:
                 check_target(each, f"{place}._target_", allowed(), trust)
                 continue
             _NAME(key, f"{place}: the key")
-            argument(each, _join(place, key))
+            _ARGUMENT(each, _join(place, key))
         if "_target_" not in value:
-            raise _UnfitError(f"{place}._target_ is missing")
+            raise UnfitError(f"{place}._target_ is missing")
 
     return check
 
@@ -662,6 +701,6 @@ def check_data(data: Any, where: Path) -> tuple[str, dict[str, Any]]:
         options = {key: value for key, value in data.items() if key != "_target_"}
         check_target(data.get("_target_"), "data._target_", _datamodules())
         table(DATA)(options, "data")
-    except _UnfitError as error:
+    except UnfitError as error:
         raise ActionRecError(f"{where}: {error}") from None
     return data["_target_"].rpartition(".")[2], options

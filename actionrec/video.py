@@ -99,7 +99,10 @@ def read_frames(path: Path, indices: Sequence[int]) -> list[np.ndarray]:
         if not capture.grab():
             break
         if index in wanted:  # only the wanted frames are converted to an image
-            frames[index] = cv2.cvtColor(capture.retrieve()[1], cv2.COLOR_BGR2RGB)
+            read, frame = capture.retrieve()
+            if not read:
+                break
+            frames[index] = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
     capture.release()
     if len(frames) < len(wanted):
         raise ActionRecError(
@@ -123,7 +126,7 @@ def read_image(path: Path, enough: int | None = None) -> np.ndarray:
     try:
         data = np.fromfile(path, np.uint8)
         image = cv2.imdecode(data, _REDUCED[_reduction(data, enough)])
-    except (OSError, cv2.error, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, cv2.error, Image.DecompressionBombError):  # Pillow's, of broken headers
         image = None
     if image is None:
         raise ActionRecError(f"cannot read the image {path}; replace the file, or take it out of the list")

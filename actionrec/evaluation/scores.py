@@ -1,11 +1,10 @@
 """Scores of clips (or stills): what networks are compared by, kept by name."""
 
 import json
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -13,9 +12,11 @@ from torch import Tensor
 
 from actionrec.errors import ActionRecError
 from actionrec.files import atomic_path
+from actionrec.untrusted import either, integer, list_of, mapping_of, one_of, text
 
 # Of a run folder, the scores of each part.
 FILES = {"train": "scores_train.npz", "val": "scores_val.npz", "test": "scores.npz"}
+LARGEST = 1 << 30  # bytes of a file unpacked
 
 
 class Scores(NamedTuple):
@@ -70,14 +71,49 @@ def load(path: Path) -> Scores:
     """Read what `save` wrote.
 
     Raises:
-        ActionRecError: the file is missing or holds something else.
+        ActionRecError: the file is missing or holds something else: logits that are not finite or not of the names and
+            actions, labels that are none of the actions', names or actions twice.
     """
     keys = ("names", "logits", "labels", "actions", "groups")
     try:
+        if not path.is_file():
+            raise ValueError("there is no such file")
+        with ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
+                raise ValueError("it unpacks to more than scores take")
         with np.load(path, allow_pickle=False) as arrays:
-            names, logits, labels, actions, groups = (arrays[key] for key in keys)
+            found = dict(zip(keys, (arrays[key] for key in keys), strict=True))
             protocol = json.loads(str(arrays["protocol"])) if "protocol" in arrays else None
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise ActionRecError(f"{path} is not a scores file ({error}); run actionrec.evaluate to write it") from None
-    labels_logits = torch.from_numpy(logits), torch.from_numpy(labels)
-    return Scores(names.tolist(), *labels_logits, tuple(actions.tolist()), groups.tolist(), protocol)
+        _check(**found)
+        _check_protocol(protocol)
+    except Exception as error:  # whatever a file that is none makes zipfile and NumPy raise
+        reason = " ".join(str(error).split())[:200]
+        raise ActionRecError(f"{path} is not a scores file ({reason}); run actionrec.evaluate to write it") from None
+    logits, labels = torch.from_numpy(found["logits"]).float(), torch.from_numpy(found["labels"].astype(np.int64))
+    names, groups = found["names"].tolist(), found["groups"].tolist()
+    return Scores(names, logits, labels, tuple(found["actions"].tolist()), groups, protocol)
+
+
+def _check(names: np.ndarray, logits: np.ndarray, labels: np.ndarray, actions: np.ndarray, groups: np.ndarray) -> None:
+    """Raise ValueError unless the arrays are scores, and of one piece."""
+    texts, numbers = {"names": names, "actions": actions, "groups": groups}, {"logits": logits, "labels": labels}
+    if wrong := [key for key, array in texts.items() if array.dtype.kind != "U" or array.ndim != 1]:
+        raise ValueError(f"{wrong[0]} is no list of texts")
+    if wrong := [key for key, array in numbers.items() if array.dtype.kind not in {"logits": "f", "labels": "iu"}[key]]:
+        raise ValueError(f"{wrong[0]} are {numbers[wrong[0]].dtype}")
+    shape = (len(names), len(actions))
+    if not (logits.shape == shape and labels.shape == groups.shape == shape[:1] and min(shape) > 0):
+        raise ValueError(f"{shape[0]} names of {shape[1]} actions do not go with {logits.shape} logits")
+    if not np.isfinite(logits.astype(np.float32)).all():
+        raise ValueError("its logits are not finite")
+    if labels.min() < 0 or labels.max() >= len(actions):
+        raise ValueError(f"its labels are not from 0 to {len(actions) - 1}")
+    for key, array in texts.items():
+        list_of(text(1000, resolved=False), longest=len(array), distinct=key != "groups")(array.tolist(), key)
+
+
+def _check_protocol(protocol: Any) -> None:
+    """Raise ValueError unless a record of how scores came about is plain values by name, or nothing."""
+    if protocol is not None:
+        value = either(one_of(None), integer(0, 10_000), text(200, resolved=False))
+        mapping_of(text(100, resolved=False), value)(protocol, "protocol")

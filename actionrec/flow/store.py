@@ -4,6 +4,7 @@ It holds `header.json` and one gray JPEG a field, `00000.jpg` …, (2H, W) with 
 read without the rest. `python -m benchmarks.flow formats` has the figures that chose this format.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from actionrec import clipfile
 from actionrec.clipfile import identify
 from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
+from actionrec.untrusted import FLOW, SHA256, integer, one_of, table
 
 FORMAT = 2
 _MEND = "extract it with python -m actionrec.extract_flow"
@@ -35,7 +37,7 @@ class FlowSettings:
     short_side: int | None = None  # pixels of the frames' shorter side, None as they are
 
     def __post_init__(self) -> None:
-        if not isinstance(self.bound, (int, float)) or self.bound <= 0:
+        if not isinstance(self.bound, (int, float)) or not 0 < self.bound < float("inf"):
             raise ActionRecError(f"flow.bound={self.bound}: say how many pixels are the longest displacement")
         if self.short_side is not None and (not isinstance(self.short_side, int) or self.short_side < 16):
             raise ActionRecError(f"flow.short_side={self.short_side}: use null, or at least 16 pixels")
@@ -56,6 +58,20 @@ class FlowHeader:
     width: int
     source_bytes: int
     source_sha256: str
+
+
+_HEADER = table(
+    {
+        "format": one_of(FORMAT),
+        "settings": table(FLOW, ("algorithm",)),
+        "fields": integer(1, 10_000_000),
+        "height": integer(1, 65_535),
+        "width": integer(1, 65_535),
+        "source_bytes": integer(0, 2**62),
+        "source_sha256": SHA256,
+    },
+    [each.name for each in dataclasses.fields(FlowHeader)],
+)
 
 
 class OtherSettingsError(ActionRecError):
@@ -93,11 +109,13 @@ def read_header(path: Path) -> FlowHeader:
     """
     values = clipfile.read_header(path, _MEND)
     try:
-        if values.pop("format") != FORMAT:
+        if values.get("format") != FORMAT:
             raise ValueError("of another format")
-        return FlowHeader(FlowSettings(**values.pop("settings")), **values)
-    except (KeyError, TypeError, ValueError) as error:
+        _HEADER(values, "")
+    except ValueError as error:
         raise ActionRecError(f"{path} has no readable header ({error}); {_MEND}") from None
+    settings = FlowSettings(**values.pop("settings"))
+    return FlowHeader(settings, **{key: value for key, value in values.items() if key != "format"})
 
 
 def read_fields(path: Path, indices: Iterable[int]) -> np.ndarray:
@@ -106,7 +124,10 @@ def read_fields(path: Path, indices: Iterable[int]) -> np.ndarray:
     Raises:
         ActionRecError: the file is missing or damaged, or has no such field.
     """
-    return np.stack(list(_fields(path, indices)))
+    fields = list(_fields(path, indices))
+    if len({codes.shape for codes in fields}) > 1:
+        raise ActionRecError(f"{path} has fields of several sizes; delete it, then {_MEND}")
+    return np.stack(fields)
 
 
 def as_picture(codes: np.ndarray) -> np.ndarray:
@@ -165,6 +186,8 @@ def verify(path: Path, clip: Clip, settings: FlowSettings) -> int:
 
 def _fields(path: Path, indices: Iterable[int]) -> Iterator[np.ndarray]:
     for picture in clipfile.read(path, indices, cv2.IMREAD_GRAYSCALE, _MEND):
+        if len(picture) % 2:
+            raise ActionRecError(f"{path} has a picture that is no field; delete it, then {_MEND}")
         yield picture.reshape(2, -1, picture.shape[1])
 
 

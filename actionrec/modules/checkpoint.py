@@ -1,6 +1,8 @@
 """Checkpoints as links of the chain: what they say of their origin, and how a later stage starts from them."""
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -146,15 +148,23 @@ def load_module(path: Path, checkpoint: Mapping[str, Any]) -> "ActionModule":
 
 
 def _check_archive(path: Path) -> None:
-    """Raise ValueError unless a file is a zip as torch writes it: nothing compressed, no larger than the file is."""
+    """Raise ValueError unless a file is an undamaged zip as torch writes it: not compressed, no larger than the file.
+
+    torch's own reader does not look whether the bytes are those that were written.
+    """
     if not path.is_file():
         raise ValueError("no file")
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise ValueError("it is compressed, which torch's are not")
-    if sum(entry.file_size for entry in entries) > path.stat().st_size:
-        raise ValueError("it claims to hold more than it does")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise ValueError("it is compressed, which torch's are not")
+            if sum(entry.file_size for entry in entries) > path.stat().st_size:
+                raise ValueError("it claims to hold more than it does")
+            if damaged := archive.testzip():
+                raise ValueError(f"the bytes of {damaged} have changed")
+    except (NotImplementedError, RuntimeError, EOFError, OverflowError, struct.error, zlib.error) as error:
+        raise ValueError(f"it is damaged: {error}") from None
 
 
 def _check_weights(state: Any, path: Path) -> None:

@@ -1,6 +1,5 @@
 """What lies under `outputs/<data>`: files as small records. What does not load is named, and the rest goes on."""
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,7 @@ from actionrec.runs import RunFolder
 STAGES = ("stanford40_frame", "hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream")
 ROLES = dict(zip(STAGES, ("stills", "frame", "flow", "two_stream"), strict=True))  # in plots
 CURVES = ("train/loss", "val/loss", "train/acc", "val/acc")
-_UNREADABLE = (ActionRecError, OSError, ValueError, KeyError, TypeError)
+_UNREADABLE = (ActionRecError, OSError, ValueError, KeyError, TypeError, RecursionError)
 
 T = TypeVar("T")
 Curves = dict[str, list[tuple[int, float]]]
@@ -219,7 +218,7 @@ def _run(outputs: Outputs, stage: str, path: Path) -> Run | None:
             )
         return None
     numbers = outputs.attempt(path / "metrics.json", _numbers) or {}
-    found = outputs.attempt(path / scores.FILES["test"], _checked_scores)
+    found = outputs.attempt(path / scores.FILES["test"], scores.load)
     if found:
         try:
             numbers = _completed(numbers, found)
@@ -244,7 +243,7 @@ def _measured(outputs: Outputs, run: Run) -> Iterator[Measured]:
     for folder in sorted(run.path.glob(f"{measurement.FURTHER}/*/")):
         numbers = outputs.attempt(folder / "metrics.json", _numbers)
         record = outputs.attempt(folder, measurement.read) or {}
-        found = outputs.attempt(folder / scores.FILES["test"], _checked_scores)
+        found = outputs.attempt(folder / scores.FILES["test"], scores.load)
         if numbers and "test/acc" in numbers and "test" in record:
             yield Measured(run, record["test"], numbers, len(found.names) if found else None)
 
@@ -254,9 +253,7 @@ def _counted(value: float | None) -> int | None:
 
 
 def _numbers(path: Path) -> dict[str, float]:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError("not a table of metrics")
+    content = untrusted.read_metrics(path)
     return {tag: value for tag, value in content.items() if type(value) in (int, float)}
 
 
@@ -276,38 +273,49 @@ def _completed(numbers: dict[str, float], found: Scores) -> dict[str, float]:
     return {**measured, **numbers, **lacking}
 
 
-def _checked_scores(path: Path) -> Scores:
-    found = scores.load(path)
-    shape = (len(found.names), len(found.actions))
-    if not (tuple(found.logits.shape) == shape and len(found.labels) == len(found.groups) == shape[0] > 0):
-        raise ActionRecError(
-            f"{shape[0]} names of {shape[1]} actions do not go with {tuple(found.logits.shape)} logits"
-        )
-    return found
-
-
 def _checkpoint(path: Path, trust: Sequence[str]) -> Checkpoint:
     content = read(path, "checkpoint", trust)
     return Checkpoint(sha256(path), content.get("epoch", 0) + 1, content["lineage"])
 
 
 def _fusion_rows(path: Path) -> list[dict[str, Any]]:
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(rows, list) or not all({"network", "test/acc"} <= row.keys() for row in rows):
-        raise ValueError("not a table of fusions")
+    rows = untrusted.read_json(path, list)
+    for index, row in enumerate(rows):
+        _ROW(row, f"row {index}")
+        if not {"network", "test/acc"} <= row.keys() or type(row["network"]) is not str or row["test/acc"] is None:
+            raise ValueError("not a table of fusions")
+        for key in [key for key in row if key.startswith("test/") or key in ("difference", "low", "high", "p")]:
+            _NUMBER(row[key], key)
+        if "difference" in row and None in (row["difference"], row.get("low"), row.get("high")):
+            raise ValueError(f"row {index} has a difference without its interval")
     return rows
 
 
 def _study(outputs: Outputs, path: Path, pictures: tuple[str, ...]) -> list[Study]:
     def read_rows(path: Path) -> dict[str, Any]:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or not all(isinstance(row, dict) for row in content["rows"]):
-            raise ValueError("rows is not a list of tables")
+        content = untrusted.read_json(path)
+        untrusted.list_of(_ROW, longest=100_000)(content["rows"], "rows")
+        for row in content["rows"]:
+            for key in [key for key in row if f"{key} sd" in row or key.endswith((" sd", " low", " high"))]:
+                _NUMBER(row[key], key)
+            if any((row[key] is None) != (row.get(f"{key[:-4]} high") is None) for key in row if key.endswith(" low")):
+                raise ValueError("a row has half an interval")
+        for key in ("title", "name", "stage", "note"):
+            if content.get(key) is not None:
+                untrusted.text(10_000, resolved=False)(content[key], key)
         return content
 
     content = outputs.attempt(path, read_rows)
     there = [path.parent / name for name in pictures if (path.parent / name).is_file()]
     return [] if content is None else [Study(path.parent.name, content, there)]
+
+
+_NUMBER = untrusted.optional(untrusted.number(-1e15, 1e15))
+_VALUE = untrusted.either(untrusted.one_of(True, False), _NUMBER, untrusted.text(10_000, resolved=False))
+_VALUES = untrusted.either(
+    _VALUE, untrusted.list_of(_VALUE), untrusted.mapping_of(untrusted.text(1000, resolved=False), _VALUE)
+)
+_ROW = untrusted.mapping_of(untrusted.text(1000, resolved=False), _VALUES)
 
 
 def _split_seed_tag(name: str, config: dict[str, Any]) -> tuple[int | None, int | None, str | None]:

@@ -337,7 +337,8 @@ _BESIDE = ("sd", "low", "high")
 
 
 def _measured(row: dict[str, Any], key: str) -> Spread | None:
-    return Spread(row[key], *(row.get(f"{key} {part}") for part in _BESIDE)) if key in row else None
+    value = row.get(key)
+    return None if value is None else Spread(value, *(row.get(f"{key} {part}") for part in _BESIDE))
 
 
 def _simple(value: Any) -> Any:
