@@ -54,7 +54,7 @@ def whole(low: int, high: int | None = None) -> Check:
 
 def number(low: float, high: float | None = None, above: bool = False) -> Check:
     """A finite number from `low`, or above it, to `high`."""
-    words = f"a number {'above' if above else 'of at least'} {low:g}"
+    words = f"a number {'above' if above else 'of at least'} {low:g}" if math.isfinite(low) else "a number"
     if high is not None:
         words = f"a number {'above' if above else 'from'} {low:g} {'and at most' if above else 'to'} {high:g}"
 
@@ -146,7 +146,8 @@ def paths(value: Any) -> str | None:
 
 def processes(value: Any) -> str | None:
     """A number of worker processes; thousands of them only bring a machine down."""
-    return whole(1, max(64, 4 * usable_cores()))(value)
+    most = max(64, 4 * usable_cores())
+    return f"at least 1 and at most {most}" if whole(1, most)(value) else None
 
 
 def loader_processes(value: Any) -> str | None:
@@ -171,8 +172,8 @@ def actions(value: Any) -> str | None:
 
 def parts(value: Any) -> str | None:
     """A list of parts of a data set."""
-    right = isinstance(value, Sequence) and not isinstance(value, str) and value
-    right = right and set(value) <= {"train", "val", "test"}
+    several = isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
+    right = several and set(value) <= {"train", "val", "test"}
     return None if right else "a list of parts, of train, val, test, such as [val,test]"
 
 
@@ -198,6 +199,10 @@ amount = whole(0)
 # Dotted keys, `*` for every key of a mapping.
 SETTINGS: dict[str, Check] = {
     "paths.name": name,
+    "paths.outputs": folder,
+    "paths.frames": folder,
+    "paths.flow": folder,
+    **dict.fromkeys(("paths.root", "paths.stanford40", "paths.hmdb51", "paths.hmdb51_splits"), path),
     "stage": name,
     "sweep.name": name,
     "search.name": name,
@@ -210,10 +215,6 @@ SETTINGS: dict[str, Check] = {
     "resume": maybe(path, True, False, "auto"),
     "compile": compilation,
     "cache_features": flag,
-    "paths.outputs": folder,
-    "paths.frames": folder,
-    "paths.flow": folder,
-    **dict.fromkeys(("paths.root", "paths.stanford40", "paths.hmdb51", "paths.hmdb51_splits"), path),
     "views.segments": whole(1, 1000),
     "views.crops": one_of(1, 3, 5, 10),
     "data.actions": actions,
@@ -278,6 +279,11 @@ SETTINGS: dict[str, Check] = {
     "dataset.seed": whole(0),
 }
 
+_NO_OPTION = (type(None), int, float, dict, list)  # of a config group, whose options are names
+_FUNCTION = re.compile(  # of Hydra's grammar
+    r"(bool|choice|extend_list|float|glob|int|interval|json_str|range|shuffle|sort|str|tag)\("
+)
+
 # The parameters of an estimator, for which some have no limits of their own and silently do something else.
 FLOW_PARAMS: dict[str, dict[str, Check]] = {
     "dis": {"preset": one_of("ultrafast", "fast", "medium"), "finest_scale": maybe(whole(0, 7), None)},
@@ -306,18 +312,20 @@ def check(config: DictConfig) -> None:
     Raises:
         ActionRecError: the first setting that is not what it may be, as `key=value: use …`.
     """
-    for pattern, rule in SETTINGS.items():
-        for key, value in _values(config, pattern.split(".")):
-            require(key, value, rule)
     if "trainer" in config:
         require("seed", config.seed, whole(0, MAX_SEED))
         require("split", config.split, whole(1))
+    foreign = tuple(f"{group}." for group in ("data", "model", "callbacks") if _is_foreign(config, group))
+    for pattern, rule in SETTINGS.items():
+        for key, value in _values(config, pattern.split(".")) if not pattern.startswith(foreign) else ():
+            require(key, value, rule)
     for place in ("flow", "data.flow"):
         for _, algorithm in _values(config, [*place.split("."), "algorithm"]):
             for param, rule in FLOW_PARAMS.get(str(algorithm), {}).items():
                 for key, value in _values(config, [*place.split("."), "params", param]):
                     require(key, value, rule)
-    _check_monitors(config)
+    if "callbacks." not in foreign:
+        _check_monitors(config)
     _check_devices(config)
     _check_space(config)
 
@@ -335,12 +343,19 @@ def require(key: str, value: Any, rule: Check) -> None:
         raise ActionRecError(f"{key}={_shown(value)}: use {words}")
 
 
+def _is_foreign(config: DictConfig, group: str) -> bool:
+    """Whether modules of the user's own read that group; what they take and log is theirs to say."""
+    module = {"callbacks": "model"}.get(group, group)
+    return any(not str(target).startswith("actionrec.") for _, target in _values(config, [module, "_target_"]))
+
+
 def _values(config: Any, pattern: Sequence[str], above: str = "") -> Iterator[tuple[str, Any]]:
     """The dotted keys that match a pattern, with their values."""
     if not isinstance(config, DictConfig) or config._is_none() or config._is_missing():
         return
     first, rest = pattern[0], pattern[1:]
-    for key in list(config.keys()) if first == "*" else [first] if first in list(config.keys()) else []:
+    keys = [str(key) for key in config]
+    for key in keys if first == "*" else [first] if first in keys else []:
         if OmegaConf.is_missing(config, key):
             continue
         try:
@@ -402,22 +417,22 @@ def _check_line(line: DictConfig) -> None:
     if "values" in line:
         values = line["values"]
         if not isinstance(values, ListConfig) or not len(values):
-            raise ActionRecError(f"{where} values={_shown(values)}: use a list of one value or more")
+            raise ActionRecError(f"{where}: values={_shown(values)}: use a list of one value or more")
         if any(isinstance(value, (ListConfig, DictConfig)) for value in values):
-            raise ActionRecError(f"{where} values={_shown(values)}: use a list of plain values")
+            raise ActionRecError(f"{where}: values={_shown(values)}: use a list of plain values")
         for value in values if rule else ():
-            require(setting, value, rule)  # type: ignore[arg-type]
+            require(where, value, rule)  # type: ignore[arg-type]
     if "low" in line and "high" in line:
         low, high, log = line["low"], line["high"], line.get("log", False)
         for end, value in (("low", low), ("high", high)):
-            require(f"{where} {end}", value, number(-math.inf))
-        require(f"{where} log", log, flag)
+            require(f"{where}: {end}", value, number(-math.inf))
+        require(f"{where}: log", log, flag)
         if log and low <= 0:
-            raise ActionRecError(f"{where} low={_shown(low)}: use a number above 0, as log: true needs it")
+            raise ActionRecError(f"{where}: low={_shown(low)}: use a number above 0, as log: true needs it")
         if low > high:
-            raise ActionRecError(f"{where} low={_shown(low)} high={_shown(high)}: low must be at most high")
+            raise ActionRecError(f"{where}: low={_shown(low)} high={_shown(high)}: low must be at most high")
         for value in (low, high) if rule else ():
-            require(setting, value, rule)  # type: ignore[arg-type]
+            require(where, value, rule)  # type: ignore[arg-type]
 
 
 def _matches(pattern: str, key: str) -> bool:
@@ -434,24 +449,29 @@ def check_command_line(words: Iterable[str], groups: Mapping[str, Collection[str
         choose: the group of which one is chosen, see `cli.verb`.
     """
     overrides = _parse(words)
-    chosen = {override.get_value_element_as_str() for override in overrides if override.key_or_group == choose}
+    chosen = {str(override.input_line).partition("=")[2] for override in overrides if override.key_or_group == choose}
     if len(chosen) > 1 or any(each.startswith("[") for each in chosen):
         raise ActionRecError(f"{choose}={f' {choose}='.join(sorted(chosen))}: name one of them")
     for override in overrides:
         key, value = override.key_or_group, override.value()
-        if key in groups and value is None and not override.is_delete():
-            instead = "none" if "none" in groups[key] else "|".join(sorted(groups[key]))
-            raise ActionRecError(f"{key}=null: say {key}={instead}")
+        if key in groups and not override.is_delete() and any(isinstance(each, _NO_OPTION) for each in _options(value)):
+            options = "none" if "none" in groups[key] else "|".join(sorted(groups[key]))
+            raise ActionRecError(f"{key}={_shown(value)}: say {key}={options}")
         if isinstance(value, ChoiceSweep):
             swept = list(override.sweep_string_iterator())
             if doubled := [each for each in swept if swept.count(each) > 1]:
                 raise ActionRecError(f"{key}={','.join(swept)} has {doubled[0]} twice; name each value once")
 
 
+def _options(value: Any) -> list[Any]:
+    """The options that an override of a config group chooses."""
+    return value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
+
+
 def unreadable(override: str) -> str | None:
     """How to quote a value that Hydra's grammar does not take; None where quotes are not the mend."""
     key, equals, value = override.partition("=")
-    if not equals or not key or re.search(r"[\s\"']", key):
+    if not equals or not re.fullmatch(r"[+~]*[\w./@-]+", key) or _FUNCTION.match(value):
         return None
     if value.startswith("~"):
         return f"{override}: use {path(value)}"

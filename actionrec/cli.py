@@ -52,7 +52,7 @@ def verb(config_name: str, choose: str | None = None) -> Callable[[Task], Callab
                 checks.check_stage(config, HydraConfig.get().runtime.choices, config_groups())
                 return task(config)
             except Exception as error:
-                if not _bad_input(error) or in_multirun() or traceback_wanted:
+                if not _is_users(error) or in_multirun() or traceback_wanted:
                     raise  # a multirun finishes the other jobs first
                 _exit_with(error)
             finally:
@@ -70,7 +70,7 @@ def verb(config_name: str, choose: str | None = None) -> Callable[[Task], Callab
             except KeyboardInterrupt:
                 sys.exit(130)  # what shells say of an interrupted command
             except Exception as error:
-                if traceback_wanted or not (_bad_input(error) or isinstance(error, COMPOSITION_ERRORS)):
+                if traceback_wanted or not _is_users(error):
                     raise
                 _exit_with(error)
 
@@ -115,6 +115,11 @@ def _bad_input(error: BaseException | None) -> ActionRecError | None:
             return error
         error = error.__cause__
     return None
+
+
+def _is_users(error: BaseException) -> bool:
+    """Whether an error is about what the user gave, rather than a defect."""
+    return _bad_input(error) is not None or isinstance(error, COMPOSITION_ERRORS)
 
 
 def _exit_with(error: BaseException) -> None:

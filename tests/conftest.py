@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from actionrec import evaluate, extract_flow, fuse, import_flow, prepare, report, search, train
 from actionrec.cli import CONF
 from actionrec.datasets import demo
+from actionrec.errors import ActionRecError
 from actionrec.evaluation.metrics import HEADLINES, METRICS
 
 VERBS = {
@@ -140,6 +141,17 @@ def write_splits(folder: Path, tags: dict[str, dict[str, int]], splits: Sequence
         for split in splits:
             text = "".join(f"{name} {tag} \n" for name, tag in names.items())
             (folder / f"{action}_test_split{split}.txt").write_text(text, encoding="utf-8")
+
+
+def attempt(function: Callable[..., Any], *arguments: object) -> tuple[Any, str]:
+    """What a function returns, or the message of its ActionRecError, which is one line; the other one is empty."""
+    try:
+        return function(*arguments), ""
+    except ActionRecError as error:
+        message = str(error)
+    assert message
+    assert "\n" not in message
+    return None, message
 
 
 def raise_error(error: BaseException) -> Callable[..., None]:

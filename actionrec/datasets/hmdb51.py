@@ -8,7 +8,16 @@ from pathlib import Path
 from sklearn.model_selection import StratifiedGroupKFold
 
 from actionrec.actions import class_list
-from actionrec.datasets.records import Clip, Splits, present, require_filled, require_folder, shared_sources
+from actionrec.datasets.records import (
+    Clip,
+    Splits,
+    check_name,
+    present,
+    read_lines,
+    require_filled,
+    require_folder,
+    shared_sources,
+)
 from actionrec.errors import ActionRecError
 
 log = logging.getLogger(__name__)
@@ -25,21 +34,43 @@ def source_of(file_name: str, action: str) -> str:
 
 
 def actions_in(splits: Path, split: int) -> tuple[str, ...]:
-    """Actions that have a list for this split."""
-    suffix = _LIST_SUFFIX.format(split)
-    return tuple(sorted(path.name.removesuffix(suffix) for path in splits.glob(f"*{suffix}")))
+    """Actions that have a list for this split.
+
+    Raises:
+        ActionRecError: there are lists, but of other splits.
+    """
+    named: dict[str, set[str]] = {}
+    for path in splits.glob("*_test_split*.txt"):
+        action, _, number = path.stem.rpartition("_test_split")
+        if action and not path.name.startswith("."):  # as in `._clap_test_split1.txt`, which macOS adds
+            named.setdefault(number, set()).add(action)
+    if named and str(split) not in named:
+        raise ActionRecError(f"split={split}: there is no split {split} in {splits}, but {', '.join(sorted(named))}")
+    return tuple(sorted(named.get(str(split), ())))
 
 
 def read_list(path: Path) -> dict[str, str]:
-    """Tags (`0` unused, `1` train, `2` test) by file name."""
-    tags = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if not line.strip():
-            continue
-        name, _, tag = line.strip().rpartition(" ")
+    """Tags (`0` unused, `1` train, `2` test) by file name; a name that comes twice with one tag counts once.
+
+    Raises:
+        ActionRecError: a line is not `<file name> <0|1|2>`, or a name has two tags.
+    """
+    tags: dict[str, str] = {}
+    doubled = []
+    for where, text in read_lines(path):
+        name, _, tag = text.strip().rpartition(" ")
+        name = name.strip()
         if tag not in ("0", TRAIN, TEST) or not name:
-            raise ActionRecError(f"{path}: cannot read the line {line!r}; each must be '<file name> <0|1|2>'")
-        tags[name.strip()] = tag
+            raise ActionRecError(f"{where}: cannot read the line {text[:80]!r}; each must be '<file name> <0|1|2>'")
+        if name in tags:
+            if tags[name] != tag:
+                raise ActionRecError(
+                    f"{where}: {name} has the tag {tag}, and {tags[name]} above; a clip is on one side"
+                )
+            doubled.append(name)
+        tags[check_name(name, where)] = tag
+    if doubled:
+        log.warning("%s names %d clips twice (first: %s); each counts once", path, len(doubled), doubled[0])
     return tags
 
 
@@ -70,6 +101,13 @@ def index(
     test = present((clip for clip, tag in tagged if tag == TEST), f"test clips of split {split}", videos, strict)
     if shared := shared_sources(train, test):
         log.warning("split %d itself has clips of %d source videos in both train and test", split, len(shared))
+    if leaks := sorted({clip[1:] for clip in train} & {clip[1:] for clip in test}):  # which the official lists avoid
+        action, source = leaks[0]
+        log.warning(
+            "split %d has %d source videos with clips of one action in both train and test (first: %s of %s), by which "
+            "the accuracy on the test is too high; give each source video to one side",
+            *(split, len(leaks), source, action),
+        )
     train, val = carve_validation(train)
     return chosen, require_filled(Splits(train, val, test), chosen, "clips")
 

@@ -1,12 +1,15 @@
 """Records of the data sets and what every split of them must satisfy."""
 
+import codecs
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from actionrec.errors import ActionRecError
 
+MAX_NAME_BYTES = 255  # what file systems take
 log = logging.getLogger(__name__)
 
 
@@ -34,6 +37,51 @@ class Splits(NamedTuple):
     train: list[Any]
     val: list[Any]
     test: list[Any]
+
+
+class Line(NamedTuple):
+    """A line of a list, and where it is, as `<path>:<number>`."""
+
+    where: str
+    text: str
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The lines of a list that are not blank; line ends may be LF, CRLF or CR.
+
+    Byte order marks of UTF-8, which editors and concatenations leave at the start of any line, are dropped.
+
+    Raises:
+        ActionRecError: the file cannot be read, or is no UTF-8 text.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ActionRecError(f"cannot read the list {path}: {error.strerror}") from None
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ActionRecError(f"{path} is UTF-16 or UTF-32; save it as UTF-8")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = 1 + len(re.findall(rb"\r\n|\r|\n", data[: error.start]))
+        raise ActionRecError(f"{path}:{line}: not UTF-8 text; save the list as UTF-8") from None
+    lines = enumerate(re.split(r"\r\n|\r|\n", text), 1)
+    unmarked = (Line(f"{path}:{number}", line.lstrip("\ufeff")) for number, line in lines)
+    return [line for line in unmarked if line.text.strip()]
+
+
+def check_name(name: str, where: str) -> str:
+    """Return the name if it is that of a file in a folder that is known, so neither climbs out of it nor is absolute.
+
+    Args:
+        name: as a list has it.
+        where: the line of the list.
+    """
+    if len(name.encode(errors="replace")) > MAX_NAME_BYTES:
+        raise ActionRecError(f"{where}: {name[:40]!r}… is longer than a file name may be; mend the list")
+    if re.search(r"[/\\\x00-\x1f\x7f]", name) or name in (".", ".."):
+        raise ActionRecError(f"{where}: {name!r} is no plain file name; lists name files, without their folders")
+    return name
 
 
 def require_folder(path: Path, key: str) -> None:

@@ -1,15 +1,25 @@
 """Stanford 40 Actions (Yao et al., ICCV 2011): stills in `JPEGImages/`, lists in `ImageSplits/`."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from sklearn.model_selection import train_test_split
 
 from actionrec.actions import canonical, class_list
-from actionrec.datasets.records import Splits, Still, present, require_filled, require_folder
+from actionrec.datasets.records import (
+    Splits,
+    Still,
+    check_name,
+    present,
+    read_lines,
+    require_filled,
+    require_folder,
+)
 from actionrec.errors import ActionRecError
 
 VAL_FRACTION = 0.2
+log = logging.getLogger(__name__)
 
 
 def action_of(file_name: str) -> str:
@@ -18,18 +28,17 @@ def action_of(file_name: str) -> str:
 
 
 def read_list(path: Path) -> list[str]:
-    """File names of a list, in its order; line ends may be LF or CRLF."""
-    try:
-        return path.read_text(encoding="utf-8").split()
-    except FileNotFoundError:
-        raise ActionRecError(
-            f"{path} is missing; paths.stanford40 must hold ImageSplits/train.txt and test.txt"
-        ) from None
-
-
-def actions_in(root: Path) -> tuple[str, ...]:
-    """Canonical names of the actions that the lists name."""
-    return tuple(sorted({action_of(name) for part in ("train", "test") for name in read_list(_list(root, part))}))
+    """File names of a list, one a line, in its order; a name that comes twice counts once."""
+    if not path.exists():
+        raise ActionRecError(f"{path} is missing; paths.stanford40 must hold ImageSplits/train.txt and test.txt")
+    lines = [(where, text.strip()) for where, text in read_lines(path)]
+    for where, name in lines:
+        if not action_of(check_name(name, where)):
+            raise ActionRecError(f"{where}: cannot read the line {name[:80]!r}; each must be '<action>_<number>.jpg'")
+    names = list(dict.fromkeys(name for _, name in lines))
+    if twice := len(lines) - len(names):
+        log.warning("%s names %d images twice; each counts once", path, twice)
+    return names
 
 
 def index(
@@ -47,15 +56,14 @@ def index(
         strict: whether a listed file that is not on disk is an error, or left out.
     """
     require_folder(root, "paths.stanford40")
-    chosen = class_list(actions, actions_in(root), f"{root.name}/ImageSplits")
+    lists = {part: read_list(root / "ImageSplits" / f"{part}.txt") for part in ("train", "test")}
+    known = {action_of(name) for names in lists.values() for name in names}
+    chosen = class_list(actions, known, f"{root.name}/ImageSplits")
     train, test = (
-        [
-            Still(root / "JPEGImages" / name, action_of(name))
-            for name in read_list(_list(root, part))
-            if action_of(name) in chosen
-        ]
-        for part in ("train", "test")
+        [Still(root / "JPEGImages" / name, action_of(name)) for name in names if action_of(name) in chosen]
+        for names in lists.values()
     )
+    _check_sides(train, test, root)
     train, test = (present(part, "images", root / "JPEGImages", strict) for part in (train, test))
     if protocol == "pooled":
         train, test = _draw(train + test, 0.1, seed=0)
@@ -65,8 +73,21 @@ def index(
     return chosen, require_filled(Splits(train, val, test), chosen, "images")
 
 
-def _list(root: Path, part: str) -> Path:
-    return root / "ImageSplits" / f"{part}.txt"
+def _check_sides(train: list[Still], test: list[Still], root: Path) -> None:
+    """Raise unless every image is in one list only, under a name of its own: scores are kept by the name's stem."""
+    listed = {
+        part: {still.path.stem: still.path.name for still in stills}
+        for part, stills in (("train", train), ("test", test))
+    }
+    if shared := sorted(listed["train"].keys() & listed["test"].keys()):
+        raise ActionRecError(
+            f"{root}/ImageSplits: {len(shared)} images are in both train.txt and test.txt (first: "
+            f"{listed['test'][shared[0]]}); take them out of one list"
+        )
+    for still in train + test:
+        other = listed["train" if still.path.stem in listed["train"] else "test"][still.path.stem]
+        if other != still.path.name:
+            raise ActionRecError(f"{root}/ImageSplits: {still.path.name} and {other} need names of their own")
 
 
 def _draw(stills: list[Still], fraction: float, seed: int) -> tuple[list[Still], list[Still]]:

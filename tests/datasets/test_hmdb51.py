@@ -1,13 +1,17 @@
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from actionrec.datasets.hmdb51 import carve_validation, index, read_list, source_of
+from actionrec.datasets.hmdb51 import actions_in, carve_validation, index, read_list, source_of
 from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
-from tests.conftest import write_splits
+from tests.conftest import attempt, write_splits
 
 REAL_LISTS = Path(__file__).parents[3] / "shared" / "data" / "hmdb51_splits"
+JHMDB_LISTS = REAL_LISTS.parent / "jhmdb" / "splits"
 
 
 def lay_out(root: Path, tags: dict[str, dict[str, int]], on_disk: bool = True) -> tuple[Path, Path]:
@@ -97,8 +101,11 @@ def test_an_action_without_clips_is_named(tmp_path):
         path.unlink()
     with pytest.raises(ActionRecError, match="no clips to train wave on"):
         index(videos, lists, 1, "all", strict=False)
-    with pytest.raises(ActionRecError, match="no action clap"):
-        index(videos, lists, 2, ["clap", "wave"])  # split 2 has no lists
+    with pytest.raises(ActionRecError, match=r"split=2: there is no split 2 in .*, but 1"):
+        index(videos, lists, 2, ["clap", "wave"])
+    (lists / "wave_test_split1.txt").rename(lists / "wave_test_split3.txt")
+    with pytest.raises(ActionRecError, match=r"split=abc: there is no split abc in .*, but 1, 3"):
+        index(videos, lists, "abc", ["clap", "wave"])
     with pytest.raises(ActionRecError, match=r"paths\.hmdb51=.*is not a folder"):
         index(tmp_path / "none", lists, 1, "all")
 
@@ -113,6 +120,136 @@ def test_a_line_that_is_none_is_quoted(tmp_path):
     (tmp_path / "l.txt").write_text("a.avi 1 \nb.avi 7 \n")
     with pytest.raises(ActionRecError, match=r"cannot read the line 'b\.avi 7 '"):
         read_list(tmp_path / "l.txt")
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b"a.avi 1\n../other/x.avi 2\n", r"l\.txt:2: '\.\./other/x\.avi' is no plain file name"),
+        (b"/etc/passwd 1\n", r"l\.txt:1: '/etc/passwd' is no plain file name"),
+        (b"sub/x.avi 1\n", "is no plain file name"),
+        (b"..\\x.avi 1\n", "is no plain file name"),
+        (b".. 1\n", "is no plain file name"),
+        (b"a\0b.avi 1\n", "is no plain file name"),
+        (b"x" * 300 + b".avi 1\n", r"l\.txt:1: 'x+'… is longer than a file name may be"),
+        (b"a.avi 1\r\nb.avi 2\r\na.avi 2\r\n", r"l\.txt:3: a\.avi has the tag 2, and 1 above"),
+        (b"a.avi 1\na.avi 0\n", r"l\.txt:2: a\.avi has the tag 0, and 1 above"),
+        (b"a.avi 1\nf\xeate.avi 2\n", r"l\.txt:2: not UTF-8 text; save the list as UTF-8"),
+        (b"a.avi 1\rb.avi 1\rf\xeate.avi 2\r", r"l\.txt:3: not UTF-8 text"),
+        ("a.avi 1\n".encode("utf-16"), r"l\.txt is UTF-16"),
+        (b"a.avi 1\n".decode().encode("utf-16-le"), r"l\.txt:1: cannot read the line"),
+        (bytes(range(256)), r"l\.txt:\d+: "),
+        (b"1\n", r"l\.txt:1: cannot read the line '1'"),
+    ],
+)
+def test_a_bad_list_is_one_line_that_names_the_place(tmp_path, data, line):
+    (tmp_path / "l.txt").write_bytes(data)
+    with pytest.raises(ActionRecError, match=line) as caught:
+        read_list(tmp_path / "l.txt")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_list_that_is_a_folder_is_named(tmp_path):
+    with pytest.raises(ActionRecError, match="cannot read the list"):
+        read_list(tmp_path)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_byte_order_marks_and_line_ends_of_any_kind_are_taken(tmp_path, end):
+    text = end.join(["\ufeffa.avi 1 ", "", "\ufeffb c's.avi 2", "ü\u2028\x85.avi 0", ""])
+    (tmp_path / "l.txt").write_bytes(text.encode())
+    assert read_list(tmp_path / "l.txt") == {"a.avi": "1", "b c's.avi": "2", "ü\u2028\x85.avi": "0"}
+
+
+def test_a_name_that_comes_twice_counts_once_with_a_word(tmp_path, caplog):
+    (tmp_path / "l.txt").write_text("a.avi 1\nb.avi 2\na.avi 1\n")
+    assert read_list(tmp_path / "l.txt") == {"a.avi": "1", "b.avi": "2"}
+    assert "names 1 clips twice (first: a.avi)" in caplog.text
+
+
+def test_hidden_files_and_other_splits_are_no_lists(tmp_path):
+    write_splits(tmp_path, {"clap": {"a.avi": 1}}, splits=(1, 11))
+    (tmp_path / "._clap_test_split1.txt").write_bytes(b"\0")
+    (tmp_path / "_test_split1.txt").touch()
+    assert actions_in(tmp_path, 1) == ("clap",)
+
+
+def test_a_source_video_of_one_action_on_both_sides_is_told(tmp_path, caplog):
+    tags = {action: clips_of(action, 15) for action in ("clap", "wave")}
+    shared = "film0_wave_f_cm_np1_fr_med_9.avi"
+    index(*lay_out(tmp_path / "right", tags), split=1, actions="all")
+    assert "of one action in both" not in caplog.text
+    index(*lay_out(tmp_path / "leaks", {**tags, "wave": {**tags["wave"], shared: 2}}), split=1, actions="all")
+    assert "1 source videos with clips of one action in both train and test (first: film0 of wave)" in caplog.text
+
+
+def test_random_lists_are_read_right_or_are_one_line(tmp_path):
+    """Whatever the bytes: the tags of plain names, each once, or a line that names the file."""
+    path = tmp_path / "l.txt"
+    name = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(["../a", "/a", "a" * 300])
+    line = st.tuples(name, st.sampled_from([" 0", " 1", " 2", " 3", "", "  1 "])).map("".join)
+    text = st.tuples(st.lists(line, max_size=5), st.sampled_from(["\n", "\r\n", "\r"])).map(
+        lambda it: it[1].join(it[0])
+    )
+    data = st.tuples(text, st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])).map(
+        lambda it: it[0].encode(it[1])
+    )
+
+    @settings(max_examples=150, deadline=None)
+    @given(data | st.binary(max_size=40))
+    def holds(data):
+        path.write_bytes(data)
+        tags, refusal = attempt(read_list, path)
+        assert not refusal or str(path) in refusal
+        if not refusal:
+            assert set(tags.values()) <= {"0", "1", "2"}
+            assert all(Path(name).name == name and len(name.encode()) <= 255 for name in tags)
+            lines = [line for line in re.split("\r\n|\r|\n", data.decode()) if line.lstrip("\ufeff").strip()]
+            assert len(set(lines)) >= len(tags)
+            assert all(any(name in line for line in lines) for name in tags)
+
+    holds()
+
+
+def test_random_sides_are_indexed_right_or_are_one_line(tmp_path):
+    """A clip is on the side that its tag says, whatever order and repetition the lists have."""
+    names = [f"film{source}_{{}}_f_{clip}.avi" for source in range(8) for clip in range(2)]
+    for action in ("clap", "wave"):
+        (tmp_path / "videos" / action).mkdir(parents=True)
+        for each in names:
+            (tmp_path / "videos" / action / each.format(action)).touch()
+    (tmp_path / "splits").mkdir()
+    listed = st.lists(st.tuples(st.integers(0, 15), st.sampled_from("0112")), min_size=10, max_size=30)
+
+    @settings(max_examples=40, deadline=None)
+    @given(listed, listed)
+    def holds(clap, wave):
+        wanted: dict[str, set[str]] = {}
+        for action, lines in (("clap", clap), ("wave", wave)):
+            lines = [(names[number].format(action), tag) for number, tag in lines]
+            text = "".join(f"{each} {tag}\n" for each, tag in lines)
+            (tmp_path / f"splits/{action}_test_split1.txt").write_text(text)
+            for each, tag in lines:
+                wanted.setdefault(each, set()).add(tag)
+        indexed, refusal = attempt(index, tmp_path / "videos", tmp_path / "splits", 1, "all")
+        assert ("above" in refusal) == any(len(tags) > 1 for tags in wanted.values())
+        if refusal:
+            return
+        splits = indexed[1]
+        found = {clip.path.name: part for part, clips in splits._asdict().items() for clip in clips}
+        assert found.keys() == {each for each, tags in wanted.items() if tags != {"0"}}
+        assert all((part == "test") == (wanted[each] == {"2"}) for each, part in found.items())
+
+    holds()
+
+
+@pytest.mark.skipif(not JHMDB_LISTS.is_dir(), reason="J-HMDB's lists are not beside the checkout")
+@pytest.mark.parametrize("split", [1, 2, 3])
+def test_the_lists_of_jhmdb_are_read(split):
+    actions = actions_in(JHMDB_LISTS, split)
+    assert len(actions) == 21
+    tags = [read_list(JHMDB_LISTS / f"{action}_test_split{split}.txt") for action in actions]
+    assert sum(tag in "12" for each in tags for tag in each.values()) == 928
 
 
 @pytest.mark.skipif(not REAL_LISTS.is_dir(), reason="the official lists are not beside the checkout")

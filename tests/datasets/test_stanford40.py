@@ -1,10 +1,13 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from actionrec.datasets.stanford40 import action_of, index, read_list
 from actionrec.errors import ActionRecError
+from tests.conftest import attempt
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "stanford40"
 
@@ -79,6 +82,75 @@ def test_a_missing_folder_or_list_is_named(root):
     (root / "ImageSplits" / "test.txt").unlink()
     with pytest.raises(ActionRecError, match=r"test\.txt is missing"):
         index(root, "shared")
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b"../other/clap_001.jpg\n", r"train\.txt:1: '\.\./other/clap_001\.jpg' is no plain file name"),
+        (b"clap_001.jpg\n/etc/clap_1.jpg", r"train\.txt:2: .* is no plain file name"),
+        (b"clap_" + b"1" * 300 + b".jpg", "longer than a file name may be"),
+        (b"clap_001.jpg\r\nf\xeate_1.jpg\r\n", r"train\.txt:2: not UTF-8 text"),
+        ("clap_001.jpg\n".encode("utf-16"), r"train\.txt is UTF-16"),
+        (b"photo.jpg\n", r"train\.txt:1: cannot read the line 'photo\.jpg'; each must be '<action>_<number>\.jpg'"),
+        (b"\x89PNG\r\n\x1a\n\0\0", r"train\.txt:1: "),
+    ],
+)
+def test_a_bad_list_is_one_line_that_names_the_place(root, data, line):
+    (root / "ImageSplits" / "train.txt").write_bytes(data)
+    with pytest.raises(ActionRecError, match=line) as caught:
+        index(root, ["clap", "ride_bike"])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("protocol", ["official", "pooled"])
+def test_an_image_is_on_one_side(root, protocol):
+    lists = root / "ImageSplits"
+    (lists / "train.txt").write_bytes(b"".join((lists / f"{part}.txt").read_bytes() for part in ("train", "test")))
+    with pytest.raises(ActionRecError, match=r"20 images are in both train\.txt and test\.txt \(first: applauding_021"):
+        index(root, ["clap", "ride_bike"], protocol)
+
+
+def test_an_image_that_comes_twice_counts_once_with_a_word(root, caplog):
+    once = index(root, ["clap", "ride_bike"])
+    path = root / "ImageSplits" / "train.txt"
+    path.write_bytes("\ufeff".encode() + path.read_bytes() * 2)
+    assert index(root, ["clap", "ride_bike"]) == once
+    assert "names 61 images twice" in caplog.text
+
+
+def test_two_images_that_differ_by_their_suffix_are_refused(root):
+    path = root / "ImageSplits" / "train.txt"
+    path.write_bytes(path.read_bytes() + b"applauding_001.png\r\n")
+    with pytest.raises(ActionRecError, match=r"applauding_001\.jpg and applauding_001\.png need names of their own"):
+        index(root, ["clap", "ride_bike"])
+
+
+def test_blanks_in_a_name_are_part_of_it(root):
+    (root / "ImageSplits" / "train.txt").write_text("my dog_001.jpg \nmy dog_002.jpg\n")
+    assert read_list(root / "ImageSplits" / "train.txt") == ["my dog_001.jpg", "my dog_002.jpg"]
+
+
+def test_random_lists_are_indexed_right_or_are_one_line(root):
+    names = [f"{action}_{n:03}.jpg" for action in ("applauding", "riding_a_bike") for n in range(1, 31)]
+    listed = st.lists(st.sampled_from([*names, *names, *names, "../a_1.jpg", "a.jpg", ""]), min_size=5, max_size=40)
+
+    @settings(max_examples=60, deadline=None)
+    @given(listed, listed, st.sampled_from(["official", "pooled"]))
+    def holds(train, test, protocol):
+        for part, chosen in (("train", train), ("test", test)):
+            (root / "ImageSplits" / f"{part}.txt").write_text("\r\n".join(chosen))
+        indexed, refusal = attempt(index, root, ["clap", "ride_bike"], protocol)
+        if refusal:
+            return
+        splits = indexed[1]
+        found = [still.path.name for part in splits for still in part]
+        assert sorted(found) == sorted({*train, *test} - {""})
+        assert not set(train) & set(test) - {""}
+        if protocol == "official":
+            assert {still.path.name for still in splits.test} == set(test) - {""}
+
+    holds()
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real stills are not beside the checkout")
