@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -168,6 +169,7 @@ def measure(
         "sync_batchnorm": False,
         "logger": False,
         "enable_checkpointing": False,
+        "default_root_dir": os.devnull,  # under SLURM Lightning loads an hpc_ckpt that it finds there over the weights
     }
     trainer = instantiate(config.trainer, **options)
     measured: dict[str, Any] = {}
