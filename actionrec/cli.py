@@ -1,10 +1,14 @@
 """What the verbs share: composition by Hydra, and errors as one line."""
 
+import errno
 import gc
 import os
+import re
+import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +33,7 @@ CONF = Path(__file__).parents[1] / "conf"
 OmegaConf.register_new_resolver("suffix", lambda tag: f"-{tag}" if tag else "", replace=True)
 # `${times:a,b}` in conf/: the optimiser's own rate by the factor of the recipe.
 OmegaConf.register_new_resolver("times", lambda a, b: float(f"{a * b:.12g}"), replace=True)
+INTERRUPTED, TERMINATED = 130, 143  # what shells say of a command that SIGINT or SIGTERM ended
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 Task = Callable[[DictConfig], Any]
@@ -66,9 +71,12 @@ def verb(config_name: str, choose: str | None = None) -> Callable[[Task], Callab
             _quieten()
             try:
                 checks.check_command_line(sys.argv[1:], config_groups(), choose)
-                run()
+                with heeds_sigterm():
+                    run()
             except KeyboardInterrupt:
-                sys.exit(130)  # what shells say of an interrupted command
+                sys.exit(INTERRUPTED)
+            except SystemExit as stop:
+                sys.exit(_status(stop))
             except Exception as error:
                 if traceback_wanted or not _is_users(error):
                     raise
@@ -78,6 +86,42 @@ def verb(config_name: str, choose: str | None = None) -> Callable[[Task], Callab
         return main
 
     return decorate
+
+
+@contextmanager
+def heeds_sigterm() -> Iterator[None]:
+    """Have SIGTERM unwind this process, as SIGINT does, and end it with status 143.
+
+    By default it would end at once, and leave half-written files; within a training Lightning would end it with
+    status 0, by which a scheduler, or Make, takes it for done.
+    """
+    process = os.getpid()
+
+    def stop(number: int, frame: Any) -> None:
+        if os.getpid() != process:  # a fork's, which unwinds nothing
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        raise SystemExit(TERMINATED)
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _status(stop: SystemExit) -> Any:
+    """The status that a verb ends with, where Lightning ended it after a signal."""
+    if type(stop).__name__ == "SIGTERMException":
+        return TERMINATED
+    if isinstance(stop.__context__, KeyboardInterrupt):
+        return INTERRUPTED
+    return stop.code
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -109,10 +153,15 @@ def one_line(error: BaseException) -> str:
 
 
 def _bad_input(error: BaseException | None) -> ActionRecError | None:
-    """The error of ours that another was raised from, as `instantiate` does with whatever a target raises."""
+    """The error of ours that another was raised from, as `instantiate` does with whatever a target raises.
+
+    What the machine lacks counts as bad input, too.
+    """
     while error:
         if isinstance(error, ActionRecError):
             return error
+        if lack := _lack(error):
+            return ActionRecError(lack)
         error = error.__cause__
     return None
 
@@ -120,6 +169,56 @@ def _bad_input(error: BaseException | None) -> ActionRecError | None:
 def _is_users(error: BaseException) -> bool:
     """Whether an error is about what the user gave, rather than a defect."""
     return _bad_input(error) is not None or isinstance(error, COMPOSITION_ERRORS)
+
+
+def _lack(error: BaseException) -> str | None:
+    """What the machine lacks where that is all that is wrong: room, rights, memory; and what to do."""
+    text = str(error).strip()
+    if text.startswith("Caught "):  # torch's wording of an error that a worker raised
+        text = text.splitlines()[-1].partition(": ")[2]
+    said = text.splitlines()[0] if text else type(error).__name__
+    if isinstance(error, OSError):
+        number, file = error.errno, error.filename
+        if number is None and (found := re.search(r"\[Errno (\d+)\] .*?(?:: '(.*)')?$", text)):  # a worker's
+            number, file = int(found[1]), found[2]
+        reason = os.strerror(number) if number else said
+        where = f"{os.fsdecode(file)}: " if file else ""
+        return f"{where}{reason}; {_MENDS[number]}" if number in _MENDS else None
+    if type(error).__name__ == "OperationalError" and "sqlite3" in text:  # of Optuna's storage
+        return next((f"study.db: {said}; {mend}" for said, mend in _DATABASE.items() if said in text), None)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _OUT_OF_MEMORY.search(text):
+        return f"out of memory ({said:.100}); lower data.batch_size, data.size or data.num_workers"
+    if found := re.search(r"DataLoader worker .*(killed by signal: \w+|exited unexpectedly)", text):
+        fate = found[1].replace("killed", "was killed")
+        return f"a loader process {fate}, most often for want of memory; lower data.num_workers or data.batch_size"
+    return None
+
+
+_ROOM = "make room, or write elsewhere (paths.outputs, paths.flow, paths.frames), and run the same command again"
+_RIGHTS = "check its permissions, or choose another place (paths=…)"
+_MENDS = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: f"raise the limit on the size of files, or {_ROOM}",
+    errno.EROFS: "write elsewhere (paths.outputs, paths.flow, paths.frames)",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EIO: "check the disk, and run the same command again",
+    errno.EMFILE: "raise the limit on open files (ulimit -n), or lower data.num_workers",
+    errno.ENAMETOOLONG: "shorten it",
+    errno.ENOTDIR: "a file lies where a folder is wanted; move it away, or choose another place",
+    errno.EISDIR: "a folder lies where a file is wanted; move it away, or choose another place",
+    errno.EEXIST: "something else lies there; move it away, or choose another place",
+}
+_DATABASE = {
+    "database or disk is full": _ROOM,
+    "readonly database": _RIGHTS,
+    "unable to open database file": _RIGHTS,
+    "disk I/O error": _ROOM,
+}
+_OUT_OF_MEMORY = re.compile(
+    "can't allocate memory|not enough memory|CUDA out of memory|Insufficient memory|Unable to allocate"
+)
 
 
 def _exit_with(error: BaseException) -> None:

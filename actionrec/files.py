@@ -1,12 +1,15 @@
 """Files that are either complete or absent."""
 
 import hashlib
+import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 try:
     import fcntl
@@ -28,21 +31,29 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The temporary name keeps the suffix of `path`, since several writers choose their format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_temporary_prefix(path), suffix=path.suffix)
-    temporary = Path(name)
+    handle, name = -1, ""
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_temporary_prefix(path), suffix=path.suffix)
         if not _lock(handle):  # says to `remove_leftovers` that its writer lives, as long as it is open
             os.close(handle)
             handle = -1
+        temporary = Path(name)
         temporary.chmod(0o644)  # mkstemp gives 0600, which nobody else could read on a shared disk
         yield temporary
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        if name:
+            Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and (not error.filename or _is_temporary(str(error.filename), path)):
+            error.filename = str(path)  # what the caller knows; of a full disk the system does not say which file
         raise
     finally:
         if handle >= 0:
             os.close(handle)
+
+
+def _is_temporary(name: str, path: Path) -> bool:
+    return Path(name).name.startswith(_temporary_prefix(path))
 
 
 def remove_leftovers(paths: Iterable[Path]) -> None:
@@ -89,6 +100,21 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as indented JSON, atomically; numbers that are not finite, which JSON lacks, become null."""
+    write_text(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, Mapping):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return content
 
 
 def sha256(path: Path) -> str:

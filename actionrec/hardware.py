@@ -52,7 +52,7 @@ def loader_workers(devices: int = 1) -> int:
 
 
 def create_trainer(precision: str = "auto", **options: Any) -> "Trainer":
-    """A Lightning Trainer.
+    """A Lightning Trainer that writes checkpoints with `AtomicCheckpointIO`.
 
     Args:
         precision: Lightning's, or `auto`: bf16 where the device does it fast, else float32.
@@ -62,8 +62,15 @@ def create_trainer(precision: str = "auto", **options: Any) -> "Trainer":
         ActionRecError: the machine has no such device, or Lightning knows no such option.
     """
     import lightning
+    from lightning.fabric.plugins.io import CheckpointIO
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+    from actionrec.checkpoint_io import AtomicCheckpointIO
+
+    plugins = options.get("plugins") or []
+    plugins = list(plugins) if isinstance(plugins, (list, tuple)) else [plugins]
+    if not any(isinstance(each, CheckpointIO) for each in plugins):
+        options["plugins"] = [*plugins, AtomicCheckpointIO()]
     if precision == "auto":
         precision = fast_precision(options.get("accelerator", "auto"))
     keep_freed_memory()

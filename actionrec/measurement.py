@@ -1,6 +1,7 @@
 """Measuring a network on parts of its data: metrics, scores, and a record of how they came about."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ def create_trainer(config: DictConfig) -> "Trainer":
         "sync_batchnorm": False,
         "logger": False,
         "enable_checkpointing": False,
+        "default_root_dir": os.devnull,  # under SLURM Lightning loads an hpc_ckpt that it finds there over the weights
     }
     return instantiate(config.trainer, **options)
 

@@ -1,14 +1,100 @@
 """Trainings by their command line that are told to stop, killed, moved, or told what Lightning does otherwise."""
 
+import os
+import shutil
+import signal
+
 import pytest
 import torch
 
+from actionrec.callbacks import EpochLine
+from actionrec.callbacks.best import checkpoints_whole
 from actionrec.evaluation import scores
 from actionrec.modules.checkpoint import read
-from tests.conftest import QUICK
+from tests.conftest import QUICK, metrics_of
 
 STILLS = "experiment=stanford40_frame"
 EMA = "lightning.pytorch.callbacks.weight_averaging.EMAWeightAveraging"
+
+
+@pytest.fixture
+def command(paths) -> list[str]:
+    return [STILLS, *paths, *QUICK, "trainer.max_epochs=3", "optimizer.lr=0.01", "logger=none", "resume=auto"]
+
+
+@pytest.fixture
+def in_epoch(monkeypatch):
+    """Send this process signals at the start of the second of three epochs, once."""
+
+    def send(*signals):
+        left = list(signals)
+
+        def on_train_epoch_start(callback, trainer, module):
+            while trainer.current_epoch == 1 and left:
+                os.kill(os.getpid(), left.pop(0))
+
+        monkeypatch.setattr(EpochLine, "on_train_epoch_start", on_train_epoch_start)
+
+    return send
+
+
+@pytest.fixture
+def slurm(monkeypatch, tmp_path):
+    """A job of SLURM's; returns the file that has the arguments of each `scontrol`."""
+    said, scontrol = tmp_path / "said", tmp_path / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {said}\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{scontrol.parent}{os.pathsep}{os.environ['PATH']}")
+    for name, value in {"JOB_ID": "123", "JOB_NAME": "train", "NTASKS": "1", "NTASKS_PER_NODE": "1"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    for name in ("PROCID", "LOCALID", "NODEID"):
+        monkeypatch.setenv(f"SLURM_{name}", "0")
+    return said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sign", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_training_that_is_told_to_stop_says_so_and_can_go_on(tmp_path, run, command, in_epoch, sign, status):
+    in_epoch(sign)
+    assert run("train", *command).status == status
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    folder = tmp_path / "outputs/demo/stanford40_frame/split1-seed0"
+    assert not folder.exists()
+    assert checkpoints_whole(folder.with_name("split1-seed0.partial") / "checkpoints")
+
+
+@pytest.mark.slow
+def test_a_multirun_that_is_told_to_stop_starts_no_other_job(tmp_path, run, command, in_epoch):
+    in_epoch(signal.SIGTERM)
+    assert run("train", *command, "seed=0,1", "sweep.name=both", "--multirun").status == 143
+    [job] = (each for each in (tmp_path / "outputs/demo/sweeps/both").iterdir() if each.is_dir())
+    assert "seed-0" in job.name
+    assert job.suffix == ".partial"
+
+
+@pytest.mark.slow
+def test_a_job_that_slurm_is_about_to_end_is_requeued_and_measures_the_best_network(
+    tmp_path, run, command, in_epoch, slurm
+):
+    """Done before it is ended; and ended, then started again where a trainer of Lightning's own left its weights."""
+    outputs, results = tmp_path / "outputs", []
+    folder = outputs / "demo/stanford40_frame/split1-seed0"
+    for signals, statuses in (((), [0]), ((signal.SIGUSR1,), [0]), ((signal.SIGUSR1, signal.SIGTERM), [143, 0])):
+        shutil.rmtree(outputs, ignore_errors=True)
+        in_epoch(*signals)
+        for status in statuses:
+            outcome = run("train", *command)
+            assert outcome.status == status, outcome.err
+            if status:
+                partial = folder.with_name("split1-seed0.partial")
+                raw = torch.load(partial / "checkpoints/last.ckpt", weights_only=True)
+                raw["state_dict"] = {key: torch.zeros_like(value) for key, value in raw["state_dict"].items()}
+                torch.save(raw, partial / "hpc_ckpt_1.ckpt")
+        assert not list(folder.rglob("hpc_ckpt*"))
+        results.append(metrics_of(outputs, "stanford40_frame"))
+    assert results == [results[0]] * 3
+    assert slurm.read_text() == "requeue 123\n" * 2
 
 
 @pytest.mark.slow

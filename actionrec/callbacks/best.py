@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint, StochasticWeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from actionrec.checkpoint_io import HPC
 from actionrec.errors import ActionRecError
 from actionrec.files import atomic_path
 
@@ -171,6 +172,12 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         trainer.save_checkpoint(self.path, weights_only=False)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remove what Lightning kept before a cluster job was requeued; see `AtomicCheckpointIO`."""
+        if trainer.is_global_zero:
+            for file in Path(trainer.default_root_dir).glob(f"{HPC}*"):
+                file.unlink(missing_ok=True)
 
 
 def checkpoints_whole(folder: Path) -> bool:

@@ -134,7 +134,7 @@ def _fill(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: 
             f"cannot write flow to {folder}: {error.strerror}; {len(written)} of {len(jobs)} clips are done, "
             "mend that and run the same command again for the rest"
         ) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         log.error(
             "interrupted: %d of %d clips are done; run the same command again for the rest", len(written), len(jobs)
         )

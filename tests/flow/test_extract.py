@@ -244,7 +244,7 @@ class TestCommandLine:
     """`python -m actionrec.extract_flow` on clips long enough to be disturbed."""
 
     @pytest.mark.slow
-    @pytest.mark.parametrize(("sign", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, -15)])
+    @pytest.mark.parametrize(("sign", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
     def test_killed_and_run_again(self, command, tmp_path, undisturbed, sign, status):
         flow = tmp_path / "flow"
         for _ in range(5):  # on a busy machine it may be done before the signal comes
@@ -260,7 +260,7 @@ class TestCommandLine:
         done = {name: data for name, data in contents(flow).items() if not Path(name).name.startswith(".")}
         assert 0 < len(done) < 12
         assert all(undisturbed[name] == data for name, data in done.items())
-        if sign == signal.SIGINT:
+        if sign != signal.SIGKILL:
             assert "interrupted: " in err
             assert "run the same command again" in err
             assert len(done) == len(contents(flow))
