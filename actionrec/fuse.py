@@ -23,7 +23,6 @@ def fuse(config: DictConfig) -> None:
         ActionRecError: scores are missing, are not of the same samples, or are of samples that a run was trained on.
     """
     from actionrec.evaluation import fusion, scores
-    from actionrec.evaluation.metrics import measure
     from actionrec.modules.checkpoint import Parent, check_parent, read
     from actionrec.reporting.gather import Fusion
     from actionrec.reporting.results import fusion_table
@@ -44,28 +43,32 @@ def fuse(config: DictConfig) -> None:
         check_parent(Parent(best, read(best, "runs")), None, held_out)
     matched = fusion.matched(parts)
     networks = {name: fusion.Fused(found) for name, found in zip(runs, matched["test"], strict=True)}
-    better = max(networks.values(), key=lambda each: measure(each.scores, "test")["test/acc"]).scores
+    against = fusion.best_on_validation(dict(zip(runs, matched["val"], strict=True)))
+    better = networks[against].scores
     networks |= {name: function(matched) for name, function in fusion.FUSIONS.items()}
     whole = {name: scores.load(run / scores.FILES["test"]) for name, run in trained.items()}
     measurement.require_same({"streams": better.protocol, **{name: found.protocol for name, found in whole.items()}})
     networks |= {name: fusion.Fused(found) for name, found in whole.items()}
 
-    rows = [_row(name, found, better) for name, found in networks.items()]
+    rows = [_row(name, found, against, better) for name, found in networks.items()]
     folder = Path(config.output)
     write_text(folder / "fusion.json", json.dumps(rows, indent=2) + "\n")
     table = fusion_table(Fusion(folder.name, rows))
     text = lines_of(texts(table))
     write_text(folder / "fusion.md", text + "\n")
     seen = measurement.name(better.protocol) if better.protocol else "views that are not recorded"
-    print(f"{text}\n\nn = {len(better.names)} of {len(set(better.groups))} source videos; {seen}. {table.note}")
+    print(f"{text}\n\nMeasured at {seen}. {table.note}")
 
 
-def _row(name: str, found: Any, better: Any) -> dict[str, Any]:
+def _row(name: str, found: Any, against: str, better: Any) -> dict[str, Any]:
     from actionrec.evaluation.metrics import intervals, measure
     from actionrec.evaluation.significance import compare
 
-    row = {"network": name, "chosen": found.chosen, **measure(found.scores, "test"), **intervals(found.scores, "test")}
-    return row if found.scores is better else {**row, **compare(found.scores, better)._asdict()}
+    measured = measure(found.scores, "test", likelihoods=found.likelihoods)
+    row = {"network": name, "chosen": found.chosen, **measured, **intervals(found.scores, "test")}
+    if found.scores is better:
+        return row
+    return {**row, "against": against, **compare(found.scores, better)._asdict()}
 
 
 main = verb("fuse")(fuse)

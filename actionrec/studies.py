@@ -25,8 +25,8 @@ PASSING = ("resume", "overwrite", "run_again", "trust")  # what a run was asked 
 METRICS = ("val/acc", "test/acc", "test/acc_macro")
 BOUNDS = ("low", "high")  # of the test's, in metrics.json
 NOTE = (
-    "Mean ± standard deviation over runs (seeds, splits), of n test samples each. In brackets what the test's size "
-    "leaves one run: 95 %, drawn by source video."
+    "Mean ± standard deviation over runs (seeds, splits), of n test samples each, from as many sources. In brackets "
+    "the 95 % interval of one run, by source video."
 )
 
 
@@ -80,9 +80,10 @@ def parse(overrides: Iterable[str]) -> Swept:
 def gather(folder: Path, swept: Swept) -> list[dict[str, Any]]:
     """A row for each setting that has finished runs, in the order of the sweep.
 
-    It holds the values of the swept keys but for `REPEATS`, `runs`, `n` (samples of the test), mean and standard
-    deviation (`… sd`, None of one run) of `METRICS` over the runs, for those of the test also the bounds of a run's
-    95 % interval (`… low`, `… high`; their mean over the runs), and `values`: the test accuracy of each run.
+    It holds the values of the swept keys but for `REPEATS`, `runs`, `n` (samples of the test), `sources` (the videos
+    that they come from), mean and standard deviation (`… sd`, None of one run) of `METRICS` over the runs, for those of
+    the test also the bounds of a run's 95 % interval (`… low`, `… high`; their mean over the runs), and `values`: the
+    test accuracy of each run.
     """
     runs: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     keys = [key for key in swept.values if key not in REPEATS]
@@ -101,20 +102,30 @@ def gather(folder: Path, swept: Swept) -> list[dict[str, Any]]:
 def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> str:
     """Write what the rows of `gather` say; returns the table."""
     from actionrec.evaluation import plots
-    from actionrec.reporting.tables import Spread, cell, lines_of
+    from actionrec.reporting.tables import Spread, cell, few_sources, lines_of
 
     keys = [key for key in rows[0] if key not in _SUMMARY]
     best = max(rows, key=lambda row: row["val/acc"])
-    lines = [(*keys, "runs", "n", *METRICS, "")]
+    lines = [(*keys, "runs", "n", "sources", *METRICS, "")]
     for row in rows:
         spreads = (Spread(row[each], *(row.get(f"{each} {part}") for part in ("sd", *BOUNDS))) for each in METRICS)
         measured = (cell(spread).text for spread in spreads)
         mark = "best on validation" if row is best and len(rows) > 1 else ""
-        lines.append((*(row[key] for key in keys), str(row["runs"]), str(row["n"] or "–"), *measured, mark))
+        lines.append(
+            (
+                *(row[key] for key in keys),
+                str(row["runs"]),
+                str(row["n"] or "–"),
+                str(row["sources"] or "–"),
+                *measured,
+                mark,
+            )
+        )
     text = lines_of(lines)
-    text += f"\n\n{NOTE}"
+    note = " ".join(filter(None, (NOTE, few_sources(rows[0]["sources"]))))
+    text += f"\n\n{note}"
     chosen = {key: best[key] for key in keys}
-    found = {"name": name, "title": title, "by": keys, "best": chosen, "rows": rows, "note": NOTE}
+    found = {"name": name, "title": title, "by": keys, "best": chosen, "rows": rows, "note": note}
     write_text(folder / "study.json", json.dumps(found, indent=2))
     write_text(folder / "study.md", f"{text}\n")
     lines_of_csv = io.StringIO()
@@ -129,7 +140,14 @@ def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> st
     return text
 
 
-_SUMMARY = {"runs", "n", "values", *METRICS, *(f"{metric} {part}" for metric in METRICS for part in ("sd", *BOUNDS))}
+_SUMMARY = {
+    "runs",
+    "n",
+    "sources",
+    "values",
+    *METRICS,
+    *(f"{metric} {part}" for metric in METRICS for part in ("sd", *BOUNDS)),
+}
 
 
 def _belongs(theirs: Mapping[str, str], swept: Swept) -> bool:
@@ -141,6 +159,7 @@ def _belongs(theirs: Mapping[str, str], swept: Swept) -> bool:
 
 def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     summary: dict[str, Any] = {"runs": len(runs), "n": sum(map(sum, runs[0].get("test/confusion", [])))}
+    summary["sources"] = min((run["test/sources"] for run in runs if "test/sources" in run), default=None)
     for metric in METRICS:
         values = [run[metric] for run in runs]
         summary[metric] = statistics.mean(values)

@@ -278,7 +278,8 @@ def test_fusions_of_the_chains_scores(chain, tmp_path, paths, run):
     ):
         metrics = json.loads((run_of(chain, stage) / "metrics.json").read_text())
         assert row["test/acc"] == pytest.approx(metrics["test/acc"])
-    assert "n = 36 of " in outcome.out
+    assert "n = 36 clips of " in outcome.out
+    assert {row.get("against") for row in rows} in ({None, "frame"}, {None, "flow"})
     wrong = run("fuse", *paths, f"runs.flow={tmp_path / 'outputs/demo/hmdb51_frame/split1-seed1'}")
     assert wrong.status == 1
 
