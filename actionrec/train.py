@@ -68,11 +68,11 @@ def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
 def _train(config: DictConfig, run: RunFolder, wanted: Manifest, parts: Sequence[str]) -> float:
     import lightning
 
-    from actionrec.modules.checkpoint import check_parent, open_parents, read, start_from
+    from actionrec.modules.checkpoint import add_normalisation, check_parent, open_parents, read, start_from
     from actionrec.modules.features import keep_features
 
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    parents = open_parents(plain(config)["init_from"], model_name(config))
+    parents = open_parents(plain(config)["init_from"], model_name(config), plain(config)["trust"])
     data = create_data(config)
     split = data_split(config)
     for parent in parents.values():
@@ -107,7 +107,9 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, parts: Sequence
                 f"the training kept no best checkpoint (trainer.max_epochs={config.trainer.max_epochs}); train at "
                 "least one epoch, with callbacks.best"
             )
-        module.load_state_dict(read(best, "checkpoint")["state_dict"])
+        kept = read(best, "checkpoint", _own_modules(config))
+        add_normalisation(kept)  # the best epoch may be of a run that an earlier version began
+        module.load_state_dict(kept["state_dict"])
         measuring = measurement.create_trainer(config)
         protocol = measurement.protocol_of(measuring, data, sha256(best))
         measured = measurement.measure(measuring, module, data, run.partial, parts, protocol)
@@ -152,6 +154,13 @@ def _goes_on(run: RunFolder, wanted: Manifest, overwrite: bool) -> bool:
     return True
 
 
+def _own_modules(config: DictConfig) -> list[str]:
+    """Modules that this run's own checkpoints may name: those of the optimiser and the scheduler that it was given."""
+    targets = [OmegaConf.select(config, f"{key}._target_") for key in ("optimizer", "scheduler")]
+    packages = {str(target).partition(".")[0] for target in targets if target}
+    return [*plain(config)["trust"], *sorted(packages - {"torch", "actionrec"})]  # those two have a list of their own
+
+
 def _check_resumable(path: Path, module: "ActionModule", config: DictConfig) -> None:
     """Raise unless a training can go on from a checkpoint.
 
@@ -161,7 +170,7 @@ def _check_resumable(path: Path, module: "ActionModule", config: DictConfig) -> 
     """
     from actionrec.modules.checkpoint import read
 
-    checkpoint = read(path, "resume")
+    checkpoint = read(path, "resume", _own_modules(config))
     if "optimizer_states" not in checkpoint:
         raise ActionRecError(f"resume={path} holds weights alone, no state of a training; start from it with init_from")
     if checkpoint["lineage"]["stage"] != config.stage:

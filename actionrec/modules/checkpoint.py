@@ -212,8 +212,8 @@ def _changed_its_input(lineage: Mapping[str, Any], role: str) -> bool:
     return backbone.get("name") in ("googlenet", "inception_v3") and named and role not in lineage.get("parents", {})
 
 
-def open_parents(init_from: str | Mapping[str, str] | None, model: str) -> dict[str, Parent]:
-    """The parents that `init_from` names, by role: `frame` and `flow` for two streams, else `parent`."""
+def open_parents(init_from: str | Mapping[str, str] | None, model: str, trust: Sequence[str] = ()) -> dict[str, Parent]:
+    """The parents that `init_from` names, by role: `frame` and `flow` for two streams, else `parent`; see `read`."""
     if not init_from:
         return {}
     if model == "TwoStreamModule":
@@ -224,7 +224,7 @@ def open_parents(init_from: str | Mapping[str, str] | None, model: str) -> dict[
         named = {"parent": (init_from, "init_from")}
     else:
         raise ActionRecError("init_from of a single stream is one path, such as init_from=outputs/…/best.ckpt")
-    parents = {role: Parent(Path(path), read(Path(path), key)) for role, (path, key) in named.items()}
+    parents = {role: Parent(Path(path), read(Path(path), key, trust)) for role, (path, key) in named.items()}
     for parent in parents.values():
         add_normalisation(parent.checkpoint)
     return parents
