@@ -111,7 +111,7 @@ def test_stages_and_options_by_pattern_are_swept_as_anything_else(tmp_path, path
     assert {path.parent.name for path in folder.glob("*/metrics.json")} == {
         *("experiment-stanford40_frame", "experiment-hmdb51_flow"),
     }
-    command = ["experiment=stanford40_frame", *paths, *QUICK, "optimizer=glob(ad*)", "--multirun"]
+    command = ["--multirun", "experiment=stanford40_frame", *paths, *QUICK, "optimizer=glob(ad*)"]
     matching = run("train", *command)
     assert matching.status == 0, matching.err
     assert [line.split("|")[1].strip() for line in matching.out.splitlines()[2:4]] == ["adam", "adamw"]
