@@ -177,6 +177,17 @@ def parts(value: Any) -> str | None:
     return None if right else "a list of parts, of train, val, test, such as [val,test]"
 
 
+def tag(value: Any) -> str | None:
+    """A suffix of a run's name; `tag=1` is a number to Hydra."""
+    return name(str(value)) if isinstance(value, (str, int)) and not isinstance(value, bool) else name(value)
+
+
+def modules(value: Any) -> str | None:
+    """A list of importable modules."""
+    right = isinstance(value, Sequence) and not isinstance(value, str) and not any(map(text, value))
+    return None if right else "a list of modules of yours, such as trust=[my_package]"
+
+
 def parents(value: Any) -> str | None:
     """Weights of earlier stages: none, a checkpoint, or one a stream."""
     if isinstance(value, Mapping):
@@ -213,6 +224,11 @@ SETTINGS: dict[str, Check] = {
     "work_dir": folder,
     "init_from": parents,
     "resume": maybe(path, True, False, "auto"),
+    "overwrite": flag,
+    "tag": maybe(tag, None),
+    "parent_tag": maybe(tag, None),
+    "run_again": maybe(folder, None),
+    "trust": modules,
     "compile": compilation,
     "cache_features": flag,
     "views.segments": whole(1, 1000),

@@ -50,11 +50,12 @@ def verb(config_name: str, choose: str | None = None) -> Callable[[Task], Callab
         @wraps(task)
         def job(config: DictConfig) -> Any:
             try:
-                if choose and not HydraConfig.get().runtime.choices[choose] and not config.get("run_again"):
-                    options = sorted(path.stem for path in (CONF / choose).glob("*.yaml"))
-                    raise ActionRecError(f"say which {choose}: {choose}={'|'.join(options)}")
-                checks.check(config)
-                checks.check_stage(config, HydraConfig.get().runtime.choices, config_groups())
+                if not config.get("run_again"):  # else the settings come from a run's folder, and the task checks them
+                    if choose and not HydraConfig.get().runtime.choices[choose]:
+                        options = sorted(path.stem for path in (CONF / choose).glob("*.yaml"))
+                        raise ActionRecError(f"say which {choose}: {choose}={'|'.join(options)}")
+                    checks.check(config)
+                    checks.check_stage(config, HydraConfig.get().runtime.choices, config_groups())
                 return task(config)
             except Exception as error:
                 if not _is_users(error) or in_multirun() or traceback_wanted:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from actionrec import manifest, measurement, saved
+from actionrec import checks, manifest, measurement, saved
 from actionrec.cli import in_multirun, plain, verb
 from actionrec.errors import ActionRecError
 from actionrec.experiment import create_data, create_lineage, create_module, data_split, model_name
@@ -42,7 +42,8 @@ def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
     """
     again = Path(config.run_again) if config.run_again else None
     if again:
-        saved.for_training(config, again, plain(config)["trust"])
+        saved.for_training(config, again, list(config.trust))
+        checks.check(config)
     run = run_folder(config)
     config.run_dir = str(run.path)
     if in_multirun() and config.trainer.get("strategy", "auto") != "auto":

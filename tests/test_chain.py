@@ -218,6 +218,11 @@ def test_a_run_is_trained_again_from_its_folder(chain, tmp_path, run):
     again = [f"run_again={run_dir}", "tag=again", f"run_dir={tmp_path / 'again'}"]
     outcome = run("train", *again)
     assert outcome.status == 0, outcome.err
+    assert "run_again:" not in outcome.err  # nothing differs
+    same = run("train", f"run_again={run_dir}")
+    assert f"{run_dir} is finished with these settings, skipped" in same.err
+    other = run("train", f"run_again={run_dir}", "optimizer.lr=0.5", "trainer.max_epochs=2")
+    assert "holds another run (optimizer.lr: 0.5, was 0.001; trainer.max_epochs: 2, was 1)" in other.err
     after = json.loads((tmp_path / "again/manifest.json").read_text())
     assert after["settings_sha256"] == before["settings_sha256"]
     assert (after["lists"], after["parents"]) == (before["lists"], before["parents"])
