@@ -4,14 +4,17 @@ A run's `config.yaml` is data: only values are taken from it, never interpolatio
 `untrusted.check_targets`.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from actionrec import manifest
 from actionrec.errors import ActionRecError
 from actionrec.untrusted import check_targets, read_config
 
@@ -23,13 +26,8 @@ TRAINED = (
     *("model", "trainer", "init_from", "compile", "cache_features"),
 )
 _WHOLE = ("params", "compile")  # mappings whose keys belong together, such as the arguments of one flow estimator
-_PLACES = {  # what the data modules call the places
-    "root": "stanford40",
-    "videos": "hmdb51",
-    "splits": "hmdb51_splits",
-    "flow_folder": "flow",
-    "frame_folder": "frames",
-}
+_OWN = ("_target_", "dirpath")  # of callbacks: today's
+COMPOSED = ("experiment", "recipe", "backbone", "optimizer", "scheduler", "flow")  # groups whose options a run keeps
 _GLOBAL = ("experiment", "recipe", "sweep")  # config groups that write anywhere
 
 
@@ -48,11 +46,11 @@ def for_measurement(config: DictConfig, run: Path) -> None:
     _put_back(config, {key: saved[key] for key in MEASURED if key in saved})
 
 
-def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> None:
-    """Make a composed configuration that of a run, in place; the new run's place follows from `tag`, or is the same.
+def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictConfig:
+    """The configuration of a run, composed anew from the options that its manifest names, with its values.
 
     Args:
-        config: composed from any stage.
+        config: composed from the command line alone.
         run: the folder of the run.
         trust: modules whose classes the run's settings may name, beside this package's, torch's and Lightning's.
 
@@ -61,26 +59,24 @@ def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> None:
     """
     saved = read_config(run / "config.yaml")
     check_targets(saved, run / "config.yaml", trust)
-    callbacks = saved.get("callbacks")
-    chosen = {
-        name: {key: value for key, value in callbacks[name].items() if key not in ("_target_", "dirpath")}
-        for name in ("best", "early_stopping")
-        if isinstance(callbacks, dict) and isinstance(callbacks.get(name), dict) and name in config.callbacks
-    }
-    trainer = {key: value for key, value in dict(saved.get("trainer") or {}).items() if key != "default_root_dir"}
-    taken = {key: saved[key] for key in TRAINED if key in saved and key != "trainer"}
-    paths = taken.get("paths") or {}
-    for key, place in _PLACES.items():
-        if key in taken.get("data", {}) and taken["data"][key] == paths.get(place):
-            taken["data"][key] = f"${{paths.{place}}}"
+    then = manifest.read(run)
+    choices = {"experiment": str(saved.get("stage")), **(then.choices if then else {})}
+    options = [f"{group}={choices[group]}" for group in COMPOSED if re.fullmatch(r"[\w-]+", choices.get(group, ""))]
+    given = list(HydraConfig.get().overrides.task)
+    config = compose(HydraConfig.get().job.config_name, [*options, *given])
     with open_dict(config):
-        for key in ("data", "model", "optimizer", "scheduler", "init_from"):
-            if key in taken:  # as a whole: other classes take other arguments
-                config[key] = taken.pop(key)
-    _put_back(config, {**taken, "trainer": trainer, "callbacks": chosen})
+        config.run_again = str(run)
+    taken = {key: saved[key] for key in TRAINED if key in saved}
+    taken["trainer"] = {key: value for key, value in saved.get("trainer", {}).items() if key != "default_root_dir"}
+    taken["callbacks"] = {
+        name: {key: value for key, value in node.items() if key in config.callbacks[name] and key not in _OWN}
+        for name, node in saved.get("callbacks", {}).items()
+        if name in ("best", "early_stopping") and name in config.callbacks
+    }
+    _put_back(config, taken)
     if "run_dir" not in given_keys():
-        tag = f"-{config.tag}" if config.tag else ""
-        config.run_dir = f"{saved.get('run_dir', run)}{tag}"
+        config.run_dir = f"{saved.get('run_dir', run)}{f'-{config.tag}' if config.tag else ''}"
+    return config
 
 
 def _put_back(config: DictConfig, saved: Mapping[str, Any]) -> None:

@@ -42,7 +42,7 @@ def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
     """
     again = Path(config.run_again) if config.run_again else None
     if again:
-        saved.for_training(config, again, list(config.trust))
+        config = saved.for_training(config, again, list(config.trust))
         checks.check(config)
     run = run_folder(config)
     config.run_dir = str(run.path)
