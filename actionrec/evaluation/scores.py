@@ -11,7 +11,7 @@ from torch import Tensor
 
 from actionrec.errors import ActionRecError
 from actionrec.files import atomic_path
-from actionrec.untrusted import list_of, text
+from actionrec.untrusted import list_of, reason, text
 
 # Of a run folder, the scores of each part.
 FILES = {"train": "scores_train.npz", "val": "scores_val.npz", "test": "scores.npz"}
@@ -81,8 +81,9 @@ def load(path: Path) -> Scores:
             found = dict(zip(keys, (arrays[key] for key in keys), strict=True))
         _check(**found)
     except Exception as error:  # whatever a file that is none makes zipfile and NumPy raise
-        reason = " ".join(str(error).split())[:200]
-        raise ActionRecError(f"{path} is not a scores file ({reason}); run actionrec.evaluate to write it") from None
+        raise ActionRecError(
+            f"{path} is not a scores file ({reason(error, 200)}); run actionrec.evaluate to write it"
+        ) from None
     logits, labels = torch.from_numpy(found["logits"]).float(), torch.from_numpy(found["labels"].astype(np.int64))
     return Scores(found["names"].tolist(), logits, labels, tuple(found["actions"].tolist()), found["groups"].tolist())
 
