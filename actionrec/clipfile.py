@@ -17,6 +17,7 @@ import numpy as np
 from actionrec.datasets.records import Clip
 from actionrec.errors import ActionRecError
 from actionrec.files import atomic_path, sha256, stamp
+from actionrec.untrusted import printable, reason
 
 JPEG_QUALITY = 95
 _SUFFIX = ".jpg"
@@ -108,7 +109,7 @@ def read_header(path: Path, mend: str) -> dict[str, Any]:
             if not isinstance(header, dict):
                 raise ValueError("it is no mapping")
         except (KeyError, *_DAMAGE) as error:
-            raise ActionRecError(f"{path} has no readable header ({error}); {mend}") from None
+            raise ActionRecError(f"{path} has no readable header ({reason(error)}); {mend}") from None
     return header
 
 
@@ -118,7 +119,7 @@ def _open(path: Path, mend: str) -> zipfile.ZipFile:
     except FileNotFoundError:
         raise ActionRecError(f"there is no {path}; {mend}") from None
     except _DAMAGE as error:
-        raise ActionRecError(f"{path} is damaged ({error}); {mend}") from None
+        raise ActionRecError(f"{path} is damaged ({reason(error)}); {mend}") from None
 
 
 @lru_cache(8192)  # to find them anew for every sample takes a fifth of a sample's time
@@ -133,7 +134,7 @@ def _entries(path: Path, version: tuple[int, int] | None, mend: str) -> np.ndarr
             number = re.fullmatch(rf"(\d{{5,9}}){re.escape(_SUFFIX)}", info.filename, re.ASCII)
             inside = 0 <= info.header_offset <= size - info.file_size
             if not number or info.compress_type != zipfile.ZIP_STORED or not inside:
-                raise ActionRecError(f"{path} is damaged (at {info.filename!r:.40}); {mend}")
+                raise ActionRecError(f"{path} is damaged (at {printable(info.filename)}); {mend}")
             rows.append((int(number[1]), info.header_offset, info.file_size, info.CRC))
     rows.sort()
     if len({number for number, *_ in rows}) < len(rows):

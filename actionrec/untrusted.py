@@ -40,10 +40,20 @@ def _refuse(place: str, value: Any, wanted: str) -> NoReturn:
     raise UnfitError(f"{place}={_shown(value)}: {wanted}")
 
 
+def reason(error: BaseException, longest: int = 150) -> str:
+    """An error's message for one of ours: one line, not long, without what a terminal would obey."""
+    return printable(" ".join(str(error).split()) or type(error).__name__, longest)
+
+
+def printable(value: str, longest: int = 40) -> str:
+    """A text of a file for a message."""
+    return "".join(letter if letter.isprintable() else "?" for letter in value[:longest]) + "…" * (len(value) > longest)
+
+
 def _shown(value: Any) -> str:
-    """A value for a message: never long, never expensive, without what a terminal would obey."""
+    """A value for a message: never long, and never expensive."""
     if type(value) is str:
-        return "".join(letter if letter.isprintable() else "?" for letter in value[:40]) + ("…" if value[40:] else "")
+        return printable(value)
     if value is None or type(value) in (bool, float) or (type(value) is int and abs(value) < 1 << 64):
         return str(value)
     return f"<{type(value).__name__}>"
@@ -342,7 +352,7 @@ def _is_trusted(target: str, trust: Sequence[str]) -> bool:
                 importlib.import_module(f"{name}.{part}")
             found, name = getattr(found, part), f"{name}.{part}"
     except (ImportError, AttributeError) as error:
-        raise UnfitError(f"{target[:80]} cannot be imported ({error})") from None
+        raise UnfitError(f"{target[:80]} cannot be imported ({reason(error)})") from None
     return callable(found) and inside(str(getattr(found, "__module__", "")))
 
 
@@ -373,8 +383,7 @@ def read_config(path: Path) -> dict[str, Any]:
         found = OmegaConf.to_container(OmegaConf.create(content), resolve=False)
         _check_plain(found)
     except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
-        reason = " ".join(str(error).split())[:150]
-        raise ActionRecError(f"{path}: {reason}; {mend}") from None
+        raise ActionRecError(f"{path}: {reason(error)}; {mend}") from None
     return found  # type: ignore[return-value]
 
 
@@ -390,8 +399,7 @@ def read_overrides(path: Path) -> list[str]:
         found = yaml.safe_load(content)
         list_of(text(10_000, resolved=False))(found, "overrides")
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:150]
-        raise ActionRecError(f"{path}: {reason}; it is no job's overrides.yaml; train the job again") from None
+        raise ActionRecError(f"{path}: {reason(error)}; it is no job's overrides.yaml; train the job again") from None
     return found
 
 
@@ -406,10 +414,8 @@ def read_json(path: Path, kind: type = dict) -> Any:
         if type(found) is not kind:
             raise ValueError(f"it holds no {'mapping' if kind is dict else 'list'}")
     except (OSError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:150]
-        raise ActionRecError(
-            f"{path}: not what was written there ({reason}); delete it, and have it made again"
-        ) from None
+        said = f"{path}: not what was written there ({reason(error)})"
+        raise ActionRecError(f"{said}; delete it, and have it made again") from None
     return found
 
 
@@ -498,10 +504,10 @@ def read_tensors(path: Path, key: str, what: str) -> Any:
     except FileNotFoundError:
         raise ActionRecError(f"{key}={path}: no such file") from None
     except pickle.UnpicklingError:  # its own text advises to load the file without this protection
-        reason = "it is damaged, or holds more than tensors and plain data"
+        said = "it is damaged, or holds more than tensors and plain data"
     except Exception as error:  # whatever a file that is none makes torch.load raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:80]
-    raise ActionRecError(f"{key}={path}: not {what} ({reason})")
+        said = reason(error, 80)
+    raise ActionRecError(f"{key}={path}: not {what} ({said})")
 
 
 # ----------------------------------------------------------------------------- a checkpoint's lineage and arguments

@@ -891,3 +891,26 @@ def test_a_checkpoint_that_is_larger_than_it_looks_is_not_read(honest, tmp_path)
     assert path.stat().st_size < 1 << 25
     with pytest.raises(ActionRecError, match=r"x\.ckpt: not a checkpoint \(it is compressed"):
         read(path)
+
+
+def test_weights_that_torch_would_read_as_zeros_are_refused(honest, tmp_path):
+    """One flipped bit of a zip's directory makes a folder of an entry, of which torch's reader gives nothing."""
+    path = tmp_path / "x.ckpt"
+    whole = (honest / "stanford40_frame/split1-seed0/checkpoints/best.ckpt").read_bytes()
+    entry = whole.index(b"PK\x01\x02", whole.rindex(b"/data/0") - 60)
+    data = bytearray(whole)
+    data[entry + 38] ^= 0x10
+    path.write_bytes(data)
+    with pytest.raises(ActionRecError, match=r"x\.ckpt: not a checkpoint \(it has folders"):
+        read(path)
+
+
+def test_weights_of_which_a_bit_has_flipped_are_refused(honest, tmp_path):
+    """torch's reader does not compare the checksums."""
+    path = tmp_path / "x.ckpt"
+    data = bytearray((honest / "stanford40_frame/split1-seed0/checkpoints/best.ckpt").read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    torch.load(path, weights_only=True)
+    with pytest.raises(ActionRecError, match=r"x\.ckpt: not a checkpoint \(.*(have changed|is damaged)"):
+        read(path)

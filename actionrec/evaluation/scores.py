@@ -12,7 +12,7 @@ from torch import Tensor
 
 from actionrec.errors import ActionRecError
 from actionrec.files import atomic_path
-from actionrec.untrusted import either, integer, list_of, mapping_of, one_of, text
+from actionrec.untrusted import either, integer, list_of, mapping_of, one_of, reason, text
 
 # Of a run folder, the scores of each part.
 FILES = {"train": "scores_train.npz", "val": "scores_val.npz", "test": "scores.npz"}
@@ -87,8 +87,9 @@ def load(path: Path) -> Scores:
         _check(**found)
         _check_protocol(protocol)
     except Exception as error:  # whatever a file that is none makes zipfile and NumPy raise
-        reason = " ".join(str(error).split())[:200]
-        raise ActionRecError(f"{path} is not a scores file ({reason}); run actionrec.evaluate to write it") from None
+        raise ActionRecError(
+            f"{path} is not a scores file ({reason(error, 200)}); run actionrec.evaluate to write it"
+        ) from None
     logits, labels = torch.from_numpy(found["logits"]).float(), torch.from_numpy(found["labels"].astype(np.int64))
     names, groups = found["names"].tolist(), found["groups"].tolist()
     return Scores(names, logits, labels, tuple(found["actions"].tolist()), groups, protocol)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _PREFIX = "network."
 _HEAD = ("head.weight", "head.bias")
 _NORMALISATION = ("mean", "std")
+_FOLDER = 0x10  # of a zip entry's attributes
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def read(path: Path, key: str = "init_from", trust: Sequence[str] = ()) -> dict[
     try:
         _check_archive(path)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ActionRecError(f"{key}={path}: not a checkpoint ({error!s:.80})") from None
+        raise ActionRecError(f"{key}={path}: not a checkpoint ({untrusted.reason(error, 80)})") from None
     checkpoint = untrusted.read_tensors(path, key, "a checkpoint")
     if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters", "lineage"} <= set(checkpoint):
         raise ActionRecError(f"{key}={path}: not a checkpoint of actionrec; train the stage with actionrec.train")
@@ -135,15 +136,15 @@ def load_module(path: Path, checkpoint: Mapping[str, Any]) -> "ActionModule":
     try:
         module = getattr(actionrec.modules, lineage["model"])(**arguments)
     except (ActionRecError, ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ActionRecError(f"{path}: its settings make no network ({reason:.150}); train the stage again") from None
+        reason = untrusted.reason(error)
+        raise ActionRecError(f"{path}: its settings make no network ({reason}); train the stage again") from None
     try:
         whole = {**checkpoint, "state_dict": dict(checkpoint["state_dict"])}
         module.on_load_checkpoint(whole)  # which may change it
         module.load_state_dict(whole["state_dict"])
     except RuntimeError as error:  # a line for each layer
-        reason = " ".join(str(error).split())
-        raise ActionRecError(f"{path}: its weights are not its network's ({reason:.150}); train it again") from None
+        reason = untrusted.reason(error)
+        raise ActionRecError(f"{path}: its weights are not its network's ({reason}); train it again") from None
     return module
 
 
@@ -159,6 +160,8 @@ def _check_archive(path: Path) -> None:
             entries = archive.infolist()
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
                 raise ValueError("it is compressed, which torch's are not")
+            if any(entry.is_dir() or entry.external_attr & _FOLDER for entry in entries):
+                raise ValueError("it has folders, which torch would read as zeros")
             if sum(entry.file_size for entry in entries) > path.stat().st_size:
                 raise ValueError("it claims to hold more than it does")
             if damaged := archive.testzip():

@@ -76,3 +76,58 @@ def test_files_that_are_no_scores_are_named(tmp_path, scores, content):
         path.write_bytes(content)
     with pytest.raises(ActionRecError, match=r"scores\.npz is not a scores file"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "says"),
+    [
+        ("labels", lambda labels: labels + 7, "labels are not from 0 to 6"),
+        ("labels", lambda labels: labels - 1, "labels are not from 0 to 6"),
+        ("labels", lambda labels: labels.astype(np.float32), "labels are float32"),
+        ("labels", lambda labels: labels[:-1], "do not go with"),
+        ("logits", lambda logits: logits * np.nan, "logits are not finite"),
+        ("logits", lambda logits: np.where(logits > 2, np.inf, logits), "logits are not finite"),
+        ("logits", lambda logits: logits.astype(np.float64) * 1e300, "logits are not finite"),
+        ("logits", lambda logits: logits.astype(np.int64), "logits are int64"),
+        ("logits", lambda logits: logits[:, :-1], r"do not go with \(67, 6\) logits"),
+        ("logits", lambda logits: logits.ravel(), "do not go with"),
+        ("names", lambda names: np.repeat(names[:1], 67), "names.* without anything twice"),
+        ("names", lambda names: np.array([f"{name}\x1b" for name in names]), "without control characters"),
+        ("names", lambda names: np.arange(67), "names is no list of texts"),
+        ("names", lambda names: names.reshape(1, -1), "names is no list of texts"),
+        ("names", lambda names: names[:0], "do not go with"),
+        ("actions", lambda actions: np.array(["a"] * 7), "actions.* without anything twice"),
+        ("actions", lambda actions: actions[:3], "do not go with"),
+        ("groups", lambda groups: groups[:3], "do not go with"),
+        ("groups", lambda groups: groups.astype("S"), "groups is no list of texts"),
+    ],
+)
+def test_scores_that_are_not_of_a_piece_are_refused(tmp_path, scores, key, change, says):
+    path = tmp_path / "scores.npz"
+    save(scores, path)
+    with np.load(path) as arrays:
+        content = dict(arrays)
+    np.savez(path, **{**content, key: change(content[key])})
+    with np.errstate(over="ignore"), pytest.raises(ActionRecError, match=rf"scores\.npz is not a scores file.*{says}"):
+        load(path)
+
+
+def test_scores_of_other_numbers_are_made_theirs(tmp_path, scores):
+    path = tmp_path / "scores.npz"
+    save(scores, path)
+    with np.load(path) as arrays:
+        content = dict(arrays)
+    content["logits"] = content["logits"].astype(np.float64)
+    content["labels"] = content["labels"].astype(np.uint8)
+    np.savez(path, **content)
+    again = load(path)
+    assert (again.logits.dtype, again.labels.dtype) == (torch.float32, torch.int64)
+    assert torch.equal(again.logits, scores.logits)
+    assert torch.equal(again.labels, scores.labels)
+
+
+def test_scores_that_unpack_to_more_than_scores_take_are_not_read(tmp_path, monkeypatch, scores):
+    monkeypatch.setattr("actionrec.evaluation.scores.LARGEST", 1000)
+    save(scores, tmp_path / "scores.npz")
+    with pytest.raises(ActionRecError, match="unpacks to more"):
+        load(tmp_path / "scores.npz")

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import zipfile
 
@@ -167,3 +168,67 @@ def test_a_field_is_found_without_reading_the_rest(path, clip):
     store.write(path, clip, smooth_fields(2), SETTINGS)
     with pytest.raises(ActionRecError, match="no readable picture 20"):
         store.read_fields(path, [20])
+
+
+@pytest.mark.parametrize("offset", [6, 7, 8, 10, 11, 24, 28, 42, 46, 50], ids=lambda offset: f"byte{offset}")
+@pytest.mark.parametrize("entry", [0, -1], ids=["picture", "header"])
+def test_flipped_bytes_of_the_directory_are_named(path, clip, entry, offset):
+    """Version, flags, method, size, length of the name, place and name: zipfile has an exception for each."""
+    store.write(path, clip, smooth_fields(3), SETTINGS)
+    whole = path.read_bytes()
+    start = [index for index in range(len(whole)) if whole.startswith(b"PK\x01\x02", index)][entry]
+    for value in (1, 99, 255):
+        data = bytearray(whole)
+        data[start + offset] ^= value
+        path.write_bytes(data)
+        for check in (store.verify, store.check_settings):
+            with contextlib.suppress(ActionRecError):
+                check(path, *([clip, SETTINGS] if check is store.verify else [SETTINGS]))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1],
+        {"fields": "3"},
+        {"fields": 0},
+        {"height": 2.5},
+        {"width": None},
+        {"source_bytes": -1},
+        {"source_sha256": 7},
+        {"settings": []},
+        {"settings": {"bound": 20.0}},
+        {"settings": {"algorithm": "dis", "bound": float("nan")}},
+        {"settings": {"algorithm": "dis", "params": {"preset": {"_target_": "os.mkdir"}}}},
+        {"settings": {"algorithm": "dis", "more": 1}},
+        {"more": 1},
+    ],
+)
+def test_headers_of_other_values_are_refused(path, clip, values):
+    def forge(name: str, data: bytes) -> bytes:
+        if name != "header.json":
+            return data
+        return json.dumps({**json.loads(data), **values} if isinstance(values, dict) else values).encode()
+
+    store.write(path, clip, smooth_fields(2), SETTINGS)
+    rewrite(path, forge)
+    with pytest.raises(ActionRecError, match=r"has no readable header \([^\n]*$"):
+        store.read_header(path)
+
+
+def test_a_header_that_unpacks_to_more_than_headers_take_is_not_read(path, clip):
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("header.json", bytes(1 << 26))
+    with pytest.raises(ActionRecError, match="too large"):
+        store.read_header(path)
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "1.jpg", "-0001.jpg", "٣٣٣٣٣.jpg", "../00001.jpg", "00001.JPG", "00000.jpg"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_entries_that_are_no_numbered_pictures_are_refused(path, clip, name):
+    store.write(path, clip, smooth_fields(1), SETTINGS)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, b"x")
+    with pytest.raises(ActionRecError, match="is damaged"):
+        store.read_fields(path, [0])

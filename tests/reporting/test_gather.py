@@ -84,3 +84,63 @@ def test_networks_beside_the_chain_are_runs_as_well(tmp_path):
     (data / "hmdb51_flow").rename(data / "hmdb51_two_stream_conv")
     write_run(data, "hmdb51_flow")
     assert [run.stage for run in gather(data).runs] == ["hmdb51_flow", "hmdb51_two_stream_conv"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "not what was written there"),
+        ("[1, 2]", "it holds no mapping"),
+        ("7", "it holds no mapping"),
+        ('{"test/acc": 0.', "not what was written there"),
+        ("[" * 100_000, "not what was written there"),
+        ('{"test/acc": 7}', "test/acc=7: must be a number of 0 to 1"),
+        ('{"test/loss": 1e999}', "test/loss=inf"),
+        ('{"test/acc": ' + "9" * 5000 + "}", "not what was written there"),
+    ],
+    ids=range(8),
+)
+def test_metrics_that_are_none_are_damaged_and_the_scores_say_them(tmp_path, content, says):
+    path = write_run(tmp_path / "demo", "hmdb51_flow")
+    whole = json.loads((path / "metrics.json").read_text())
+    (path / "metrics.json").write_text(content)
+    outputs = gather(tmp_path / "demo")
+    [damage] = outputs.damaged
+    assert says in damage.reason
+    assert outputs.runs[0].metrics["test/acc"] == pytest.approx(whole["test/acc"])
+
+
+def test_metrics_that_are_no_numbers_are_those_of_the_scores(tmp_path):
+    """As earlier versions wrote NaN."""
+    path = write_run(tmp_path / "demo", "hmdb51_flow")
+    whole = json.loads((path / "metrics.json").read_text())
+    (path / "metrics.json").write_text('{"test/acc": NaN, "test/loss": Infinity, "test/map": null, "fit_seconds": "1"}')
+    outputs = gather(tmp_path / "demo")
+    assert outputs.damaged == []
+    for tag in ("test/acc", "test/loss", "test/map"):
+        assert outputs.runs[0].metrics[tag] == pytest.approx(whole[tag])
+    assert "fit_seconds" not in outputs.runs[0].metrics
+
+
+@pytest.mark.parametrize(
+    ("place", "content"),
+    [
+        ("fusion/split1-seed0/fusion.json", [{"network": "a", "test/acc": "0.5"}]),
+        ("fusion/split1-seed0/fusion.json", [{"network": {"a": 1}, "test/acc": 0.5}]),
+        ("fusion/split1-seed0/fusion.json", [1]),
+        ("fusion/split1-seed0/fusion.json", [{"network": "a", "test/acc": 0.5, "difference": 0.1}]),
+        ("fusion/split1-seed0/fusion.json", {"network": "a", "test/acc": 0.5}),
+        ("sweeps/x/study.json", {"rows": {"a": 1}}),
+        ("sweeps/x/study.json", {"rows": [{"test/acc": "0.5", "test/acc sd": None}]}),
+        ("sweeps/x/study.json", {"rows": [{"test/acc": 0.5, "test/acc sd": 0.1, "test/acc low": 0.4}]}),
+        ("sweeps/x/study.json", {"rows": [{"a": 1}], "title": ["x"]}),
+        ("search/x/search.json", {"rows": [{"a": [[1]]}]}),
+        ("search/x/search.json", []),
+    ],
+)
+def test_tables_of_other_values_are_damaged(tmp_path, place, content):
+    (tmp_path / place).parent.mkdir(parents=True)
+    (tmp_path / place).write_text(json.dumps(content))
+    outputs = gather(tmp_path)
+    assert [damage.path for damage in outputs.damaged] == [tmp_path / place]
+    assert not outputs.fusions + outputs.studies + outputs.searches
