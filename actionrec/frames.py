@@ -86,7 +86,7 @@ def _is_of(header: dict[str, Any], clip: Clip) -> bool:
 
 
 def _take(clip: Clip, path: Path, fractions: Sequence[float]) -> tuple[int, int]:
-    """Write the frames at `fractions`, and those that the file has held; returns how many the clip has and announces."""
+    """Write the frames at `fractions`, and those that the file has; returns how many the clip has and announces."""
     frames = count_frames(clip.path)
     indices = {frame_index(fraction, frames) for fraction in fractions}
     try:
