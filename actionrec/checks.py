@@ -259,6 +259,7 @@ SETTINGS: dict[str, Check] = {
     "model.dropout": number(0, 1),
     "model.frozen": streams,
     "model.fusion": one_of("concat", "concat_features", "conv", "average", "max"),
+    "recipe.lr_factor": number(0, above=True),
     "optimizer.lr": number(0, above=True),
     "optimizer.weight_decay": number(0),
     "optimizer.momentum": number(0, 1),
@@ -470,6 +471,8 @@ def check_command_line(words: Iterable[str], groups: Mapping[str, Collection[str
         raise ActionRecError(f"{choose}={f' {choose}='.join(sorted(chosen))}: name one of them")
     for override in overrides:
         key, value = override.key_or_group, override.value()
+        if key in groups and override.is_delete() and value is not None and not isinstance(value, str):
+            raise ActionRecError(f"~{key}={_shown(value)}: say ~{key} alone")
         if key in groups and not override.is_delete() and any(isinstance(each, _NO_OPTION) for each in _options(value)):
             options = "none" if "none" in groups[key] else "|".join(sorted(groups[key]))
             raise ActionRecError(f"{key}={_shown(value)}: say {key}={options}")

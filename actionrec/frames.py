@@ -16,7 +16,7 @@ from actionrec.errors import ActionRecError
 from actionrec.locks import only_writer
 from actionrec.parallel import run_jobs
 from actionrec.untrusted import SHA256, integer, list_of, one_of, table
-from actionrec.video import count_frames, read_frames
+from actionrec.video import count_frames, ends_early, probe, read_frames
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +66,17 @@ def _gather(clips: Sequence[Clip], folder: Path, wanted: tuple[float, ...], work
     jobs = _missing(clips, folder, wanted)
     if not jobs:
         return
-    failed = []
-    for _, result in tqdm(run_jobs(_take, jobs, workers), "frames", len(jobs), unit="clip", disable=None):
+    failed, cut = [], []
+    for path, result in tqdm(run_jobs(_take, jobs, workers), "frames", len(jobs), unit="clip", disable=None):
         if isinstance(result, ActionRecError):
             failed.append(str(result))
+        elif ends_early(*result):
+            cut.append(path)
+    if cut:
+        log.warning(
+            "%d of %d clips have far fewer frames than their files announce, cut short perhaps (first: %s)",
+            *(len(cut), len(clips), min(cut)),
+        )
     if failed:
         raise ActionRecError(f"{len(failed)} of {len(clips)} clips have no frames (first: {min(failed)})")
     log.info("%s: frames of %d clips", folder, len(jobs))
@@ -117,8 +124,8 @@ def _is_of(header: dict[str, Any], clip: Clip) -> bool:
     return header["source_bytes"] == clip.path.stat().st_size
 
 
-def _take(clip: Clip, path: Path, fractions: Sequence[float]) -> None:
-    """Write the frames at `fractions`, and those that the file has held."""
+def _take(clip: Clip, path: Path, fractions: Sequence[float]) -> tuple[int, int]:
+    """Write the frames at `fractions`, and those that the file has; returns how many the clip has and announces."""
     frames = count_frames(clip.path)
     indices = {frame_index(fraction, frames) for fraction in fractions}
     try:
@@ -134,3 +141,4 @@ def _take(clip: Clip, path: Path, fractions: Sequence[float]) -> None:
         ((index, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)) for index, picture in zip(kept, pictures, strict=True)),
         lambda: {"format": FORMAT, "frames": frames, "indices": kept, **identify(clip)},
     )
+    return frames, probe(clip.path).frames

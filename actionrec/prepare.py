@@ -76,6 +76,8 @@ def _sources(given: Given, addresses: list[dict[str, Any]]) -> "Sources":
     paths = [Path(path) for path in ([given] if isinstance(given, str) else given)]
     if missing := [path for path in paths if not path.exists()]:
         raise ActionRecError(f"source={missing[0]}: no such folder or archive")
+    if odd := [path for path in paths if not path.is_dir() and not path.is_file()]:
+        raise ActionRecError(f"source={odd[0]}: a device or a pipe; give a folder or an archive")
     return paths
 
 

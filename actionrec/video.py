@@ -87,6 +87,14 @@ def count_frames(path: Path) -> int:
     return count
 
 
+def ends_early(frames: int, announced: int) -> bool:
+    """Whether a file was probably cut short, by the frames that can be read and those that its container announces.
+
+    Whole files announce up to a sixth too many, so no file is refused for it.
+    """
+    return frames + 1 < 0.8 * announced
+
+
 def read_frames(path: Path, indices: Sequence[int]) -> list[np.ndarray]:
     """Frames at `indices` (any order, may repeat), each (H, W, 3) uint8 RGB, in one pass over the clip.
 

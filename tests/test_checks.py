@@ -229,6 +229,7 @@ def test_a_stage_does_not_take_the_name_of_another_experiment(base):
         (["scheduler=null"], "scheduler=null: say scheduler=none"),
         (["optimizer=5"], "optimizer=5: say optimizer=adam|adamw|sgd"),
         (["optimizer=adam,5", "-m"], "say optimizer=adam|adamw|sgd"),
+        (["~trainer=5"], "~trainer=5: say ~trainer alone"),
         (["logger=[none,5]"], "say logger=none"),
         (["experiment=null"], "experiment=null: say experiment=hmdb51_flow|"),
         (["seed=0,0", "--multirun"], "seed=0,0 has 0 twice"),

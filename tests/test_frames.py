@@ -96,3 +96,14 @@ def test_a_frame_that_is_not_held_is_named(tmp_path, clips):
     frames.gather(clips, tmp_path / "frames", [0.5], workers=1)
     with pytest.raises(ActionRecError, match="has no readable picture 3; delete it and run"):
         frames.read(clip_path(tmp_path / "frames", clips[0]), [3])
+
+
+def test_clips_that_were_cut_short_are_counted_and_the_first_is_named(tmp_path, clips, caplog):
+    whole = Clip(noise_video(tmp_path / "videos" / "wave" / "whole.avi", 30), "wave", "whole")
+    cut = Clip(whole.path.with_name("cut.avi"), "wave", "cut")
+    cut.path.write_bytes(whole.path.read_bytes()[: whole.path.stat().st_size // 2])
+    frames.gather([*clips, whole], tmp_path / "frames", [0.5], workers=1)
+    assert "cut short" not in caplog.text
+    frames.gather([*clips, whole, cut], tmp_path / "frames", [0.5], workers=1)
+    assert "1 of 4 clips have far fewer frames than their files announce" in caplog.text
+    assert str(cut.path) in caplog.text

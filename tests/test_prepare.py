@@ -31,6 +31,8 @@ def test_a_folder_is_brought_into_place_and_counted(run, tmp_path, demo_root, da
     ("overrides", "names"),
     [
         (["dataset=stanford40", "source=nowhere"], ["source=nowhere: no such folder or archive"]),
+        (["dataset=stanford40", "source=/dev/zero"], ["source=/dev/zero: a device or a pipe"]),
+        (["dataset=hmdb51", "source_splits=[/dev/null]", "source=/tmp"], ["source=/dev/null: a device or a pipe"]),
         (["dataset=cats"], ["cats", "demo hmdb51 stanford40"]),
         ([], ["say which dataset: dataset=demo|hmdb51|stanford40"]),
     ],

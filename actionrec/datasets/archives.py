@@ -1,6 +1,7 @@
 """Unpack archives from strangers, and archives within them: all or nothing, safely."""
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -15,7 +16,9 @@ from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory, mkdtemp
 
 from actionrec.errors import ActionRecError
+from actionrec.locks import acquire, release
 
+MARK = ".made-by-actionrec"  # in temporary folders
 SUFFIXES = (".zip", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 _7Z = ("x", "-y", "-bd", "-bso0", "-bsp0", "-p-", "-spd", "--")
 RAR_TOOLS = {  # by preference; without questions, passwords and the archive's owners
@@ -38,22 +41,70 @@ def new_folder(target: Path) -> Iterator[Path]:
 
     A `target` that is there already and is not an empty folder is an ActionRecError.
     """
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise ActionRecError(f"{target} is there already and not empty; choose another folder, or move it away")
-    with _temporary_beside(target) as temporary:
-        folder = Path(temporary, "new")  # made by mkdir, so with the user's umask and not with mkdtemp's 0700
+    require_vacant(target)
+    target = target.resolve()  # what a link leads to is filled
+    with workspace(target) as temporary:
+        folder = temporary / "new"  # made by mkdir, so with the user's umask and not with mkdtemp's 0700
         folder.mkdir()
         yield folder
         folder.replace(target)
 
 
-def _temporary_beside(path: Path) -> TemporaryDirectory[str]:
-    """On the same file system, so that its files can be moved and linked."""
+def require_vacant(target: Path) -> None:
+    """Raise if something lies at `target` that is no empty folder: nothing of the user's is replaced or added to."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-")
+        vacant = not any(target.iterdir()) if target.is_dir() else not os.path.lexists(target)
     except OSError as error:
-        raise ActionRecError(f"cannot make a folder in {path.parent}: {error.strerror}") from error
+        raise ActionRecError(f"cannot look into {target}: {error.strerror}") from error
+    if not vacant:
+        raise ActionRecError(f"{target} is there already and not empty; choose another folder, or move it away")
+
+
+@contextmanager
+def workspace(beside: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside a path, removed when the block ends.
+
+    It is on the same file system, so that its files can be moved and linked. A mark within tells it from the user's own
+    folders, should the process be killed; see `only_preparation`.
+    """
+    try:
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        temporary = TemporaryDirectory(dir=beside.parent, prefix=f".{beside.name}-")
+        Path(temporary.name, MARK).touch()
+    except OSError as error:
+        raise ActionRecError(f"cannot make a folder in {beside.parent}: {error.strerror}") from error
+    with temporary as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def only_preparation(target: Path, *inner: Path) -> Iterator[None]:
+    """Be the only process that fills `target`, and remove the workspaces that killed ones left beside it.
+
+    Args:
+        target: the place of a data set.
+        inner: further places that it fills.
+
+    Raises:
+        ActionRecError: another process is at it, or the folder that it lies in cannot be written to.
+    """
+    try:
+        acquire(target, "data set")
+    except OSError as error:
+        raise ActionRecError(f"cannot write to {target.parent}: {error.strerror}") from error
+    try:
+        for place in (target, *inner):
+            _remove_leftovers(place.resolve())
+        yield
+    finally:
+        release(target)
+
+
+def _remove_leftovers(place: Path) -> None:
+    temporary = re.compile(re.escape(f".{place.name}-") + r"[a-z0-9_]{8}")  # as tempfile names them
+    for path in place.parent.iterdir() if place.parent.is_dir() else ():
+        if temporary.fullmatch(path.name) and (path / MARK).is_file() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def unpack(archive: Path, target: Path) -> None:
@@ -65,6 +116,8 @@ def unpack(archive: Path, target: Path) -> None:
     Raises:
         ActionRecError: `archive` is missing, damaged, unsafe or of another format; rar, and no tool that unpacks it.
     """
+    if archive.exists() and not archive.is_file():  # a device or a pipe might never end
+        raise ActionRecError(f"cannot unpack {archive}: it is no file; give an archive, or a folder")
     try:
         with archive.open("rb") as file:
             head = file.read(4)
@@ -163,14 +216,16 @@ def _check_files(archive: Path, folder: Path) -> None:
 
 
 @contextmanager
-def opened(beside: Path) -> Iterator[Callable[[Iterable[Path], Mapping[str, str]], list[Path]]]:
+def opened(beside: Path, *inner: Path) -> Iterator[Callable[[Iterable[Path], Mapping[str, str]], list[Path]]]:
     """Yield a function that turns folders and archives into folders to look in, which last as long as the block.
 
     An archive is unpacked once, into a temporary folder beside the given path. The function's second argument chooses
     the archives within these folders and archives that are unpacked too: by file name without suffix, with a pattern of
     what they hold. One is left alone if its folder holds such files already.
+
+    One process at a time has such a block beside a path; for `inner` see `only_preparation`.
     """
-    with _temporary_beside(beside) as temporary:
+    with only_preparation(beside, *inner), workspace(beside) as temporary:
 
         @cache
         def folder_of(path: Path) -> Path:

@@ -6,8 +6,6 @@ depend on the number of processes. What acts in the pictures, and what makes it 
 
 import json
 import math
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -20,6 +18,7 @@ import numpy as np
 from numpy.random import Generator
 
 from actionrec.actions import stanford40_name
+from actionrec.datasets.archives import only_preparation, workspace
 from actionrec.datasets.figures import ACTIONS, Brush, Colour, Image, Performance, Person, draw
 from actionrec.errors import ActionRecError
 from actionrec.hardware import usable_cores
@@ -79,7 +78,8 @@ def generate(
     """Write the set of all shared actions under `root`, whole or not at all.
 
     Args:
-        root: nothing is done if it holds a set of the same settings; a set of other settings is replaced.
+        root: nothing is done if it holds a set of the same settings; a set of other settings is replaced, unless there
+            are files within that it has not written.
         seed: two seeds share no picture.
         stills_per_action: in the train and the test list.
         clips_per_action: tagged as train and as test in each split; a few more are unused.
@@ -88,7 +88,7 @@ def generate(
         workers: processes; one for each core unless given.
 
     Raises:
-        ActionRecError: `root` holds something else, or OpenCV cannot write the videos.
+        ActionRecError: `root` holds something else, another process fills it, or OpenCV cannot write the videos.
     """
     pairs = [(int(low), int(high)) for low, high in (stills_per_action, clips_per_action, frames, size)]
     settings = Settings(seed, *pairs)
@@ -98,17 +98,38 @@ def generate(
         return
     if root.exists() and not mark.is_file() and (root.is_file() or any(root.iterdir())):
         raise ActionRecError(f"{root} is no generated data set (it has no {SETTINGS_FILE}); choose another folder")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}-"))
-    try:
+    root = root.resolve()  # what a link leads to is filled, and the link stays
+    with only_preparation(root), workspace(root) as temporary:
+        if mark.is_file() and mark.read_text(encoding="utf-8") == text:
+            return  # another process has just done it
+        if foreign := next(_foreign(root), None):
+            raise ActionRecError(
+                f"{root} holds {foreign}, which is not generated; move it away, or choose another folder"
+            )
         new = temporary / "new"
         _run([*_stills(new / "Stanford40", settings), *_clips(new, settings)], workers or usable_cores())
         (new / SETTINGS_FILE).write_text(text, encoding="utf-8")
         if root.exists():
             root.rename(temporary / "old")
         new.rename(root)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _foreign(root: Path) -> Iterator[Path]:
+    """Files in a generated set that its own lists do not name, as paths within it."""
+    known, splits = {root / SETTINGS_FILE}, root / "hmdb51_splits"
+    for path in (root / "Stanford40" / "ImageSplits").glob("*.txt"):
+        if path.stem.rpartition("_")[2] in ("train", "test"):
+            known |= {path, *(root / "Stanford40" / "JPEGImages" / name for name in _listed(path))}
+    for path in splits.glob("*_test_split[123].txt"):
+        videos = root / "hmdb51" / path.name.rpartition("_test_split")[0]
+        known |= {path, *(videos / line.strip().rpartition(" ")[0] for line in _listed(path))}
+    for path in sorted(root.rglob("*")):
+        if path not in known and (path.is_symlink() or not path.is_dir()):
+            yield path.relative_to(root)
+
+
+def _listed(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def _run(jobs: Sequence[Callable[[], None]], workers: int) -> None:

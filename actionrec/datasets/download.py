@@ -59,6 +59,8 @@ def download(url: str, path: Path, *, size: int | None = None, sha256: str | Non
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if part.exists() and not _note_path(part).exists():  # a browser's, perhaps
+            raise ActionRecError(f"{part} is there, and no part that was begun here; move it away, then run it again")
         _fetch(url, part, size)
         if wrong := _mismatch(part, size, sha256):
             _discard(part)
@@ -212,7 +214,8 @@ def fetched(sources: Sources, downloads: Path) -> list[Path]:
     paths = []
     for source in sources:
         if isinstance(source, Address):
-            name = Path(unquote(urlsplit(source.url).path)).name or "download"
+            name = Path(unquote(urlsplit(source.url).path)).name
+            name = name if name not in ("", "..") else "download"
             source = download(source.url, downloads / name, size=source.size, sha256=source.sha256)
         paths.append(source)
     if not paths:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from actionrec.datasets import hmdb51 as hmdb51_lists
 from actionrec.datasets import stanford40 as stanford40_lists
-from actionrec.datasets.archives import find, new_folder, opened
+from actionrec.datasets.archives import find, new_folder, opened, require_vacant
 from actionrec.datasets.download import Sources, fetched
 from actionrec.errors import ActionRecError
 
@@ -35,6 +35,7 @@ def gather(
     """
     if own := {path.relative_to(target).as_posix(): path for path in target.glob(pattern)}:
         return own
+    require_vacant(target)  # before what may be hours of fetching and unpacking
     files: dict[str, Path] = {}
     for path in find(folders(), pattern.split("/")[-1]):
         if parents is None or path.parent.name in parents:
@@ -120,7 +121,7 @@ def stanford40(sources: Sources, target: Path, downloads: Path, *, expect_comple
         expect_complete: whether less than the official data set is an error; nothing is placed then.
     """
     inner = {"Stanford40_JPEGImages": "*.jpg", "Stanford40_ImageSplits": "*.txt"}
-    with opened(target) as folders_of:
+    with opened(target, target / "JPEGImages", target / "ImageSplits") as folders_of:
         folders = cache(lambda: folders_of(fetched(sources, downloads), inner))
         images = gather(target / "JPEGImages", "*.jpg", folders, {"JPEGImages"})
         lists = gather(target / "ImageSplits", "*.txt", folders, {"ImageSplits"})
@@ -148,7 +149,7 @@ def hmdb51(
 
     Names in what is returned are `<action>/<file name>`.
     """
-    with opened(target_videos) as folders_of:
+    with opened(target_videos, target_splits) as folders_of:
         inner = {"test_train_splits": SPLIT_FILES}
         lists = gather(target_splits, SPLIT_FILES, lambda: folders_of(fetched(splits, downloads), inner))
         listed = _tagged_clips(lists)

@@ -21,7 +21,7 @@ from actionrec.flow.field import quantize
 from actionrec.flow.store import FlowSettings
 from actionrec.locks import only_writer
 from actionrec.parallel import advance, run_jobs
-from actionrec.video import iter_frames, iter_gray, probe, resize_short_side
+from actionrec.video import ends_early, iter_frames, iter_gray, probe, resize_short_side
 
 log = logging.getLogger(__name__)
 
@@ -118,16 +118,19 @@ def _fill(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: 
     paths = [clip_path(folder, clip) for clip in work]
     jobs = {clip.path: (clip, path, settings, source) for clip, path in zip(work, paths, strict=True)}
     written: list[_Written] = []
+    announced, cut = {clip.path: fields for clip, fields in work.items()}, []
     remove_leftovers(paths)
     try:
         with _bar("flow", "field", sum(work.values()), disable=not work) as bar:
-            for _, result in run_jobs(
+            for video, result in run_jobs(
                 _write, jobs, workers, lambda done: bar.update(done - bar.n), spawn=settings.algorithm == "raft"
             ):
                 if isinstance(result, ActionRecError):
                     failed.append(str(result))
                 else:
                     written.append(result)
+                    if ends_early(result.fields + 1, announced[video] + 1):
+                        cut.append(video)
                 bar.set_postfix_str(f"{len(written)}/{len(jobs)} clips", refresh=False)
     except OSError as error:
         raise ActionRecError(
@@ -141,6 +144,11 @@ def _fill(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: 
         raise
     finally:
         remove_leftovers(paths)
+    if cut:
+        log.warning(
+            "the flow of %d clips covers far fewer frames than their files announce, cut short perhaps (first: %s)",
+            *(len(cut), min(cut)),
+        )
     fields, size = sum(clip.fields for clip in written), sum(clip.bytes for clip in written)
     return Summary(len(written), fields, size, skipped, sorted(failed), time.perf_counter() - began)
 

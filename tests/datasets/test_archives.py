@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import struct
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -310,6 +311,69 @@ def test_opened_unpacks_archives_in_archives_once(place: Path, monkeypatch: pyte
     (have / "clap/a.avi").touch()
     with archives.opened(place / "target") as folders_of:
         assert folders_of([have], inner) == [have], "archives that the user has unpacked are left alone"
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(place: Path) -> None:
+    (place / "a.zip").write_bytes(zip_bytes({"a.avi": b"1"}))
+    code = (
+        "import os; from pathlib import Path; from actionrec.datasets import archives\n"
+        "def die(archive, folder): (folder / 'half').write_text('1'); os._exit(9)\n"
+        "archives._unpack_zip = die\n"
+        "with archives.opened(Path('target')) as folders_of: folders_of([Path('a.zip')], {})"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=place).returncode == 9
+    [left] = [path for path in place.glob(".target-*") if path.is_dir()]
+    assert list(left.rglob("half"))
+    kept = [".target-notes", ".target-01234567", ".other-01234567", ".target-0123456789"]
+    for name in kept:
+        (place / name).mkdir()
+        (place / name / "thesis.txt").touch()
+    (place / ".target-0123456789" / archives.MARK).touch()
+    (place / ".target-89abcdef").symlink_to(place / ".target-0123456789")
+    with archives.opened(place / "target"):
+        pass
+    assert sorted(path.name for path in place.iterdir()) == sorted(["a.zip", *kept, ".target-89abcdef"])
+    for name in kept:
+        assert (place / name / "thesis.txt").is_file()
+        shutil.rmtree(place / name)
+    (place / ".target-89abcdef").unlink()
+
+
+def test_a_second_process_beside_the_same_path_is_refused(place: Path) -> None:
+    code = f"import pathlib, actionrec.datasets.archives as it; it.opened(pathlib.Path('{place}/target')).__enter__()"
+    with archives.opened(place / "target"):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f"data set {place / 'target'} is being written by process {os.getpid()}" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link to a device"])
+def test_what_is_no_file_is_refused_at_once(place: Path, kind: str) -> None:
+    source = place / "source"
+    if kind == "pipe":
+        os.mkfifo(source)
+    elif kind == "device":
+        source = Path("/dev/zero")
+    else:
+        source.symlink_to("/dev/zero")
+    with pytest.raises(ActionRecError, match=r"it is no file; give an archive, or a folder"):
+        archives.unpack(source, place / "new")
+
+
+def test_loops_of_links_end(place: Path) -> None:
+    (place / "have/clap").mkdir(parents=True)
+    (place / "have/clap/a.avi").touch()
+    (place / "have/clap/up").symlink_to(place / "have")
+    (place / "have/self.avi").symlink_to(place / "have/self.avi")
+    assert archives.find([place / "have"], "*.avi") == [place / "have/clap/a.avi"]
+
+
+def test_a_link_to_an_empty_folder_is_filled_where_it_leads(place: Path) -> None:
+    (place / "disk").mkdir()
+    (place / "link").symlink_to(place / "disk")
+    (place / "a.zip").write_bytes(zip_bytes({"a": b"1"}))
+    archives.unpack(place / "a.zip", place / "link")
+    assert (place / "link").is_symlink()
+    assert contents(place / "disk") == {"a": b"1"}
 
 
 def gzipped_tar() -> bytes:

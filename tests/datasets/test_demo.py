@@ -1,4 +1,7 @@
+import os
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -150,10 +153,51 @@ def quick(monkeypatch):
 def test_a_set_of_other_settings_is_replaced(tmp_path, quick):
     root = tmp_path / "demo"
     demo.generate(root, seed=0, **TINY)
-    (root / "left over").touch()
+    before = content(root)
     demo.generate(root, seed=1, **TINY)
-    assert not (root / "left over").exists()
+    assert content(root) != before
     assert list(tmp_path.iterdir()) == [root]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["thesis.txt", "hmdb51/clap/mine.avi", "Stanford40/JPEGImages/me_001.jpg", "Stanford40/ImageSplits/notes.txt"],
+)
+def test_a_file_of_the_users_among_those_of_other_settings_is_kept(tmp_path, quick, name):
+    demo.generate(tmp_path / "demo", seed=0, **TINY)
+    (tmp_path / "demo" / name).write_text("mine")
+    before = content(tmp_path / "demo")
+    with pytest.raises(ActionRecError, match=f"holds {name}, which is not generated; move it away"):
+        demo.generate(tmp_path / "demo", seed=1, **TINY)
+    assert content(tmp_path / "demo") == before
+    demo.generate(tmp_path / "demo", seed=0, **TINY)
+    assert content(tmp_path / "demo") == before
+
+
+def test_all_files_of_a_set_are_known_as_its_own(root):
+    assert list(demo._foreign(root)) == []
+
+
+def test_a_link_to_a_folder_stays(tmp_path, quick):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "demo").symlink_to(tmp_path / "disk")
+    for seed in (0, 1):
+        demo.generate(tmp_path / "demo", seed=seed, **TINY)
+    assert (tmp_path / "demo").is_symlink()
+    assert (tmp_path / "disk/demo.json").is_file()
+
+
+def test_a_second_process_is_refused_while_the_first_is_at_work(tmp_path, monkeypatch):
+    code = f"import pathlib, actionrec.datasets.demo as demo; demo.generate(pathlib.Path({str(tmp_path / 'demo')!r}))"
+
+    def second(jobs, workers):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert "ActionRecError" in done.stderr or "BusyError" in done.stderr
+        assert f"data set {tmp_path / 'demo'} is being written by process {os.getpid()}" in done.stderr
+
+    monkeypatch.setattr(demo, "_run", second)
+    demo.generate(tmp_path / "demo", **TINY)
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
 
 
 def test_an_empty_folder_is_filled(tmp_path, quick):

@@ -166,12 +166,24 @@ def test_starts_over_if_only_the_size_tells_of_a_change(site: Site, tmp_path: Pa
     assert (tmp_path / "a").read_bytes() == site.data
 
 
-def test_starts_over_for_another_address_or_an_unknown_part(site: Site, tmp_path: Path) -> None:
+def test_starts_over_for_another_address_and_keeps_an_unknown_part(site: Site, tmp_path: Path) -> None:
     interrupted(site, tmp_path / "a", have=100_000)
     download.download(site.url + "?mirror", tmp_path / "a", sha256=SHA256)
-    (tmp_path / "b.part").write_bytes(b"unknown")
-    download.download(site.url, tmp_path / "b", sha256=SHA256)
-    assert site.sent == [(200, len(DATA))] * 2
+    assert site.sent == [(200, len(DATA))]
+    (tmp_path / "b.part").write_bytes(b"a browser's")
+    with pytest.raises(ActionRecError, match=r"b\.part is there, and no part that was begun here; move it away"):
+        download.download(site.url, tmp_path / "b", sha256=SHA256)
+    assert (tmp_path / "b.part").read_bytes() == b"a browser's"
+
+
+def test_an_address_names_a_file_within_the_downloads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(download, "download", lambda url, path, **_: path)
+    for url, name in {
+        "http://x/a%2F..": "download",
+        "http://x/../": "download",
+        "http://x/a%2F..%2Fb.zip": "b.zip",
+    }.items():
+        assert download.fetched([download.Address(url)], tmp_path) == [tmp_path / name]
 
 
 def test_a_complete_part_is_only_verified(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

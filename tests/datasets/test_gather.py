@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actionrec.datasets import gather
+from actionrec.datasets import archives, gather
 from actionrec.datasets.download import Address
 from actionrec.datasets.gather import hmdb51, stanford40
 from actionrec.errors import ActionRecError
@@ -197,6 +197,36 @@ def test_hmdb51_incomplete(hmdb: Path, tmp_path: Path) -> None:
     assert not any(target.exists() for target in targets)
     found = hmdb51([hmdb], [hmdb], *targets, expect_complete=False)
     assert (found.actions, len(found.missing), found.lists["split 1, train"]) == ({"shoot_bow": 2}, 2, (2, 1))
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "notes/thesis.txt", ".hidden"])
+def test_a_folder_of_something_else_is_neither_replaced_nor_added_to(hmdb: Path, tmp_path: Path, name: str) -> None:
+    target = tmp_path / "mine"
+    (target / name).parent.mkdir(parents=True)
+    (target / name).write_text("mine")
+    for folders in ((target, tmp_path / "splits"), (tmp_path / "videos", target)):
+        with pytest.raises(ActionRecError, match=f"{target} is there already and not empty"):
+            hmdb51([hmdb], [hmdb], *folders, tmp_path / "downloads")
+        assert list(tree(target)) == [name]
+        assert not any(folder.exists() for folder in folders if folder != target)
+
+
+def test_what_a_killed_preparation_left_of_the_places_is_removed(stanford: Path, tmp_path: Path) -> None:
+    target = tmp_path / "data/set"
+    left = [tmp_path / "data/.set-01234567", target / ".JPEGImages-01234567", target / ".ImageSplits-01234567"]
+    for folder in left:
+        folder.mkdir(parents=True)
+        (folder / archives.MARK).touch()
+    assert stanford40([stanford], target, tmp_path / "downloads") == STANFORD40_FOUND
+    assert not any(folder.exists() for folder in left)
+
+
+def test_own_files_beside_the_data_set_stay(stanford: Path, tmp_path: Path) -> None:
+    (stanford / "thesis.txt").write_text("mine")
+    (stanford / "JPEGImages/thesis.txt").write_text("mine")
+    before = tree(stanford)
+    stanford40([], stanford, tmp_path / "downloads")
+    assert tree(stanford) == before
 
 
 def test_place_links_or_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,14 @@ def test_n_frames_give_n_minus_one_fields_of_the_motion_between_them(tmp_path):
         assert np.median(np.stack(fields)[..., 1]) == pytest.approx(0, abs=0.3)
 
 
+def test_clips_that_were_cut_short_are_counted_and_the_first_is_named(tmp_path, clips, out, caplog):
+    cut = Clip(noise_video(tmp_path / "videos" / "wave" / "cut.avi", 30), "wave", "cut")
+    cut.path.write_bytes(cut.path.read_bytes()[: cut.path.stat().st_size // 2])
+    assert extract([*clips, cut], out, SETTINGS, workers=1).written == 4
+    assert "the flow of 1 clips covers far fewer frames" in caplog.text
+    assert str(cut.path) in caplog.text
+
+
 def test_fields_do_not_depend_on_how_many_are_estimated_at_once(clips, monkeypatch):
     one_by_one = list(clip_fields(clips[0], SETTINGS))
     from actionrec.flow import extract as module
