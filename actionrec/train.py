@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +38,7 @@ def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
     """
     import lightning
 
+    from actionrec.callbacks import Progress
     from actionrec.modules.checkpoint import check_parent, open_parents, read, start_from
     from actionrec.modules.features import keep_features
 
@@ -72,21 +72,20 @@ def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
         write_text(run.partial / "config.yaml", settings)
         if in_multirun():
             write_text(run.partial / "overrides.yaml", OmegaConf.to_yaml(HydraConfig.get().overrides.task))
-    began = time.perf_counter()
     with _compiled(module.network, config):
         if config.cache_features:
             keep_features(trainer, module, data)
         _fit(trainer, module, data, run, run.resume_from(resume))
-    seconds = time.perf_counter() - began
     if not trainer.is_global_zero:
         return float("nan")
+    progress = Progress.of(trainer)
     module.load_state_dict(read(run.partial / "checkpoints" / "best.ckpt")["state_dict"])
     measured = measure(config, module, data, run.partial, parts)
     metrics = {
-        **{tag: float(value) for tag, value in trainer.callback_metrics.items() if tag.startswith("train/")},
+        **progress.metrics,
         **measured,
         "parameters": sum(parameter.numel() for parameter in module.network.parameters()),
-        "fit_seconds": round(seconds, 1),
+        "fit_seconds": round(progress.seconds, 1),
         "epochs": trainer.current_epoch,
     }
     write_text(run.partial / "metrics.json", json.dumps(metrics, indent=2) + "\n")

@@ -1,6 +1,9 @@
 """Trainings by their command line that are told to stop, killed, moved, or told what Lightning does otherwise."""
 
+import errno
+import json
 import os
+import re
 import shutil
 import signal
 
@@ -11,7 +14,7 @@ from actionrec.callbacks import EpochLine
 from actionrec.callbacks.best import checkpoints_whole
 from actionrec.evaluation import scores
 from actionrec.modules.checkpoint import read
-from tests.conftest import QUICK, metrics_of
+from tests.conftest import QUICK, TAGS, metrics_of, raise_error
 
 STILLS = "experiment=stanford40_frame"
 EMA = "lightning.pytorch.callbacks.weight_averaging.EMAWeightAveraging"
@@ -95,6 +98,57 @@ def test_a_job_that_slurm_is_about_to_end_is_requeued_and_measures_the_best_netw
         results.append(metrics_of(outputs, "stanford40_frame"))
     assert results == [results[0]] * 3
     assert slurm.read_text() == "requeue 123\n" * 2
+
+
+@pytest.mark.slow
+def test_a_training_that_diverges_leaves_no_run(tmp_path, run, command):
+    outcome = run("train", *command, "optimizer.lr=1e30")
+    assert outcome.status == 1
+    [line] = (line for line in outcome.err.splitlines() if line.startswith("error: "))
+    assert re.match(r"error: epoch 1, .* loss is .*lower optimizer\.lr", line)
+    assert [each.name for each in (tmp_path / "outputs/demo/stanford40_frame").iterdir()] == ["split1-seed0.partial"]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_while_it_is_measured_loses_no_metric(tmp_path, run, command, monkeypatch):
+    outputs = tmp_path / "outputs"
+    with monkeypatch.context() as killed:
+        killed.setattr("actionrec.train.measure", raise_error(KeyboardInterrupt()))
+        assert run("train", *command).status == 130
+    assert run("train", *command).status == 0
+    healed = metrics_of(outputs, "stanford40_frame")
+    assert set(healed) > TAGS
+    seconds = json.loads((outputs / "demo/stanford40_frame/split1-seed0/metrics.json").read_text())["fit_seconds"]
+    assert seconds > 0.3
+
+
+def without_memory(module, batch, index):
+    raise RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you tried")
+
+
+def killed_in_a_worker(dataset, index):
+    assert torch.utils.data.get_worker_info()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("place", "does", "line"),
+    [
+        ("checkpoint_io.os.fsync", raise_error(OSError(errno.ENOSPC, "")), r"\S+/best\.ckpt: No space left .*; make"),
+        ("tensorboard.TensorBoard.log_metrics", raise_error(OSError(errno.EROFS, "", "/o")), "/o: Read-only file"),
+        ("modules.base.ActionModule.training_step", without_memory, r"out of memory .* lower data\.batch_size"),
+        ("datamodules.datasets.StillDataset.__getitem__", killed_in_a_worker, r"a loader process .*data\.num_workers"),
+    ],
+    ids=["full disk", "read-only disk", "memory", "worker"],
+)
+def test_a_training_that_the_machine_ends_says_why_in_a_line(run, paths, monkeypatch, place, does, line):
+    monkeypatch.setattr(f"actionrec.{place}", does)
+    outcome = run("train", STILLS, *paths, *QUICK, "data.num_workers=1", "trainer.log_every_n_steps=1")
+    assert outcome.status == 1
+    [said] = (each for each in outcome.err.splitlines() if each.startswith("error: "))
+    assert re.match(f"error: {line}", said)
+    assert "Traceback" not in outcome.err
 
 
 @pytest.mark.slow
