@@ -1,11 +1,16 @@
 """Trainings by their command line that are told to stop, killed, moved, or told what Lightning does otherwise."""
 
+import contextlib
 import errno
 import json
 import os
+import random
 import re
 import shutil
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -65,6 +70,34 @@ def test_a_training_that_is_told_to_stop_says_so_and_can_go_on(tmp_path, run, co
     folder = tmp_path / "outputs/demo/stanford40_frame/split1-seed0"
     assert not folder.exists()
     assert checkpoints_whole(folder.with_name("split1-seed0.partial") / "checkpoints")
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_ends_as_if_it_had_not_been(tmp_path, run, command):
+    """To the bit, whenever it was: after one epoch or two, between two checkpoints or within one."""
+    outputs, draw = tmp_path / "outputs", random.SystemRandom()
+    folder = outputs / "demo/stanford40_frame/split1-seed0"
+    last = folder.with_name("split1-seed0.partial") / "checkpoints/last.ckpt"
+    epochs, delay = draw.randint(1, 2), draw.uniform(0, 0.3)
+    process = subprocess.Popen([sys.executable, "-m", "actionrec.train", *command], stderr=subprocess.DEVNULL)
+    seen: set[int] = set()
+    while process.poll() is None and len(seen) < epochs:
+        with contextlib.suppress(FileNotFoundError):
+            seen.add(last.stat().st_ino)
+        time.sleep(0.005)
+    time.sleep(delay)
+    process.kill()
+    process.wait()
+    killed = not folder.exists()
+    outcome = run("train", *command)
+    assert ("goes on with" in outcome.err) == killed
+    kept = {path.name for path in folder.rglob("*")}
+    resumed = [metrics_of(outputs, "stanford40_frame"), read(folder / "checkpoints/best.ckpt")["state_dict"]]
+    assert run("train", *command, "resume=false").status == 0
+    undisturbed = [metrics_of(outputs, "stanford40_frame"), read(folder / "checkpoints/best.ckpt")["state_dict"]]
+    assert resumed[0] == undisturbed[0], (epochs, delay)
+    assert all(torch.equal(value, resumed[1][key]) for key, value in undisturbed[1].items()), (epochs, delay)
+    assert kept == {path.name for path in folder.rglob("*")}
 
 
 @pytest.mark.slow
