@@ -204,6 +204,7 @@ _MENDS = {
     errno.EROFS: "write elsewhere (paths.outputs, paths.flow, paths.frames)",
     errno.EACCES: _RIGHTS,
     errno.EPERM: _RIGHTS,
+    errno.EBUSY: "it is a mount point, or in use; choose another place",
     errno.EIO: "check the disk, and run the same command again",
     errno.EMFILE: "raise the limit on open files (ulimit -n), or lower data.num_workers",
     errno.ENAMETOOLONG: "shorten it",

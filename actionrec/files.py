@@ -146,7 +146,9 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             path.rename(old)
         temporary.rename(path)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError) and not error.filename:
+            error.filename = str(path)
         raise
     shutil.rmtree(old, ignore_errors=True)

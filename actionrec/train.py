@@ -1,8 +1,6 @@
 """`python -m actionrec.train experiment=<stage>`: train one stage, measure it, and keep it as a run."""
 
-import json
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -16,7 +14,7 @@ from actionrec import checks, manifest, measurement, saved
 from actionrec.cli import in_multirun, plain, verb
 from actionrec.errors import ActionRecError
 from actionrec.experiment import create_data, create_lineage, create_module, data_split, model_name
-from actionrec.files import sha256, write_text
+from actionrec.files import sha256, write_json, write_text
 from actionrec.locks import only_writer
 from actionrec.manifest import Manifest
 from actionrec.runs import RunFolder, is_first_process, run_folder
@@ -69,6 +67,7 @@ def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
 def _train(config: DictConfig, run: RunFolder, wanted: Manifest, parts: Sequence[str]) -> float:
     import lightning
 
+    from actionrec.callbacks import Progress
     from actionrec.modules.checkpoint import add_normalisation, check_parent, open_parents, read, start_from
     from actionrec.modules.features import keep_features
 
@@ -93,15 +92,14 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, parts: Sequence
             _note_overrides(run.partial)
     if checkpoint := run.resume_from(resume):
         _check_resumable(checkpoint, module, config)
-    began = time.perf_counter()
     with _kept_log(run.partial / "log.txt", trainer.is_global_zero):
         with _compiled(module.network, config):
             if config.cache_features:
                 keep_features(trainer, module, data)
             _fit(trainer, module, data, run, checkpoint)
-        seconds = time.perf_counter() - began
         if not trainer.is_global_zero:
             return float("nan")
+        progress = Progress.of(trainer)
         best = run.partial / "checkpoints" / "best.ckpt"
         if not best.is_file():
             raise ActionRecError(
@@ -115,13 +113,13 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, parts: Sequence
         protocol = measurement.protocol_of(measuring, data, sha256(best))
         measured = measurement.measure(measuring, module, data, run.partial, parts, protocol)
         metrics = {
-            **{tag: float(value) for tag, value in trainer.callback_metrics.items() if tag.startswith("train/")},
+            **progress.metrics,
             **measured,
             "parameters": sum(parameter.numel() for parameter in module.network.parameters()),
-            "fit_seconds": round(seconds, 1),
+            "fit_seconds": round(progress.seconds, 1),
             "epochs": trainer.current_epoch,
         }
-        write_text(run.partial / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+        write_json(run.partial / "metrics.json", metrics)
         _log_outcome(config, trainer, metrics)
         tag = f"{parts[-1]}/acc"
         log.info("%s  %s %.3f  %s_macro %.3f", run.path, tag, metrics[tag], tag, metrics[f"{tag}_macro"])

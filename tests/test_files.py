@@ -81,6 +81,13 @@ def test_an_error_of_the_system_names_the_file_that_was_to_be_written(tmp_path, 
         read_only.setattr("actionrec.files.tempfile.mkstemp", raise_error(error))
         with pytest.raises(OSError, match="Read-only file system"):
             write_text(path, "new")
+
+    def fills():
+        with replaced_folder(tmp_path / "report"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*/report'"):
+        fills()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 import time
@@ -73,6 +74,17 @@ def test_frames_that_are_all_there_need_no_folder_that_can_be_written_to(tmp_pat
     frames.gather(clips, folder, [0.5], workers=1)
     monkeypatch.setattr(frames, "only_writer", raise_error(OSError("read-only")))
     frames.gather(clips, folder, [0.5], workers=1)
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half_done(tmp_path, clips, monkeypatch):
+    folder = tmp_path / "frames"
+    with monkeypatch.context() as full:
+        full.setattr(clipfile, "encode", raise_error(OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(OSError, match=r"No space left on device: '.*\.zip'"):
+            frames.gather(clips, folder, [0.5], workers=1)
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+    frames.gather(clips, folder, [0.5], workers=1)
+    assert gathered(folder, clips[0]) == [4]
 
 
 def test_damaged_files_and_other_clips_are_replaced(tmp_path, clips):

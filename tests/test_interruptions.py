@@ -1,8 +1,16 @@
 """Trainings by their command line that are told to stop, killed, moved, or told what Lightning does otherwise."""
 
+import contextlib
+import errno
+import json
 import os
+import random
+import re
 import shutil
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -11,7 +19,7 @@ from actionrec.callbacks import EpochLine
 from actionrec.callbacks.best import checkpoints_whole
 from actionrec.evaluation import scores
 from actionrec.modules.checkpoint import read
-from tests.conftest import QUICK, metrics_of
+from tests.conftest import QUICK, TAGS, metrics_of, raise_error
 
 STILLS = "experiment=stanford40_frame"
 EMA = "lightning.pytorch.callbacks.weight_averaging.EMAWeightAveraging"
@@ -19,12 +27,12 @@ EMA = "lightning.pytorch.callbacks.weight_averaging.EMAWeightAveraging"
 
 @pytest.fixture
 def command(paths) -> list[str]:
-    return [STILLS, *paths, *QUICK, "trainer.max_epochs=3", "optimizer.lr=0.01", "logger=none", "resume=auto"]
+    return [STILLS, *paths, *QUICK, "trainer.max_epochs=2", "optimizer.lr=0.01", "logger=none", "resume=auto"]
 
 
 @pytest.fixture
 def in_epoch(monkeypatch):
-    """Send this process signals at the start of the second of three epochs, once."""
+    """Send this process signals at the start of the second of two epochs, once."""
 
     def send(*signals):
         left = list(signals)
@@ -65,12 +73,47 @@ def test_a_training_that_is_told_to_stop_says_so_and_can_go_on(tmp_path, run, co
 
 
 @pytest.mark.slow
+def test_a_training_that_is_killed_ends_as_if_it_had_not_been(tmp_path, run, command):
+    """To the bit, whenever it was: after one epoch or two, between two checkpoints or within one."""
+    outputs, draw = tmp_path / "outputs", random.SystemRandom()
+    command = [*command, "trainer.max_epochs=3"]
+    folder = outputs / "demo/stanford40_frame/split1-seed0"
+    last = folder.with_name("split1-seed0.partial") / "checkpoints/last.ckpt"
+    epochs, delay = draw.randint(1, 2), draw.uniform(0, 0.3)
+    process = subprocess.Popen([sys.executable, "-m", "actionrec.train", *command], stderr=subprocess.DEVNULL)
+    seen: set[int] = set()
+    while process.poll() is None and len(seen) < epochs:
+        with contextlib.suppress(FileNotFoundError):
+            seen.add(last.stat().st_ino)
+        time.sleep(0.005)
+    time.sleep(delay)
+    process.kill()
+    process.wait()
+    killed = not folder.exists()
+    outcome = run("train", *command)
+    assert ("goes on with" in outcome.err) == killed
+    kept = {path.name for path in folder.rglob("*")}
+    resumed = [metrics_of(outputs, "stanford40_frame"), read(folder / "checkpoints/best.ckpt")["state_dict"]]
+    assert run("train", *command, "resume=false").status == 0
+    undisturbed = [metrics_of(outputs, "stanford40_frame"), read(folder / "checkpoints/best.ckpt")["state_dict"]]
+    assert resumed[0] == undisturbed[0], (epochs, delay)
+    assert all(torch.equal(value, resumed[1][key]) for key, value in undisturbed[1].items()), (epochs, delay)
+    assert kept == {path.name for path in folder.rglob("*")}
+
+
+@pytest.mark.slow
 def test_a_multirun_that_is_told_to_stop_starts_no_other_job(tmp_path, run, command, in_epoch):
     in_epoch(signal.SIGTERM)
     assert run("train", *command, "seed=0,1", "sweep.name=both", "--multirun").status == 143
     [job] = (each for each in (tmp_path / "outputs/demo/sweeps/both").iterdir() if each.is_dir())
     assert "seed-0" in job.name
     assert job.suffix == ".partial"
+
+
+def test_a_search_that_is_told_to_stop_says_so(run, command, monkeypatch):
+    monkeypatch.setattr("actionrec.search.train", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    space = "search.space=[{key: optimizer.lr, values: [0.1, 0.2]}]"
+    assert run("search", *command, space, "search.trials=2").status == 143
 
 
 @pytest.mark.slow
@@ -95,6 +138,56 @@ def test_a_job_that_slurm_is_about_to_end_is_requeued_and_measures_the_best_netw
         results.append(metrics_of(outputs, "stanford40_frame"))
     assert results == [results[0]] * 3
     assert slurm.read_text() == "requeue 123\n" * 2
+
+
+@pytest.mark.slow
+def test_a_training_that_diverges_leaves_no_run(tmp_path, run, command):
+    outcome = run("train", *command, "optimizer.lr=1e30")
+    assert outcome.status == 1
+    [line] = (line for line in outcome.err.splitlines() if line.startswith("error: "))
+    assert re.match(r"error: epoch 1, .* loss is .*lower optimizer\.lr", line)
+    assert [each.name for each in (tmp_path / "outputs/demo/stanford40_frame").iterdir()] == ["split1-seed0.partial"]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_while_it_is_measured_loses_no_metric(tmp_path, run, command, monkeypatch):
+    outputs = tmp_path / "outputs"
+    with monkeypatch.context() as killed:
+        killed.setattr("actionrec.train.measure", raise_error(KeyboardInterrupt()))
+        assert run("train", *command).status == 130
+    assert run("train", *command).status == 0
+    healed = metrics_of(outputs, "stanford40_frame")
+    assert set(healed) > TAGS
+    seconds = json.loads((outputs / "demo/stanford40_frame/split1-seed0/metrics.json").read_text())["fit_seconds"]
+    assert seconds > 0.3
+
+
+def without_memory(module, batch, index):
+    raise RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you tried")
+
+
+def killed_in_a_worker(dataset, index):
+    assert torch.utils.data.get_worker_info()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("place", "does", "line"),
+    [
+        ("checkpoint_io.os.fsync", raise_error(OSError(errno.ENOSPC, "")), r"\S+/best\.ckpt: No space left .*; make"),
+        ("modules.base.ActionModule.training_step", without_memory, r"out of memory .* lower data\.batch_size"),
+        ("datamodules.datasets.StillDataset.__getitem__", killed_in_a_worker, r"a loader process .*data\.num_workers"),
+    ],
+    ids=["disk", "memory", "worker"],
+)
+def test_a_training_that_the_machine_ends_says_why_in_a_line(run, paths, monkeypatch, place, does, line):
+    monkeypatch.setattr(f"actionrec.{place}", does)
+    outcome = run("train", STILLS, *paths, *QUICK, "data.num_workers=1", "logger=none")
+    assert outcome.status == 1
+    [said] = (each for each in outcome.err.splitlines() if each.startswith("error: "))
+    assert re.match(f"error: {line}", said)
+    assert "Traceback" not in outcome.err
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Who may write: decided between processes that really are several."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from actionrec import locks
 from actionrec.locks import BusyError, acquire, lock_file, only_writer, release
+from tests.conftest import raise_error
 
 PRELUDE = """
 import errno, os, sys, time
@@ -54,7 +56,7 @@ def quick(monkeypatch):
 @pytest.fixture
 def no_record_locks(monkeypatch, quick):
     def lockf(*_):
-        raise OSError(locks.errno.ENOLCK, "no locks")
+        raise OSError(errno.ENOLCK, "no locks")
 
     monkeypatch.setattr(locks.fcntl, "lockf", lockf)
 
@@ -193,3 +195,10 @@ def test_a_lock_that_says_nothing_is_in_nobodys_way(tmp_path, quick, content):
     path = tmp_path / "run"
     lock_file(path).write_bytes(content)
     assert is_free(path)
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    monkeypatch.setattr(locks.os, "open", raise_error(OSError(errno.EROFS, "Read-only file system", "/x/.run.lock")))
+    with pytest.raises(OSError, match=f"Read-only file system: '{path}'"):
+        acquire(path, "run")

@@ -4,7 +4,9 @@ The last write where the logger is TensorBoard's, from the first process alone, 
 """
 
 from actionrec.callbacks.best import BestCheckpoint, LastCheckpoint
+from actionrec.callbacks.divergence import Divergence
 from actionrec.callbacks.origin import Origin
+from actionrec.callbacks.progress import Progress
 from actionrec.callbacks.randomness import RandomState
 from actionrec.callbacks.scalars import EpochLine, LearningRate, Speed
 from actionrec.callbacks.training import TrainingBatch
@@ -12,10 +14,12 @@ from actionrec.callbacks.validation import Validation
 
 __all__ = [
     "BestCheckpoint",
+    "Divergence",
     "EpochLine",
     "LastCheckpoint",
     "LearningRate",
     "Origin",
+    "Progress",
     "RandomState",
     "Speed",
     "TrainingBatch",
