@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from actionrec import manifest, measurement, saved
 from actionrec.cli import plain, verb
 from actionrec.errors import ActionRecError
-from actionrec.files import sha256, write_text
+from actionrec.files import sha256, write_json
 from actionrec.untrusted import read_config
 
 log = logging.getLogger("actionrec.evaluate")  # __name__ is __main__ here
@@ -76,7 +76,7 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
     written = folder / "metrics.json"
     earlier = _earlier(written)
     metrics = measurement.measure(trainer, module, data, folder, parts, protocol)
-    write_text(written, json.dumps({**earlier, **metrics}, indent=2) + "\n")
+    write_json(written, {**earlier, **metrics})
     log.info("%s, %s", folder, measurement.name(protocol))
     return metrics
 

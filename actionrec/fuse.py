@@ -1,6 +1,5 @@
 """`python -m actionrec.fuse`: one table of the streams, of every fusion of their scores, and of the trained one."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from omegaconf import DictConfig
 from actionrec import measurement
 from actionrec.cli import plain, verb
 from actionrec.errors import ActionRecError
-from actionrec.files import write_text
+from actionrec.files import write_json, write_text
 from actionrec.runs import RunFolder
 
 log = logging.getLogger("actionrec.fuse")  # __name__ is __main__ here
@@ -52,7 +51,7 @@ def fuse(config: DictConfig) -> None:
 
     rows = [_row(name, found, against, better) for name, found in networks.items()]
     folder = Path(config.output)
-    write_text(folder / "fusion.json", json.dumps(rows, indent=2) + "\n")
+    write_json(folder / "fusion.json", rows)
     table = fusion_table(Fusion(folder.name, rows))
     text = lines_of(texts(table))
     write_text(folder / "fusion.md", text + "\n")

@@ -22,7 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from actionrec.errors import ActionRecError
-from actionrec.files import sha256, write_text
+from actionrec.files import sha256, write_json
 
 FILE = "manifest.json"
 PACKAGES = (
@@ -79,7 +79,7 @@ class Manifest:
     def write(self, folder: Path) -> None:
         """Write it into a run's folder."""
         content = {"format": 1, "settings_sha256": self.hash, **asdict(self)}
-        write_text(folder / FILE, json.dumps(content, indent=2) + "\n")
+        write_json(folder / FILE, content)
 
     def differences(self, other: "Manifest") -> list[str]:
         """What sets this run apart from another one, a text each, `key: this, was the other's`; empty of the same."""

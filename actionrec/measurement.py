@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from actionrec.errors import ActionRecError
-from actionrec.files import write_text
+from actionrec.files import write_json
 
 if TYPE_CHECKING:  # heavy; a verb's --help does without
     from lightning import Trainer
@@ -74,7 +74,7 @@ def measure(
         if part == "test":
             measured |= metrics.intervals(found, part) | metrics.tables(found, part)
     record = {**read(folder), **{part: dict(protocol) for part in parts}}
-    write_text(folder / FILE, json.dumps(record, indent=2) + "\n")
+    write_json(folder / FILE, record)
     return measured
 
 

@@ -1,7 +1,6 @@
 """`python -m actionrec.search experiment=<stage>`: settings of one stage by Optuna, chosen on validation."""
 
 import copy
-import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from actionrec.cli import plain, verb
 from actionrec.errors import ActionRecError
 from actionrec.evaluate import remeasure
-from actionrec.files import atomic_path, write_text
+from actionrec.files import atomic_path, write_json, write_text
 from actionrec.locks import only_writer
 from actionrec.runs import RunFolder
 from actionrec.train import train
@@ -155,7 +154,7 @@ def _write(folder: Path, config: DictConfig, study: "optuna.Study") -> str:
     for name, figure in figures.items():
         with atomic_path(folder / name) as temporary:
             temporary.write_bytes(plots.png(figure))
-    write_text(folder / "search.json", json.dumps(found, indent=2) + "\n")
+    write_json(folder / "search.json", found)
     write_text(folder / "search.md", text + "\n")
     return text
 

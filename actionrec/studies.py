@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from actionrec.files import atomic_path, write_text
+from actionrec.files import atomic_path, write_json, write_text
 from actionrec.runs import MULTIRUN
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Study(Callback):
         folder = Path(config.hydra.sweep.dir)
         # Where the stage varies, each job would take a folder named by its own stage.
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
-        write_text(folder / MULTIRUN, json.dumps({"varying": sorted(_swept(config).values)}) + "\n")
+        write_json(folder / MULTIRUN, {"varying": sorted(_swept(config).values)})
 
     def on_multirun_end(self, config: DictConfig, **rest: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
@@ -126,7 +126,7 @@ def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> st
     text += f"\n\n{note}"
     chosen = {key: best[key] for key in keys}
     found = {"name": name, "title": title, "by": keys, "best": chosen, "rows": rows, "note": note}
-    write_text(folder / "study.json", json.dumps(found, indent=2))
+    write_json(folder / "study.json", found)
     write_text(folder / "study.md", f"{text}\n")
     lines_of_csv = io.StringIO()
     writer = csv.DictWriter(lines_of_csv, [field for field in rows[0] if field != "values"], extrasaction="ignore")
