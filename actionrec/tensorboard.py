@@ -1,6 +1,7 @@
 """What of TensorBoard is ours: its logger, and the table of hyper-parameters."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -12,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from actionrec.cli import in_multirun, plain
+from actionrec.runs import varying_keys
 
 # By the names under which they are set; a column is a number or a text for all runs alike.
 COLUMNS: dict[str, type[float] | type[str]] = {
@@ -64,7 +66,7 @@ class TensorBoard(TensorBoardLogger):
         content = columns.value[0].metadata.plugin_data
         table = HParamsPluginData.FromString(content.content)
         for info in table.experiment.hparam_infos:
-            info.differs = info.name in (overridden() or SHOWN)
+            info.differs = info.name in (varied() or SHOWN)
         content.content = table.SerializeToString()
         for summary in (columns, start, end):
             self.experiment.file_writer.add_summary(summary, step)
@@ -88,6 +90,11 @@ def overridden() -> dict[str, str]:
     given = HydraConfig.get().overrides.task if in_multirun() else ()
     pairs = (override.lstrip("+~").partition("=")[::2] for override in given)
     return {name: text for name, text in pairs if name.partition(".")[0] not in ("paths", "sweep", "experiment")}
+
+
+def varied() -> list[str]:
+    """The settings that vary between the jobs of this multirun; none in a run by itself."""
+    return varying_keys(Path(HydraConfig.get().sweep.dir)) if in_multirun() else []
 
 
 def writer_of(trainer: Trainer) -> SummaryWriter | None:

@@ -162,7 +162,7 @@ def gather(folder: Path, trust: Sequence[str] = ()) -> Outputs:
     others = {path.parents[1].name for path in folder.glob("*/split*/metrics.json")} - set(STAGES)
     for stage in (*STAGES, *sorted(others)):
         for path in sorted((each for each in folder.glob(f"{stage}/*") if each.is_dir()), key=_order):
-            if path.suffix:  # .partial, .replaced
+            if path.suffix in (".partial", ".replaced"):
                 outputs.unfinished.append(path)
             elif run := _run(outputs, stage, path):
                 outputs.runs.append(run)

@@ -129,9 +129,9 @@ def test_users_may_set_the_constants():
             backbones.create("shufflenet_v2_x0_5", None, std=wrong)
 
 
-def test_flow_is_scaled_as_the_backbones_colours_are():
-    """ImageNet's constants give TSN's."""
-    for name, std in (("shufflenet_v2_x0_5", 57.63), ("efficientnet_lite0", 127.5)):
+def test_flow_is_scaled_alike_for_every_backbone():
+    """Its codes are small, and a batch norm's epsilon would swallow the response to still smaller ones."""
+    for name, std in (("shufflenet_v2_x0_5", 57.63), ("efficientnet_lite0", 57.63)):
         for representation, mean in (("xy", 128.0), ("magnitude", 0.0)):
             inputs = {**INPUTS, "representation": representation}
             module = FlowModule(settings(name, None), ACTIONS, inputs, ADAM)
