@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ def create_trainer(precision: str = "auto", **options: Any) -> "Trainer":
     from actionrec.checkpoint_io import AtomicCheckpointIO
 
     plugins = options.get("plugins") or []
-    plugins = list(plugins) if isinstance(plugins, (list, tuple)) else [plugins]
+    plugins = list(plugins) if isinstance(plugins, Sequence) else [plugins]
     if not any(isinstance(each, CheckpointIO) for each in plugins):
         options["plugins"] = [*plugins, AtomicCheckpointIO()]
     if precision == "auto":

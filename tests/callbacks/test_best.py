@@ -8,6 +8,7 @@ from lightning import Callback
 from lightning.pytorch.callbacks import StochasticWeightAveraging
 from lightning.pytorch.callbacks.weight_averaging import EMAWeightAveraging, WeightAveraging
 
+from actionrec.callbacks import RandomState
 from actionrec.callbacks.best import BestCheckpoint, LastCheckpoint, Score, checkpoints_whole
 from actionrec.errors import ActionRecError
 from tests.callbacks.conftest import ACTIONS, INPUTS, FrameAnswers, Samples
@@ -96,6 +97,26 @@ def test_averaged_weights_are_kept_where_validation_saw_them(tmp_path, fit, aver
     assert kept["epoch"] == 1
     assert torch.equal(weights_of(kept["state_dict"]), seen.weights[1])
     assert not torch.equal(weights_of(last["current_model_state"]), weights_of(last["state_dict"]))
+
+
+def test_an_average_goes_on_where_it_was(tmp_path, fit):
+    """Killed and gone on with elsewhere, to the bit what it would have been."""
+    accuracies, losses = [0.5, 0.4, 0.6, 0.7], [1.0] * 4
+    whole, old, new = (tmp_path / name for name in ("whole", "old", "new"))
+
+    def train(folder, *more, ckpt_path=None):
+        callbacks = [EMAWeightAveraging(decay=0.5), RandomState(), *more, *checkpoints(folder)]
+        torch.manual_seed(0)
+        fit(Scripted(accuracies, losses), SAMPLES, SAMPLES, callbacks, 4, logger=False, ckpt_path=ckpt_path)
+
+    train(whole)
+    with pytest.raises(RuntimeError, match="power"):
+        train(old, Killed(2))
+    shutil.move(old, new)
+    train(new, ckpt_path=new / "last.ckpt")
+    first, second = (load(folder / "best.ckpt") for folder in (whole, new))
+    assert first["epoch"] == second["epoch"] == 3
+    assert all(torch.equal(value, second["state_dict"][key]) for key, value in first["state_dict"].items())
 
 
 def test_weights_that_are_swapped_in_after_the_last_validation_are_refused(tmp_path, fit):
