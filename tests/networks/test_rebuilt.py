@@ -71,7 +71,7 @@ def test_flow_streams_of_pretrained_networks_are_rebuilt(pretrained, tmp_path, n
     batch = {"flow": torch.randint(0, 256, (2, 8, size, size), dtype=torch.uint8)}
     with torch.no_grad():
         assert torch.equal(again(batch), module(batch))
-    assert constants(again.network) == ((128.0,), (127.5,))
+    assert constants(again.network) == ((128.0,), (57.63,))
 
 
 def test_weights_for_larger_pictures_are_rebuilt_for_them(pretrained):
