@@ -59,7 +59,7 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
     kept = run is not None and (run / "config.yaml").is_file()
     if run and kept:
         _check_given(config, run)
-        saved.for_measurement(config, run)
+        saved.for_measurement(config, run, plain(config)["trust"])
     _check_inputs(config, lineage["inputs"], path)
     OmegaConf.update(config, "data.actions", lineage["actions"])
     for key, value in lineage["inputs"].items():

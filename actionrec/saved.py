@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from actionrec import manifest
 from actionrec.errors import ActionRecError
-from actionrec.untrusted import check_targets, read_config
+from actionrec.untrusted import check_data, check_targets, read_config
 
 # What a measurement takes from the run that it measures: how samples are read and seen. Networks come from checkpoints.
 MEASURED = ("paths", "flow", "recipe", "split", "seed", "views", "data")
@@ -31,18 +31,27 @@ COMPOSED = ("experiment", "recipe", "backbone", "optimizer", "scheduler", "flow"
 _GLOBAL = ("experiment", "recipe", "sweep")  # config groups that write anywhere
 
 
-def for_measurement(config: DictConfig, run: Path) -> None:
+def for_measurement(config: DictConfig, run: Path, trust: Sequence[str]) -> None:
     """Give a composed configuration the data settings of a finished run, in place.
+
+    Args:
+        config: composed for the run's stage.
+        run: the folder of the run.
+        trust: see `for_training`.
 
     Raises:
         ActionRecError: the run's `config.yaml` is damaged, or asks for another class than the stage's.
     """
-    saved = read_config(run / "config.yaml")
-    target = saved.get("data", {}).get("_target_") if isinstance(saved.get("data"), dict) else None
-    if target != config.data._target_:
-        raise ActionRecError(
-            f"{run / 'config.yaml'} is of data {target}, this stage's are {config.data._target_}; choose its experiment"
-        )
+    path = run / "config.yaml"
+    saved = read_config(path)
+    own = str(config.data._target_)  # of conf/ or the command line, which may name a class of the user's
+    check_targets(saved, path, [*trust, *({own.partition(".")[0]} - {"actionrec"})])
+    data = saved.get("data")
+    kind = data.get("_target_") if isinstance(data, dict) else None
+    if kind != own:
+        raise ActionRecError(f"{path} is of data {kind}, this stage's are {own}; choose the run's experiment")
+    if own.startswith("actionrec."):
+        check_data(data, path)
     _put_back(config, {key: saved[key] for key in MEASURED if key in saved})
 
 

@@ -65,7 +65,10 @@ def slurm(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("sign", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_training_that_is_told_to_stop_says_so_and_can_go_on(tmp_path, run, command, in_epoch, sign, status):
     in_epoch(sign)
+    # A shell has its background jobs ignore SIGINT, and a test may run in one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     assert run("train", *command).status == status
+    signal.signal(signal.SIGINT, before)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     folder = tmp_path / "outputs/demo/stanford40_frame/split1-seed0"
     assert not folder.exists()
@@ -153,7 +156,7 @@ def test_a_training_that_diverges_leaves_no_run(tmp_path, run, command):
 def test_a_run_that_is_killed_while_it_is_measured_loses_no_metric(tmp_path, run, command, monkeypatch):
     outputs = tmp_path / "outputs"
     with monkeypatch.context() as killed:
-        killed.setattr("actionrec.train.measure", raise_error(KeyboardInterrupt()))
+        killed.setattr("actionrec.measurement.measure", raise_error(KeyboardInterrupt()))
         assert run("train", *command).status == 130
     assert run("train", *command).status == 0
     healed = metrics_of(outputs, "stanford40_frame")

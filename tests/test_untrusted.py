@@ -280,7 +280,6 @@ SEARCH = ["search.trials=1", "search.space=[{key: optimizer.lr, low: 1e-4, high:
     ("place", "name"),
     [("data.strict", "hub"), ("data.size", "pathlib"), ("trainer.callbacks", "partial"), ("data", "hub")],
 )
-@pytest.mark.xfail(strict=True, reason="search does not check a trial's config.yaml yet")
 def test_search_over_a_strangers_trial_runs_nothing(demo, places, run, bomb, marker, tmp_path, place, name):
     optuna = pytest.importorskip("optuna")
     folder = tmp_path / "s"
@@ -314,7 +313,6 @@ def test_a_pickle_in_a_checkpoint_does_not_run(tmp_path, places, run, marker, le
 
 
 @pytest.mark.parametrize("change", ["pickle", "hyper_parameters", "weights"])
-@pytest.mark.xfail(strict=True, reason="resume is not checked before Lightning reads it yet")
 def test_resuming_a_forged_checkpoint_runs_nothing(content, tmp_path, places, run, bomb, marker, change):
     path = tmp_path / "x.ckpt"
     if change == "pickle":
