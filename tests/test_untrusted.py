@@ -680,6 +680,7 @@ WRONG = [
     ("inputs.flow.params", ["preset"]),
     ("inputs.flow.params.x", {"y": 1}),
     ("inputs.flow.params.x", [[1]]),
+    ("inputs.flow.params.x", 10**400),
     ("inputs.flow.params.x", "${oc.env:HOME}"),
     ("inputs.flow.params._target_", "os.mkdir"),
     ("inputs.flow.more", 1),
