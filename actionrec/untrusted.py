@@ -9,7 +9,6 @@ modules it may name beside those of the lists.
 import importlib
 import inspect
 import json
-import math
 import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -193,7 +192,7 @@ def _join(place: str, key: str) -> str:
 # ------------------------------------------------------------------------------------- targets that a file may name
 
 _NAME = pattern(r"[A-Za-z]\w{0,99}", "a name")  # of an argument; Hydra's own begin with an underscore
-_SCALAR = either(one_of(None, True, False), number(-math.inf, math.inf), text(4096))
+_SCALAR = either(one_of(None, True, False), number(-1e300, 1e300), text(4096))
 _ARGUMENT = either(list_of(_SCALAR), _SCALAR)
 _HYDRA = re.compile(r"_\w*_")
 

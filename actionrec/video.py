@@ -78,8 +78,8 @@ def resize_short_side(frame: np.ndarray, short_side: int) -> np.ndarray:
 def count_frames(path: Path) -> int:
     """Number of frames that can be read."""
     capture = _open(path)
-    count = 0
-    while capture.grab():
+    count = int(capture.read()[0])  # what can be grabbed need not be a picture, as in a text that is called .jpg
+    while count and capture.grab():
         count += 1
     capture.release()
     if not count:
@@ -132,7 +132,7 @@ def read_image(path: Path, enough: int | None = None) -> np.ndarray:
     """
     # imdecode rather than imread: imread prints a warning of its own, and cannot open every non-ASCII path on Windows.
     try:
-        data = np.fromfile(path, np.uint8)
+        data = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)  # to open a pipe would wait
         image = cv2.imdecode(data, _REDUCED[_reduction(data, enough)])
     except (OSError, ValueError, SyntaxError, cv2.error, Image.DecompressionBombError):  # Pillow's, of broken headers
         image = None
@@ -161,10 +161,17 @@ def _iter_bgr(path: Path) -> Iterator[np.ndarray]:
 
 
 def _open(path: Path) -> cv2.VideoCapture:
-    capture = cv2.VideoCapture(str(path), *_ONE_THREAD) if path.is_file() else None
+    capture = cv2.VideoCapture(str(path), *_ONE_THREAD) if path.is_file() and not _is_text(path) else None
     if capture is None or not capture.isOpened():
         raise _unreadable(path)
     return capture
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file begins as a text, as playlists do, in whose place FFmpeg would read the files that they name."""
+    with path.open("rb") as file:
+        start = file.read(32)
+    return len(start) > 0 and all(9 <= byte <= 13 or 32 <= byte < 127 for byte in start)
 
 
 def _unreadable(path: Path) -> ActionRecError:

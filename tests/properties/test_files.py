@@ -122,7 +122,7 @@ def keys_and_texts(tree: Any) -> list[Any]:
     return [tree]
 
 
-@examples(250)
+@examples(80)
 @given(st.data())
 def test_forged_lineages_hold_nothing_that_hydra_makes(data):
     whole = whole_lineage()
@@ -138,7 +138,7 @@ def test_forged_lineages_hold_nothing_that_hydra_makes(data):
         assert 0 < found["inputs"].get("size", 1) <= 2048
 
 
-@examples(250)
+@examples(100)
 @given(st.data())
 def test_forged_hyper_parameters_name_what_is_listed(data):
     hparams = {**HPARAMS, "frozen": ["frame"]}
@@ -172,7 +172,7 @@ def stored_flow(clip, tmp_path_factory) -> tuple[bytes, np.ndarray]:
     return path.read_bytes(), store.read_fields(path, range(3))
 
 
-@examples(120)
+@examples(50)
 @given(st.data())
 def test_damaged_flow_is_read_right_or_refused(tmp_path, clip, stored_flow, data):
     whole, fields = stored_flow
@@ -185,7 +185,7 @@ def test_damaged_flow_is_read_right_or_refused(tmp_path, clip, stored_flow, data
     assert attempt(lambda: store.is_complete(path, clip, SETTINGS)) in (None, True, False)
 
 
-@examples(120)
+@examples(60)
 @given(st.data())
 def test_forged_headers_of_flow_are_headers_or_refused(tmp_path, clip, stored_flow, data):
     whole, _ = stored_flow
@@ -215,7 +215,7 @@ def stored_frames(clip, tmp_path_factory) -> tuple[bytes, list[np.ndarray]]:
     return path.read_bytes(), frames.read(path, [0, 3, 5])
 
 
-@examples(60)
+@examples(25)
 @given(st.data())
 def test_damaged_frames_are_read_right_refused_or_taken_again(tmp_path, clip, stored_frames, data):
     whole, pictures = stored_frames
@@ -242,7 +242,7 @@ def tree(tmp_path_factory) -> Path:
 TABLES = ("fusion/split1-seed0/fusion.json", "sweeps/frame_position/study.json", "search/lr/search.json")
 
 
-@examples(80)
+@examples(40)
 @given(st.data())
 def test_a_forged_table_leaves_the_report_its_others(tree, data):
     path = tree / data.draw(st.sampled_from([*TABLES, "hmdb51_flow/split1-seed0/metrics.json"]))
@@ -275,7 +275,7 @@ note: "a: b # c"
 """
 
 
-@examples(150)
+@examples(60)
 @given(data=st.one_of(damaged(CONFIG), st.binary(max_size=60), st.text(max_size=60).map(str.encode)))
 def test_a_configuration_is_read_as_omegaconf_reads_it_or_refused(tmp_path, data):
     path = write(tmp_path / "config.yaml", data)
