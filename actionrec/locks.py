@@ -87,6 +87,9 @@ def acquire(path: Path, what: str, wait: bool = False) -> None:
         try:
             handle = _open(file, path, what)
             break
+        except OSError as error:
+            error.filename = str(path)  # of which the lock's file says less
+            raise
         except BusyError as error:
             if not wait:
                 raise
