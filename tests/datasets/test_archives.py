@@ -389,3 +389,53 @@ def test_opened_cleans_up_when_interrupted(place: Path) -> None:
         assert folders_of([place / "a.zip"], {})[0].is_dir()
         raise KeyboardInterrupt
     assert [path.name for path in place.iterdir()] == ["a.zip"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_contents_get_usual_permissions(place: Path, kind: str) -> None:
+    """Also what an archive calls setuid."""
+    if kind == "zip":
+        with zipfile.ZipFile(place / "a.zip", "w") as file:
+            entry = zipfile.ZipInfo("tool")
+            entry.create_system, entry.external_attr = 3, (stat.S_IFREG | 0o6777) << 16
+            file.writestr(entry, "x")
+    else:
+        entry = member("tool", size=1)
+        entry.mode, entry.uid = 0o6777, 0
+        make_tar(place / "a.zip", entry)
+    archives.unpack(place / "a.zip", place / "new")
+    assert not stat.S_IMODE((place / "new/tool").stat().st_mode) & 0o7111
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"x" * 300: b"1"},
+        {"a": b"1", "a/b": b"2"},
+        {"a/b": b"2", "a": b"1"},
+    ],
+    ids=["a name that is too long", "a file as a folder", "a folder as a file"],
+)
+def test_names_that_no_folder_takes_are_one_line(place: Path, files: dict[str, bytes]) -> None:
+    (place / "a.zip").write_bytes(zip_bytes(files))
+    refused(place / "a.zip", place / "new", "cannot unpack")
+    refused(make_tar(place / "a.tar", *(member(name, size=1) for name in files)), place / "other", "cannot unpack")
+
+
+def test_many_entries_and_one_that_swells_are_unpacked(place: Path) -> None:
+    files = {f"{number // 100}/{number}": b"" for number in range(500)} | {"zeros": bytes(10_000_000)}
+    (place / "a.zip").write_bytes(zip_bytes(files))
+    assert (place / "a.zip").stat().st_size < 120_000
+    archives.unpack(place / "a.zip", place / "new")
+    assert sum(path.is_file() for path in (place / "new").rglob("*")) == 501
+
+
+def test_archives_in_archives_end_at_the_third(place: Path) -> None:
+    data = {"a.avi": b"1"}
+    for _ in range(6):
+        data = {"set.zip": zip_bytes(data)}
+    (place / "set.zip").write_bytes(data["set.zip"])
+    with archives.opened(place / "target") as folders_of:
+        folders = folders_of([place / "set.zip"], {"set": "*.avi"})
+        assert len(folders) == 3
+        assert archives.find(folders, "*.avi") == []
