@@ -1,6 +1,5 @@
 """`python -m actionrec.evaluate experiment=<stage>`: measure a run again, or any checkpoint of that stage."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from actionrec import manifest, measurement, saved
 from actionrec.cli import plain, verb
 from actionrec.errors import ActionRecError
 from actionrec.files import sha256, write_json
-from actionrec.untrusted import read_config
+from actionrec.untrusted import read_config, read_metrics
 
 log = logging.getLogger("actionrec.evaluate")  # __name__ is __main__ here
 
@@ -74,7 +73,7 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
     protocol = measurement.protocol_of(trainer, data, sha256(path))
     folder = _folder(config, run, protocol)
     written = folder / "metrics.json"
-    earlier = _earlier(written)
+    earlier = read_metrics(written) if written.exists() else {}
     metrics = measurement.measure(trainer, module, data, folder, parts, protocol)
     write_json(written, {**earlier, **metrics})
     log.info("%s, %s", folder, measurement.name(protocol))
@@ -142,18 +141,6 @@ def _of_before(run: Path) -> dict[str, measurement.Protocol]:
         return {}
     data = read_config(run / "config.yaml").get("data") or {}
     return {"test": {key: data[key] for key in ("segments", "crops", "position") if key in data}}
-
-
-def _earlier(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ActionRecError(f"{path} is damaged ({error}); move it away, and measure again") from None
-    if not isinstance(content, dict):
-        raise ActionRecError(f"{path} is not a table of metrics; move it away, and measure again")
-    return content
 
 
 def _short(value: Any) -> str:

@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from actionrec.errors import ActionRecError
 from actionrec.files import sha256, write_json
+from actionrec.untrusted import read_config, read_json
 
 FILE = "manifest.json"
 PACKAGES = (
@@ -127,16 +128,16 @@ def read(folder: Path) -> Manifest | None:
         ActionRecError: the file is damaged.
     """
     path = folder / FILE
+    if not path.is_file():
+        return _of_before(folder)
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         known = {key: content[key] for key in Manifest.__dataclass_fields__ if key in content}
         made = Manifest(**known)
         if not all(isinstance(each, dict) for each in (made.settings, made.choices, made.parents)):
             raise TypeError("settings, choices or parents are no tables")
         return made
-    except FileNotFoundError:
-        return _of_before(folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (TypeError, AttributeError) as error:
         raise ActionRecError(f"{path}: not a manifest ({error}); overwrite=true replaces that run") from None
 
 
@@ -218,8 +219,6 @@ def _lists(data: DictConfig) -> str:
 
 
 def _of_before(folder: Path) -> Manifest | None:
-    from actionrec.untrusted import read_config
-
     path = folder / "config.yaml"
     if not path.is_file():
         return None

@@ -1,6 +1,5 @@
 """Measuring a network on parts of its data: metrics, scores, and a record of how they came about."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from omegaconf import DictConfig
 
 from actionrec.errors import ActionRecError
 from actionrec.files import write_json
+from actionrec.untrusted import read_json
 
 if TYPE_CHECKING:  # heavy; a verb's --help does without
     from lightning import Trainer
@@ -85,14 +85,11 @@ def read(folder: Path) -> dict[str, Protocol]:
         ActionRecError: the record is damaged.
     """
     path = folder / FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or not all(isinstance(each, dict) for each in content.values()):
-            raise ValueError("not a table by part")
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except (OSError, ValueError) as error:
-        raise ActionRecError(f"{path}: not the record of a measurement ({error}); remove that file") from None
+    content = read_json(path)
+    if not all(isinstance(each, dict) for each in content.values()):
+        raise ActionRecError(f"{path}: not the record of a measurement by part; remove that file")
     return content
 
 

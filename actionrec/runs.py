@@ -1,7 +1,6 @@
 """The folder of a run: written under a working name, and complete under its own."""
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ from actionrec import manifest
 from actionrec.cli import in_multirun
 from actionrec.errors import ActionRecError
 from actionrec.manifest import Manifest
+from actionrec.untrusted import read_json, read_metrics
 
 CHECKPOINTS = ("checkpoints/best.ckpt", "checkpoints/last.ckpt")
 # All that a run's folder holds of ours; the rest is its owner's, and stays when the run is replaced.
@@ -64,14 +64,9 @@ class RunFolder:
             ActionRecError: the file is damaged.
         """
         path = self.path / "metrics.json"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(content, dict) or "val/acc" not in content:
-                raise ValueError("val/acc is not in it")
-        except (OSError, ValueError) as error:
-            raise ActionRecError(
-                f"{path}: not the metrics of a run ({error}); actionrec.evaluate writes them again"
-            ) from None
+        content = read_metrics(path)
+        if type(content.get("val/acc")) not in (int, float):
+            raise ActionRecError(f"{path} has no val/acc; measure the run with actionrec.evaluate")
         return content
 
     def is_same(self, wanted: Manifest, overwrite: bool) -> bool:
@@ -180,12 +175,7 @@ def run_folder(config: DictConfig) -> RunFolder:
 
 def varying_keys(folder: Path) -> list[str]:
     """The keys that the multirun in a folder sweeps, as `studies.Study` has written them down at its start."""
-    path = folder / MULTIRUN
-    try:
-        keys = json.loads(path.read_text(encoding="utf-8"))["varying"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ActionRecError(f"{path}: not the notes of a multirun ({error}); start the multirun again") from None
-    return [str(key) for key in keys]
+    return [str(key) for key in read_json(folder / MULTIRUN).get("varying", ())]
 
 
 def job_name(overrides: list[str], varying: list[str], tag: str | None = None) -> str:

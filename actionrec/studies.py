@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import logging
 import statistics
 from collections.abc import Iterable, Mapping
@@ -13,10 +12,11 @@ from typing import Any, NamedTuple
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from actionrec.files import atomic_path, write_json, write_text
 from actionrec.runs import MULTIRUN
+from actionrec.untrusted import read_metrics, read_overrides
 
 log = logging.getLogger(__name__)
 
@@ -91,10 +91,10 @@ def gather(folder: Path, swept: Swept) -> list[dict[str, Any]]:
         metrics = path.with_name("metrics.json")
         if path.parent.suffix == ".partial" or not metrics.is_file():
             continue
-        theirs = parse(OmegaConf.to_object(OmegaConf.load(path))).fixed  # type: ignore[arg-type]
+        theirs = parse(read_overrides(path)).fixed
         if _belongs(theirs, swept):
             setting = tuple(theirs[key] for key in keys)
-            runs.setdefault(setting, []).append(json.loads(metrics.read_text()))
+            runs.setdefault(setting, []).append(read_metrics(metrics))
     order = [setting for setting in product(*(swept.values[key] for key in keys)) if setting in runs]
     return [{**dict(zip(keys, setting, strict=True)), **_summary(runs[setting])} for setting in order]
 

@@ -336,7 +336,6 @@ def test_resuming_a_forged_checkpoint_runs_nothing(content, tmp_path, places, ru
     refused(run("train", "experiment=stanford40_frame", *places, *QUICK, *given), marker, "x.ckpt")
 
 
-@pytest.mark.xfail(strict=True, reason="the message of backbone.weights repeats torch's advice yet")
 def test_a_pickle_in_a_backbones_weights_does_not_run(tmp_path, places, run, marker):
     torch.save(Bomb(marker), tmp_path / "w.pt")
     given = [*QUICK, f"backbone.weights={tmp_path / 'w.pt'}", f"run_dir={tmp_path / 'r'}"]

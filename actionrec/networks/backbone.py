@@ -11,6 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 from actionrec.errors import ActionRecError
+from actionrec.untrusted import read_tensors
 
 STEMS = ("inflate", "random")
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # in units of uint8
@@ -347,12 +348,7 @@ def _load_file(network: nn.Module, path: Path, warn: bool = True) -> None:
 
     The kind of a tensor is the last part of its name: a batch norm's weight, bias, mean and variance have one shape.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ActionRecError(f"backbone.weights={path}: no such file") from None
-    except Exception as error:  # whatever a file that is no state dict makes torch.load raise
-        raise ActionRecError(f"backbone.weights={path}: not a state dict ({str(error).splitlines()[0]})") from None
+    state = read_tensors(path, "backbone.weights", "a state dict")
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) and isinstance(k, str) for k, v in state.items()):
         raise ActionRecError(f"backbone.weights={path}: not a state dict, which has tensors by name")
     own = network.state_dict()
