@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from actionrec import checks
+from actionrec import checks, overrides
 from actionrec.errors import ActionRecError
 
 # Threads that wait for each other sleep instead of spinning. With one busy process beside a training on two cores,
@@ -71,7 +71,7 @@ def verb(config_name: str, choose: str | None = None) -> Callable[[Task], Callab
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print its own errors; this hands them to us
             _quieten()
             try:
-                checks.check_command_line(sys.argv[1:], config_groups(), choose)
+                overrides.check(sys.argv[1:], config_groups(), choose)
                 with heeds_sigterm():
                     run()
             except KeyboardInterrupt:
@@ -147,7 +147,7 @@ def one_line(error: BaseException) -> str:
     """The message of an error without its line ends, and without what Hydra and loader processes wrap around it."""
     text = str(_bad_input(error) or error)
     if isinstance(error, OverrideParseException):
-        text = checks.unreadable(error.override) or text
+        text = overrides.unreadable(error.override) or text
     if text.startswith("Caught "):  # torch's wording of an error that a worker raised
         text = text.strip().splitlines()[-1].partition(": ")[2]
     return " ".join(text.partition("Config search path:")[0].split())

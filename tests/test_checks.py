@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from actionrec import checks
+from actionrec import checks, overrides
 from actionrec.cli import COMPOSITION_ERRORS, config_groups, one_line, verb
 from actionrec.datamodules import hmdb51, sampling, transforms
 from actionrec.errors import ActionRecError
@@ -238,7 +238,7 @@ def test_a_stage_does_not_take_the_name_of_another_experiment(base):
 )
 def test_command_lines_that_hydra_takes_silently(words, line):
     with pytest.raises(ActionRecError, match=line.replace("[", "\\[").replace("|", "\\|")):
-        checks.check_command_line(words, config_groups(), "experiment")
+        overrides.check(words, config_groups(), "experiment")
 
 
 def test_command_lines_that_are_right():
@@ -257,7 +257,7 @@ def test_command_lines_that_are_right():
         ],
         ["--config-dir", "some=where", "--cfg", "job", "(("],
     ):
-        checks.check_command_line(words, config_groups(), "experiment")
+        overrides.check(words, config_groups(), "experiment")
 
 
 compose_and_check = verb("train", choose="experiment")(lambda config: None)
@@ -375,9 +375,8 @@ def test_random_overrides_compose_or_are_one_line(base, tried):
 
     @settings(max_examples=8, **QUICKLY)
     @given(st.lists(st.tuples(signs, keys, PIECES), max_size=3))
-    def holds(overrides):
-        words = (f"{sign}{key}={value}" for sign, key, value in overrides)
-        outcome = tried("experiment=hmdb51_two_stream", *words)
+    def holds(words):
+        outcome = tried("experiment=hmdb51_two_stream", *(f"{sign}{key}={value}" for sign, key, value in words))
         assert outcome.status in (0, 1)
         assert len([line for line in outcome.err.splitlines() if line.strip()]) == outcome.status
 
