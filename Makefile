@@ -15,6 +15,12 @@ TAG ?=
 PYTHON ?= python3
 VENV ?= .venv
 
+# Each is a plain word: part of targets and of shell commands. ARGS is the shell's own, quotes and all.
+UNSAFE := ; & | < > ( ) ' " ` \ $$ % : \# * ? [ ] { } ~ ! = /
+VARIABLES := DATA SPLIT SEED RECIPE TAG
+$(foreach name,$(VARIABLES) SPLITS SEEDS,$(foreach each,$(UNSAFE),$(if $(findstring $(each),$(value $(name))),$(if $(filter $(origin $(name)),command environment),$(error $(name)='$(value $(name))': use letters, digits, - and _)))))
+$(foreach name,$(VARIABLES),$(if $(word 2,$($(name))),$(error $(name)='$($(name))': one word without blanks; several splits and seeds: make crossval SPLITS='1 2' SEEDS='0 1')))
+
 # ARGS may say anything that Hydra takes, so where it names one of these, the rules follow it.
 override_of = $(or $(lastword $(patsubst $(1)=%,%,$(filter $(1)=%,$(ARGS)))),$(2))
 NAME := $(call override_of,paths.name,$(DATA))
@@ -44,9 +50,6 @@ STAGE ?= stanford40_frame
 STUDY_FLOWS ?= dis_balanced,farneback
 EXTRACT = $(BIN)/python -m actionrec.extract_flow $(SETTINGS)
 DATA_READY = $(READY) $(if $(filter demo,$(DATA)),$(DEMO))
-
-ONE := DATA SPLIT SEED RECIPE TAG NAME OUTPUTS
-$(foreach name,$(ONE),$(if $(word 2,$($(name))),$(error $(name)='$($(name))': one word without blanks; several splits and seeds: make crossval SPLITS='1 2' SEEDS='0 1')))
 
 .DEFAULT_GOAL := help
 .PHONY: extract-flows help install demo test lint benchmark clean all data flow stanford40-frame hmdb51-frame hmdb51-flow two-stream \

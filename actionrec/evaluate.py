@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from actionrec import manifest, measurement, saved
+from actionrec import checks, manifest, measurement, saved
 from actionrec.cli import plain, verb
 from actionrec.errors import ActionRecError
 from actionrec.files import sha256, write_json
@@ -65,6 +65,7 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
         OmegaConf.update(config, f"data.{key}", value, merge=False)  # params of one estimator are not another's
     if run and not {"trainer", "trainer.precision"} & set(saved.given_keys()):
         config.trainer.precision = _precision(run) or config.trainer.precision
+    checks.check(config)
     data = create_data(config)
     check_parent(Parent(path, checkpoint), data_split(config), data.names("val") + data.names("test"))
     module = load_module(path, checkpoint)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from actionrec import checks
 from actionrec.cli import plain, verb
 from actionrec.errors import ActionRecError
 from actionrec.evaluate import remeasure
@@ -100,7 +101,9 @@ def _run(config: DictConfig, space: list[dict[str, Any]], folder: Path, trial: "
             suggest = trial.suggest_int if isinstance(low, int) and isinstance(high, int) else trial.suggest_float
             suggest(key, low, high, log=log_scale)
     log.info("trial %d: %s", trial.number, _said(trial.params))
-    return train(_with(config, trial.params, _folder(folder, trial.number)), parts=("val",))
+    tried = _with(config, trial.params, _folder(folder, trial.number))
+    checks.check(tried)
+    return train(tried, parts=("val",))
 
 
 def _folder(folder: Path, number: int) -> Path:

@@ -49,12 +49,19 @@ def test_stills_may_have_arguments_of_their_own():
     assert all("no_fight" in line for line in commands if "experiment=hmdb51" in line)
 
 
-@pytest.mark.parametrize("wrong", ["SPLIT=1 2", "SEED=0 1", "DATA=my data", "TAG=a b"])
-def test_blanks_are_refused_in_one_line(wrong):
-    done = subprocess.run(["make", "-n", "two-stream", wrong], cwd=ROOT, capture_output=True, text=True)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("SPLIT=1 2", "SEED=0 1", "DATA=my data", "TAG=a b", "RECIPE=x;touch pwned", "SEED=0`touch pwned`"),
+        *("DATA=a$(shell touch pwned)", "TAG=../x", "SPLITS=1;touch pwned"),
+    ],
+)
+def test_variables_that_are_no_words_are_refused_in_one_line(wrong):
+    done = subprocess.run(["make", "two-stream", wrong], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode != 0
-    assert wrong.replace("=", "='") in done.stderr
+    assert wrong.replace("=", "='", 1) in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+    assert not (ROOT / "pwned").exists()
 
 
 def test_the_report_comes_after_the_chain_even_where_rules_run_side_by_side():
