@@ -71,7 +71,7 @@ demo: ## The whole chain on generated data, ending in a table and a page
 	$(MAKE) --no-print-directory all DATA=demo RECIPE=demo
 
 test: $(READY) ## Run the tests
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -rs
 
 lint: $(READY) ## Check format, style and types
 	$(BIN)/ruff format --check .
