@@ -44,7 +44,8 @@ class Study(Callback):
         """Write down which keys vary, for the names of the jobs, and have all jobs in one folder."""
         folder = Path(config.hydra.sweep.dir)
         # Where the stage varies, each job would take a folder named by its own stage.
-        config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{folder}'")
+        quoted = str(folder).replace("'", "\\'")
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
         write_json(folder / MULTIRUN, {"varying": sorted(_swept(config).values)})
 
     def on_multirun_end(self, config: DictConfig, **rest: Any) -> None:
