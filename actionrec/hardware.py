@@ -72,6 +72,8 @@ def create_trainer(precision: str = "auto", **options: Any) -> "Trainer":
     plugins = list(plugins) if isinstance(plugins, Sequence) else [plugins]
     if not any(isinstance(each, CheckpointIO) for each in plugins):
         options["plugins"] = [*plugins, AtomicCheckpointIO()]
+    if options.get("sync_batchnorm") and options.get("accelerator") == "cpu":
+        raise ActionRecError("trainer.sync_batchnorm=true works on GPUs alone; set trainer.sync_batchnorm=false")
     if precision == "auto":
         precision = fast_precision(options.get("accelerator", "auto"))
     keep_freed_memory()

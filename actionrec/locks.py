@@ -89,6 +89,8 @@ def acquire(path: Path, what: str, wait: bool = False) -> None:
             break
         except OSError as error:
             error.filename = str(path)  # of which the lock's file says less
+            if error.errno == errno.ENOENT:  # a folder that takes no files, such as /proc
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from None
             raise
         except BusyError as error:
             if not wait:

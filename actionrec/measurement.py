@@ -34,6 +34,7 @@ def create_trainer(config: DictConfig) -> "Trainer":
         "sync_batchnorm": False,
         "logger": False,
         "enable_checkpointing": False,
+        "fast_dev_run": False,  # of the training; a measurement sees the whole part
         "default_root_dir": os.devnull,  # under SLURM Lightning loads an hpc_ckpt that it finds there over the weights
     }
     return instantiate(config.trainer, **options)

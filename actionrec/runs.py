@@ -118,21 +118,33 @@ class RunFolder:
             return self.last
         return Path(str(resume)) if resume else None
 
+    def source(self, resume: bool | str) -> Path | None:
+        """The file that `resume_from` will name, where it is before `start`; to be looked at before anything changes.
+
+        Raises:
+            ActionRecError: there is nothing to go on from.
+        """
+        self.check()
+        checkpoint = self.resume_from(resume)
+        if resume is True and not self.partial.exists():
+            there = self.path if self.path.exists() else self._replaced
+            checkpoint = there / "checkpoints" / "last.ckpt" if there.exists() else checkpoint
+        if checkpoint and not checkpoint.is_file():
+            raise ActionRecError(f"resume: there is no {checkpoint} to go on from; train without resume")
+        if checkpoint and resume is not True and checkpoint.resolve().is_relative_to(self.partial.resolve()):
+            raise ActionRecError(f"resume={checkpoint} is of the interrupted run itself; go on with it by resume=true")
+        return checkpoint
+
     def start(self, resume: bool | str) -> None:
         """Make the working folder ready; see `resume_from`.
 
         Raises:
             ActionRecError: there is nothing to go on from, or what lies here is no run.
         """
-        self.check()
+        self.source(resume)
         self._recover()
-        checkpoint = self.resume_from(resume)
         if resume is True and not self.partial.exists() and self.path.exists():
             shutil.copytree(self.path, self.partial)
-        if checkpoint and not checkpoint.is_file():
-            raise ActionRecError(f"resume: there is no {checkpoint} to go on from; train without resume")
-        if checkpoint and resume is not True and checkpoint.resolve().is_relative_to(self.partial.resolve()):
-            raise ActionRecError(f"resume={checkpoint} is of the interrupted run itself; go on with it by resume=true")
         if resume is not True:
             shutil.rmtree(self.partial, ignore_errors=True)
             self.partial.mkdir(parents=True)

@@ -4,17 +4,19 @@ import copy
 import logging
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from actionrec import checks
+from actionrec import checks, manifest
 from actionrec.cli import plain, verb
 from actionrec.errors import ActionRecError
 from actionrec.evaluate import remeasure
 from actionrec.files import atomic_path, write_json, write_text
 from actionrec.locks import only_writer
+from actionrec.manifest import Manifest
 from actionrec.runs import RunFolder
 from actionrec.train import train
 
@@ -39,6 +41,8 @@ def search(config: DictConfig) -> None:
     settings = plain(config)["search"]
     for setting in settings["space"]:
         _check(setting, config)
+    if config.callbacks.best.monitor != "val/acc":
+        raise ActionRecError(f"callbacks.best.monitor={config.callbacks.best.monitor}: a search goes by val/acc alone")
     with only_writer(Path(config.run_dir), "the search in"):
         _search(config, settings, optuna)
 
@@ -46,6 +50,7 @@ def search(config: DictConfig) -> None:
 def _search(config: DictConfig, settings: dict[str, Any], optuna: Any) -> None:
     folder = Path(config.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    _check_same(folder, manifest.create(config), settings["space"])
     study = _open(optuna, settings["name"], folder / "study.db")
     _enqueue_interrupted(study, folder)
     done = len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
@@ -53,6 +58,20 @@ def _search(config: DictConfig, settings: dict[str, Any], optuna: Any) -> None:
     study.sampler = optuna.samplers.TPESampler(seed=config.seed + done)
     study.optimize(lambda trial: _run(config, settings["space"], folder, trial), max(settings["trials"] - done, 0))
     print(_write(folder, config, study))
+
+
+def _check_same(folder: Path, wanted: Manifest, space: list[dict[str, Any]]) -> None:
+    """Raise if the folder holds a search over another space, or under other settings than the space's keys."""
+    tried = {setting["key"] for setting in space}
+    shared = {key: value for key, value in wanted.settings.items() if key not in tried}
+    wanted = replace(wanted, settings={**shared, "search.space": space})
+    there = manifest.read(folder)
+    if there and (differences := wanted.differences(there)):
+        raise ActionRecError(
+            f"{folder} holds another search ({'; '.join(differences[: manifest.SHOWN])}); keep both with "
+            "search.name=<name>"
+        )
+    wanted.write(folder)
 
 
 def _open(optuna: Any, name: str, path: Path) -> "optuna.Study":

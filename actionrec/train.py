@@ -83,6 +83,8 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, parts: Sequence
     module.lineage = create_lineage(config, data, parents, module)
 
     resume = _goes_on(run, wanted, config.overwrite) if config.resume == "auto" else config.resume
+    if found := run.source(resume):  # before the run that it is of is touched
+        _check_resumable(found, module, config)
     trainer = create_trainer(config)
     if trainer.is_global_zero:
         run.start(resume)
@@ -90,13 +92,11 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, parts: Sequence
         wanted.write(run.partial)
         if in_multirun():
             _note_overrides(run.partial)
-    if checkpoint := run.resume_from(resume):
-        _check_resumable(checkpoint, module, config)
     with _kept_log(run.partial / "log.txt", trainer.is_global_zero):
         with _compiled(module.network, config):
             if config.cache_features:
                 keep_features(trainer, module, data)
-            _fit(trainer, module, data, run, checkpoint)
+            _fit(trainer, module, data, run, run.resume_from(resume))
         if not trainer.is_global_zero:
             return float("nan")
         progress = Progress.of(trainer)

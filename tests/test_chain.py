@@ -367,6 +367,23 @@ def test_resume_trains_on_and_keeps_what_there_was(chain, tmp_path, paths, run):
         assert outcome.status == bool(said), outcome.err
         assert said in outcome.err
         assert "Traceback" not in outcome.err
+    partial = copy.with_name("split1-seed0.partial")
+    shutil.copytree(copy, partial)
+    before = {path: path.read_bytes() for path in partial.rglob("*") if path.is_file()}
+    flow = run_of(chain, "hmdb51_flow") / "checkpoints"
+    for given, said in (
+        (f"resume={copy / 'checkpoints/best.ckpt'}", "holds weights alone"),
+        (f"resume={flow / 'last.ckpt'}", "is of stage hmdb51_flow"),
+        (f"resume={tmp_path / 'nowhere.ckpt'}", "there is no"),
+    ):
+        outcome = run("train", *overrides, given, "overwrite=true", "trainer.max_epochs=4")
+        assert outcome.status == 1
+        assert said in outcome.err
+        assert {path: path.read_bytes() for path in partial.rglob("*") if path.is_file()} == before
+    shutil.rmtree(partial)
+    narrow = [*overrides, "backbone.name=shufflenet_v2_x1_0", f"run_dir={tmp_path / 'wide'}"]
+    outcome = run("train", *narrow, f"resume={copy / 'checkpoints/last.ckpt'}")
+    assert "is of another network" in outcome.err
     assert json.loads((copy / "metrics.json").read_text())["epochs"] == 2
     assert read(copy / "checkpoints" / "last.ckpt")["epoch"] == 1
     assert not copy.with_name("split1-seed0.partial").exists()

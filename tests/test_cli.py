@@ -136,6 +136,6 @@ def test_help_shows_the_groups_and_the_settings(run, verb):
 
 
 def test_a_defect_keeps_its_traceback(run, monkeypatch, paths):
-    monkeypatch.setattr("actionrec.reporting.gather.gather", lambda folder: 1 / 0)
+    monkeypatch.setattr("actionrec.reporting.gather.gather", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("report", *paths)

@@ -68,3 +68,8 @@ def test_free_memory_is_that_of_the_container(monkeypatch, tmp_path):
     assert free_memory() == 4300
     (tmp_path / "memory.max").write_text("max\n")
     assert free_memory() > 4300
+
+
+def test_statistics_of_batches_are_not_shared_by_processes_on_the_cpu():
+    with pytest.raises(ActionRecError, match=r"trainer\.sync_batchnorm=false"):
+        create_trainer(precision="32-true", accelerator="cpu", devices=2, strategy="ddp", sync_batchnorm=True)

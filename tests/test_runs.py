@@ -1,10 +1,14 @@
+import json
+import re
 from dataclasses import replace
 
 import pytest
+from omegaconf import OmegaConf
 
+from actionrec import manifest
 from actionrec.errors import ActionRecError
 from actionrec.manifest import Manifest
-from actionrec.runs import RunFolder, job_name
+from actionrec.runs import RunFolder, job_name, run_folder
 
 WANTED = Manifest({"optimizer.lr": 1e-3, "data.size": 64}, {"recipe": "strong"}, "a" * 64, {"parent": "b" * 64})
 
@@ -185,6 +189,56 @@ def test_files_of_its_owner_outlive_a_run_that_is_replaced(run):
     (run.path / "notes.txt").write_text("mine")
     finished(run, WANTED)
     assert (run.path / "notes.txt").read_text() == "mine"
+
+
+def test_what_a_training_goes_on_from_can_be_looked_at_before_anything_is_touched(run):
+    finished(run, WANTED)
+    assert run.source(True) == run.path / "checkpoints/last.ckpt"
+    assert not run.partial.exists()
+    run.path.rename(run.path.with_name("split1-seed0.replaced"))
+    assert run.source(True).is_file()
+    assert not run.path.exists()
+    run.start(False)
+    write(run, "half")
+    assert run.source(True) == run.last
+    with pytest.raises(ActionRecError, match=r"there is no nowhere\.ckpt"):
+        run.source("nowhere.ckpt")
+    assert run.source(False) is None
+    assert run.last.read_text() == "half"
+
+
+def test_a_link_to_a_run_is_followed(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("actionrec.runs.in_multirun", lambda: False)
+    finished(run, WANTED)
+    link = tmp_path / "link"
+    link.symlink_to(run.path, target_is_directory=True)
+    found = run_folder(OmegaConf.create({"run_dir": str(link)}))
+    finished(found, WANTED)
+    assert link.is_symlink()
+    assert found.path == run.path.resolve()
+    other = RunFolder(tmp_path / "other")
+    other.partial.symlink_to(run.path, target_is_directory=True)
+    with pytest.raises(ActionRecError, match="that is no run"):
+        other.start(False)
+    assert run.finished
+
+
+def test_a_manifest_says_of_what_code_and_command_a_run_is(run, compose_config, monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.argv", ["/somewhere/train.py", "experiment=stanford40_frame"])
+    places = [f"paths.root={tmp_path}", f"paths.outputs={tmp_path}"]
+    made = manifest.create(compose_config("train", "experiment=stanford40_frame", *places))
+    assert made.command == ["train", "experiment=stanford40_frame"]
+    assert {"python", "torch", "lightning", "hydra-core"} <= set(made.versions)
+    assert made.commit is None or re.fullmatch(r"[0-9a-f]{40}\+?", made.commit)
+    assert str(tmp_path) not in json.dumps(made.settings)
+    run.start(False)
+    made.write(run.partial)
+    assert manifest.read(run.partial) == made
+    elsewhere = manifest.create(compose_config("train", "experiment=stanford40_frame", "paths=real", "paths.name=demo"))
+    assert elsewhere.differences(made) == []
+    (run.partial / "manifest.json").write_text('{"settings": []}')
+    with pytest.raises(ActionRecError, match=r"not a manifest"):
+        manifest.read(run.partial)
 
 
 def test_a_checkpoint_of_the_interrupted_run_is_not_thrown_away_to_go_on_from_it(run):

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -52,6 +54,36 @@ def test_a_search_goes_on_where_it_was_interrupted(run, arguments, taught, tmp_p
         assert (folder / name).stat().st_size > 0
     assert run("search", *arguments, "search.trials=10").out == outcome.out
     assert len(taught) == 11
+
+
+def test_another_search_has_another_place(run, arguments, taught):
+    assert run("search", *arguments, "search.trials=2").status == 0
+    for other in (["data.size=96"], ["search.space=[{key: optimizer.lr, values: [0.1]}]"]):
+        outcome = run("search", *arguments, "search.trials=2", *other)
+        assert outcome.status == 1
+        assert "holds another search" in outcome.err
+        assert "search.name=" in outcome.err
+    assert len(taught) == 2
+    assert run("search", *arguments, "search.trials=2", "callbacks.best.monitor=val/loss").status == 1
+
+
+def test_what_is_no_storage_of_a_search_and_one_that_is_in_use_are_one_line(run, arguments, taught, tmp_path):
+    folder = tmp_path / "outputs/demo/search/stanford40_frame"
+    folder.mkdir(parents=True)
+    (folder / "study.db").write_text("rubbish")
+    outcome = run("search", *arguments)
+    assert outcome.status == 1
+    assert "study.db: not the storage of a search" in outcome.err
+    assert (folder / "study.db").read_text() == "rubbish"
+    hold = "import sys, time; from pathlib import Path; from actionrec.locks import only_writer\n"
+    hold += "with only_writer(Path(sys.argv[1]), 'the search in'): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", hold, str(folder)], stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        busy = run("search", *arguments)
+        other.kill()
+    assert busy.status == 1
+    assert "the search in" in busy.err
+    assert f"process {other.pid}" in busy.err
 
 
 @pytest.mark.parametrize(

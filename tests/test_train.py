@@ -150,5 +150,9 @@ def test_pictures_of_other_sizes_and_kinds_are_read(tmp_path, demo_root, run, pa
     first, second = sorted((root / "Stanford40" / "JPEGImages").glob("running_*.jpg"))[:2]
     cv2.imwrite(str(first), np.full((600, 20), 99, np.uint8))
     cv2.imwrite(str(second), np.full((20, 600, 3), 99, np.uint8))
-    outcome = run("train", "experiment=stanford40_frame", *paths, *QUICK, f"paths.root={root}")
+    outcome = run("train", "experiment=stanford40_frame", *paths, *QUICK, f"paths.root={root}", "data.strict=true")
     assert outcome.status == 0, outcome.err
+    folder = tmp_path / "outputs/demo/stanford40_frame/split1-seed0"
+    seen = [name for part in ("test", "val") for name in scores.load(folder / scores.FILES[part]).names]
+    fitted = read(folder / "checkpoints/best.ckpt")["lineage"]["trained_on"]
+    assert {first.stem, second.stem} <= {*seen, *fitted}

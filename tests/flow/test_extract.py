@@ -283,7 +283,9 @@ class TestCommandLine:
         limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # noqa: E731
         done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
         assert done.returncode == 1
-        [line] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, done.stderr
+        [line] = lines
         assert "cannot write flow to" in line
         assert "File too large; 0 of 12 clips are done" in line
         assert "run the same command again" in line
