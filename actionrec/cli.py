@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from actionrec import checks, overrides
+from actionrec import checks, overrides, rules
 from actionrec.errors import ActionRecError
 
 # Threads that wait for each other sleep instead of spinning. With one busy process beside a training on two cores,
@@ -50,7 +50,11 @@ def verb(config_name: str, choose: str | None = None) -> Callable[[Task], Callab
         @wraps(task)
         def job(config: DictConfig) -> Any:
             try:
-                if not config.get("run_again"):  # else the settings come from a run's folder, and the task checks them
+                again = config.get("run_again")
+                checks.require("run_again", again, rules.maybe(rules.folder, None))
+                if again and config_name != "train":
+                    raise ActionRecError(f"run_again={again}: actionrec.train alone trains a run again")
+                if not again:  # else the settings come from a run's folder, and the task checks them
                     if choose and not HydraConfig.get().runtime.choices[choose]:
                         options = sorted(path.stem for path in (CONF / choose).glob("*.yaml"))
                         raise ActionRecError(f"say which {choose}: {choose}={'|'.join(options)}")

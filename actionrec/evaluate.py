@@ -1,6 +1,7 @@
 """`python -m actionrec.evaluate experiment=<stage>`: measure a run again, or any checkpoint of that stage."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from actionrec import checks, manifest, measurement, saved
 from actionrec.cli import plain, verb
 from actionrec.errors import ActionRecError
 from actionrec.files import sha256, write_json
+from actionrec.locks import only_writer
 from actionrec.untrusted import read_config, read_metrics
 
 log = logging.getLogger("actionrec.evaluate")  # __name__ is __main__ here
@@ -18,7 +20,7 @@ log = logging.getLogger("actionrec.evaluate")  # __name__ is __main__ here
 CHANGEABLE = (
     *("paths", "trainer", "views", "data.segments", "data.crops", "data.batch_size", "data.num_workers", "data.cache"),
     *("data.strict", "checkpoint", "parts", "output", "split", "seed", "tag", "parent_tag", "run_dir", "init_from"),
-    *("hydra", "logger", "callbacks", "resume", "overwrite", "trust", "compile", "cache_features"),
+    *("search", "hydra", "logger", "callbacks", "resume", "overwrite", "trust", "compile", "cache_features"),
 )
 
 
@@ -67,17 +69,23 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
         config.trainer.precision = _precision(run) or config.trainer.precision
     checks.check(config)
     data = create_data(config)
+    if "views.segments" in saved.given_keys() and not hasattr(data, "segments"):
+        raise ActionRecError("views.segments: stills have no instants; leave it out")
     check_parent(Parent(path, checkpoint), data_split(config), data.names("val") + data.names("test"))
     module = load_module(path, checkpoint)
 
     trainer = measurement.create_trainer(config)
-    protocol = measurement.protocol_of(trainer, data, sha256(path))
-    folder = _folder(config, run, protocol)
-    written = folder / "metrics.json"
-    earlier = read_metrics(written) if written.exists() else {}
-    metrics = measurement.measure(trainer, module, data, folder, parts, protocol)
-    write_json(written, {**earlier, **metrics})
-    log.info("%s, %s", folder, measurement.name(protocol))
+    place = Path(config.output) if config.output else run
+    assert place
+    with only_writer(place, "the measurements in"):
+        checkpoint_hash = sha256(path)
+        protocols = {part: measurement.protocol_of(trainer, data, checkpoint_hash, part) for part in parts}
+        folder = _folder(config, run, protocols)
+        written = folder / "metrics.json"
+        earlier = read_metrics(written) if written.exists() else {}
+        metrics = measurement.measure(trainer, module, data, folder, protocols)
+        write_json(written, {**earlier, **metrics})
+    log.info("%s, %s", folder, measurement.name(protocols[parts[0]]))
     return metrics
 
 
@@ -88,6 +96,8 @@ def _check_given(config: DictConfig, run: Path) -> None:
         if any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE):
             continue
         asked, had = saved.value_at(config, key), saved.value_at(kept, key)
+        if isinstance(asked, dict) and isinstance(had, dict):
+            had = {**asked, **had}  # an earlier version's run lacks some settings
         if asked != had and OmegaConf.select(kept, key, default=kept) is not kept:
             raise ActionRecError(
                 f"{key}={_short(asked)}: {run} was trained with {_short(had)}, and is measured as it was trained; "
@@ -114,15 +124,21 @@ def _check_inputs(config: DictConfig, inputs: dict[str, Any], path: Path) -> Non
 def _precision(run: Path) -> str | None:
     """The precision that the run was measured with, where that is recorded."""
     for protocol in measurement.read(run).values():
-        return str(protocol.get("precision"))
+        return protocol.get("precision")
     return None
 
 
-def _folder(config: DictConfig, run: Path | None, protocol: measurement.Protocol) -> Path:
-    """Where a measurement is kept, so that it replaces none of another protocol or checkpoint."""
+def _folder(config: DictConfig, run: Path | None, protocols: Mapping[str, measurement.Protocol]) -> Path:
+    """Where a measurement is kept, so that it replaces none of another protocol, checkpoint or data."""
+    from actionrec.evaluation.scores import FILES
+
+    protocol = next(iter(protocols.values()))
     if config.output:
         folder = Path(config.output)
-        for part, there in measurement.read(folder).items():
+        record = measurement.read(folder)
+        if not record and any((folder / name).exists() for name in ("metrics.json", *FILES.values())):
+            raise ActionRecError(f"output={folder} holds results that do not say of what; name another folder")
+        for part, there in record.items():
             if not measurement.same(there, protocol) or there.get("checkpoint") != protocol["checkpoint"]:
                 raise ActionRecError(
                     f"output={folder} holds {part} scores of another measurement ({measurement.name(there)} of "
@@ -131,6 +147,11 @@ def _folder(config: DictConfig, run: Path | None, protocol: measurement.Protocol
         return folder
     assert run
     own = measurement.read(run) or _of_before(run)
+    for part, made in protocols.items():
+        if part in own and own[part].get("names", made["names"]) != made["names"]:
+            raise ActionRecError(
+                f"the {part} samples are others than {run} was measured on; name a folder for it: output=<folder>"
+            )
     if not own or all(measurement.same(each, protocol) for each in own.values()):
         return run
     return run / measurement.FURTHER / measurement.name(protocol)

@@ -1,8 +1,7 @@
 """What a run was made from: settings, data lists, parents, code. Kept beside it as `manifest.json`.
 
 Two runs are the same when their settings, lists and parents' checkpoints are the same. Places (`paths`), the tuning of
-a machine (loader processes, accelerator), and callbacks other than those that choose the best epoch and the last one
-do not count.
+a machine (loader processes, accelerator), and those callbacks of ours that only look on do not count.
 """
 
 import copy
@@ -33,15 +32,20 @@ PACKAGES = (
 CHOICES = ("experiment", "recipe", "backbone", "optimizer", "scheduler", "flow", "data", "model")
 SHOWN = 4  # differences that a message names
 
+_CALLBACKS = (  # those of ours that only look on; others may change what is learnt
+    *("last", "learning_rate", "speed", "random_state", "epoch_line", "origin", "training_batch", "validation"),
+    *("divergence", "best._target_", "best.dirpath"),
+)
 # Settings that do not decide the result, or that another one says: `data.flow` is what a stage reads of `flow`.
 _IGNORED = (
     *("run_dir", "work_dir", "init_from", "resume", "overwrite", "run_again", "trust", "tag", "parent_tag", "split"),
-    *("paths", "flow", "views", "backbone", "recipe", "sweep", "search", "logger", "callbacks", "hydra"),
-    *("model.optimizer", "model.scheduler", "data.num_workers", "data.cache"),
+    *("paths", "flow", "views", "backbone", "recipe", "sweep", "search", "logger", "hydra"),
+    *("data.num_workers", "data.cache"),
     *("trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps"),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "checkpoint", "parts", "output"),
+    *(f"callbacks.{name}" for name in _CALLBACKS),
 )
-_COUNTED = ("paths.name", "callbacks.best.monitor", "callbacks.best.mode", "callbacks.early_stopping")
+_COUNTED = ("paths.name",)
 _PLACES = ("data.root", "data.videos", "data.splits", "data.flow_folder", "data.frame_folder")
 
 
@@ -82,9 +86,14 @@ class Manifest:
         content = {"format": 1, "settings_sha256": self.hash, **asdict(self)}
         write_json(folder / FILE, content)
 
-    def differences(self, other: "Manifest") -> list[str]:
-        """What sets this run apart from another one, a text each, `key: this, was the other's`; empty of the same."""
-        keys = sorted({*self.settings, *other.settings})
+    def differences(self, other: "Manifest", but: Iterable[str] = ()) -> list[str]:
+        """What sets this run apart from another one, a text each, `key: this, was the other's`; empty of the same.
+
+        Args:
+            other: the other run's.
+            but: keys of settings that do not count.
+        """
+        keys = sorted({*self.settings, *other.settings} - {*but})
         if not other.whole:
             keys = [key for key in keys if key in self.settings and key in other.settings]
         found = [_difference(key, self.settings, other.settings) for key in keys]
@@ -93,7 +102,7 @@ class Manifest:
             if not other.whole:
                 continue
             if role not in self.parents or role not in other.parents:
-                found.append(f"init_from: {role if role in self.parents else 'nothing'} is new")
+                found.append(f"init_from: {role} is {'new' if role in self.parents else 'gone'}")
             elif now and then and now != then:
                 found.append(f"parent {role}: checkpoint {now[:10]}, was {then[:10]}")
         if self.lists and other.lists and self.lists != other.lists:
@@ -129,7 +138,7 @@ def read(folder: Path) -> Manifest | None:
     """
     path = folder / FILE
     if not path.is_file():
-        return _of_before(folder)
+        return of_before(folder)
     content = read_json(path)
     try:
         known = {key: content[key] for key in Manifest.__dataclass_fields__ if key in content}
@@ -160,7 +169,11 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
         config.run_dir, config.work_dir = "<run_dir>", "<work_dir>"
         config.init_from = None
         config.pop("search", None)
-    return dict(_counted(_flat(OmegaConf.to_container(config, resolve=True))))
+    found: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    for name in ("optimizer", "scheduler"):  # the model's own are the group's, unless they are set by themselves
+        if found["model"].get(name) == found[name]:
+            del found["model"][name]
+    return dict(_counted(_flat(found)))
 
 
 def refusal(folder: Path, differences: Iterable[str], state: str = "holds another run") -> ActionRecError:
@@ -218,7 +231,12 @@ def _lists(data: DictConfig) -> str:
     return digest.hexdigest() if files else ""
 
 
-def _of_before(folder: Path) -> Manifest | None:
+def of_before(folder: Path) -> Manifest | None:
+    """What the `config.yaml` in a run's folder says, as far as it does; None where there is none.
+
+    Raises:
+        ActionRecError: the file is damaged.
+    """
     path = folder / "config.yaml"
     if not path.is_file():
         return None

@@ -1,7 +1,8 @@
 """Measuring a network on parts of its data: metrics, scores, and a record of how they came about."""
 
+import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from omegaconf import DictConfig
 
 from actionrec.errors import ActionRecError
 from actionrec.files import write_json
-from actionrec.untrusted import read_json
+from actionrec.untrusted import UnfitError, either, integer, mapping_of, one_of, read_json, text
 
 if TYPE_CHECKING:  # heavy; a verb's --help does without
     from lightning import Trainer
@@ -34,16 +35,23 @@ def create_trainer(config: DictConfig) -> "Trainer":
         "sync_batchnorm": False,
         "logger": False,
         "enable_checkpointing": False,
-        "fast_dev_run": False,  # of the training; a measurement sees the whole part
+        "num_nodes": 1,
+        "fast_dev_run": False,  # these two are the training's; a measurement sees the whole part
+        "limit_test_batches": 1.0,
         "default_root_dir": os.devnull,  # under SLURM Lightning loads an hpc_ckpt that it finds there over the weights
     }
     return instantiate(config.trainer, **options)
 
 
-def protocol_of(trainer: "Trainer", data: "ActionDataModule", checkpoint: str) -> dict[str, Any]:
-    """How a trainer measures a checkpoint, given by its sha256, on that data."""
+def protocol_of(trainer: "Trainer", data: "ActionDataModule", checkpoint: str, part: str) -> dict[str, Any]:
+    """How a trainer measures a checkpoint, given by its sha256, on a part of that data.
+
+    `names` is a hash of the samples' names, by which a measurement of other data is told.
+    """
+    names = "\n".join(sorted(data.names(part)))
     return {
         "checkpoint": checkpoint,
+        "names": hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()[:16],
         "segments": getattr(data, "segments", 1),
         "crops": len(data.views),
         "position": data.inputs.get("position"),
@@ -56,17 +64,23 @@ def measure(
     module: "ActionModule",
     data: "ActionDataModule",
     folder: Path,
-    parts: Sequence[str],
-    protocol: Protocol,
+    protocols: Mapping[str, Protocol],
 ) -> dict[str, Any]:
     """Metrics of a module on parts of its data, with intervals and tables for the test.
 
     The scores and `measurement.json` go to `folder`.
+
+    Args:
+        trainer: see `create_trainer`.
+        module: with the weights of the checkpoint.
+        data: set up.
+        folder: of the results.
+        protocols: by part, see `protocol_of`.
     """
     from actionrec.evaluation import metrics, scores
 
     measured: dict[str, Any] = {}
-    for part in parts:
+    for part, protocol in protocols.items():
         trainer.test(module, dataloaders=data.scoring_dataloader(part), verbose=False)
         found = scores.average_views(*module.tested(), module.actions, data.groups())
         scores.save(found._replace(protocol=protocol), folder / scores.FILES[part])
@@ -74,7 +88,7 @@ def measure(
             measured |= metrics.measure(found, part)
         if part == "test":
             measured |= metrics.intervals(found, part) | metrics.tables(found, part)
-    record = {**read(folder), **{part: dict(protocol) for part in parts}}
+    record = {**read(folder), **protocols}
     write_json(folder / FILE, record)
     return measured
 
@@ -89,8 +103,11 @@ def read(folder: Path) -> dict[str, Protocol]:
     if not path.exists():
         return {}
     content = read_json(path)
-    if not all(isinstance(each, dict) for each in content.values()):
-        raise ActionRecError(f"{path}: not the record of a measurement by part; remove that file")
+    value = either(one_of(None), integer(0, 10_000), text(200, resolved=False))
+    try:
+        mapping_of(text(20), mapping_of(text(100), value))(content, "")
+    except UnfitError as error:
+        raise ActionRecError(f"{path}: not the record of a measurement ({error}); remove that file") from None
     return content
 
 

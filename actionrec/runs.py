@@ -4,6 +4,8 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from omegaconf import DictConfig
 from actionrec import manifest
 from actionrec.cli import in_multirun
 from actionrec.errors import ActionRecError
+from actionrec.files import replaced_folder
 from actionrec.manifest import Manifest
 from actionrec.untrusted import read_json, read_metrics
 
@@ -23,6 +26,7 @@ OURS = (
     *("checkpoints", "tensorboard", "measurements", "config.yaml", "overrides.yaml", "manifest.json", "log.txt"),
     *("metrics.json", "measurement.json", "scores.npz", "scores_val.npz", "scores_train.npz"),
 )
+_MEASURED = ("measurements", "measurement.json", "metrics.json", "scores*.npz")  # of a checkpoint that may be replaced
 MULTIRUN = "multirun.json"  # beside the jobs of a multirun: the keys that vary
 
 
@@ -69,23 +73,28 @@ class RunFolder:
             raise ActionRecError(f"{path} has no val/acc; measure the run with actionrec.evaluate")
         return content
 
-    def is_same(self, wanted: Manifest, overwrite: bool) -> bool:
+    def is_same(self, wanted: Manifest, overwrite: bool, but: Sequence[str] = ()) -> bool:
         """Whether the finished run here is the wanted one.
+
+        Args:
+            wanted: the manifest of the run to be made.
+            overwrite: whether another run may be replaced.
+            but: keys of settings that do not count.
 
         Raises:
             ActionRecError: another run, or a folder or file that is no run, is here, and may not be replaced.
         """
         self.check()
-        if not self.finished:
+        if not self.path.exists() or not any(self.path.iterdir()):
             return False
         there = manifest.read(self.path) if not overwrite else _readable_manifest(self.path)
-        differences = wanted.differences(there) if there else ["its settings are not known"]
+        differences = wanted.differences(there, but) if there else ["its settings are not known"]
         if differences and not overwrite:
             raise manifest.refusal(self.path, differences)
-        return not differences
+        return self.finished and not differences
 
-    def goes_on(self, wanted: Manifest, overwrite: bool) -> bool:
-        """Whether the wanted run was interrupted here after an epoch.
+    def goes_on(self, wanted: Manifest, overwrite: bool, but: Sequence[str] = ()) -> bool:
+        """Whether the wanted run was interrupted here after an epoch; see `is_same`.
 
         Raises:
             ActionRecError: it was another run, which may not be replaced.
@@ -93,7 +102,7 @@ class RunFolder:
         if not self.last.is_file():
             return False
         there = _readable_manifest(self.partial)
-        differences = wanted.differences(there) if there else ["its settings are not known"]
+        differences = wanted.differences(there, but) if there else ["its settings are not known"]
         if differences and not overwrite:
             raise manifest.refusal(self.partial, differences, "holds an interrupted run")
         return not differences
@@ -144,7 +153,8 @@ class RunFolder:
         self.source(resume)
         self._recover()
         if resume is True and not self.partial.exists() and self.path.exists():
-            shutil.copytree(self.path, self.partial)
+            with replaced_folder(self.partial) as temporary:
+                shutil.copytree(self.path, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_MEASURED))
         if resume is not True:
             shutil.rmtree(self.partial, ignore_errors=True)
             self.partial.mkdir(parents=True)
@@ -202,15 +212,20 @@ def job_name(overrides: list[str], varying: list[str], tag: str | None = None) -
 
 def is_first_process() -> bool:
     """Whether this is the only process of a training, or the first one; launchers number theirs in the environment."""
-    return all(os.environ.get(name, "0") in ("0", "") for name in ("LOCAL_RANK", "RANK", "SLURM_PROCID"))
+    ranks = ("LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") in ("0", "") for name in ranks)
 
 
 def _is_run(path: Path) -> bool:
-    """Whether a folder is a run of ours, whole or begun: nothing of it is lost that cannot be trained again."""
+    """Whether a folder is a run of ours, whole or begun, by its manifest or configuration; or empty."""
     if not path.is_dir() or path.is_symlink():
         return False
-    entries = {entry.name for entry in path.iterdir()}
-    return not entries or "manifest.json" in entries or {"config.yaml", "checkpoints"} <= entries or entries <= {*OURS}
+    if all(entry.name.startswith(".") for entry in path.iterdir()):  # temporary files that a killed writer left
+        return True
+    kept = [_readable_manifest(path)]
+    with suppress(ActionRecError):
+        kept.append(manifest.of_before(path))
+    return any(each is not None and "stage" in each.settings for each in kept)
 
 
 def _readable_manifest(folder: Path) -> Manifest | None:

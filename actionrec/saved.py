@@ -5,7 +5,7 @@ A run's `config.yaml` is data: only values are taken from it, never interpolatio
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ TRAINED = (
     *("model", "trainer", "init_from", "compile", "cache_features"),
 )
 _WHOLE = ("params", "compile")  # mappings whose keys belong together, such as the arguments of one flow estimator
+_COMPILE = ("fullgraph", "dynamic", "mode")  # of torch.compile's arguments, those that are plain choices
 _OWN = ("_target_", "dirpath")  # of callbacks: today's
 COMPOSED = ("experiment", "recipe", "backbone", "optimizer", "scheduler", "flow")  # groups whose options a run keeps
 _GLOBAL = ("experiment", "recipe", "sweep")  # config groups that write anywhere
@@ -46,13 +47,17 @@ def for_measurement(config: DictConfig, run: Path, trust: Sequence[str]) -> None
     saved = read_config(path)
     own = str(config.data._target_)  # of conf/ or the command line, which may name a class of the user's
     check_targets(saved, path, [*trust, *({own.partition(".")[0]} - {"actionrec"})])
-    data = saved.get("data")
-    kind = data.get("_target_") if isinstance(data, dict) else None
+    data = saved["data"] if isinstance(saved.get("data"), dict) else {}
+    kind = data.get("_target_")
     if kind != own:
         raise ActionRecError(f"{path} is of data {kind}, this stage's are {own}; choose the run's experiment")
     if own.startswith("actionrec."):
         check_data(data, path)
-    _put_back(config, {key: saved[key] for key in MEASURED if key in saved})
+    taken = {key: saved[key] for key in MEASURED if key in saved}
+    # A stranger's run does not say where files are written here.
+    taken["paths"] = _without(saved.get("paths", {}), ("outputs", "frames"))
+    taken["data"] = _without(data, ("frame_folder",))
+    _put_back(config, taken)
 
 
 def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictConfig:
@@ -72,20 +77,40 @@ def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictCon
     choices = {"experiment": str(saved.get("stage")), **(then.choices if then else {})}
     options = [f"{group}={choices[group]}" for group in COMPOSED if re.fullmatch(r"[\w-]+", choices.get(group, ""))]
     given = list(HydraConfig.get().overrides.task)
+    if asked := given_choice("recipe") or given_choice("experiment"):
+        raise ActionRecError(f"run_again={run} has an experiment and a recipe of its own; leave {asked} out")
     config = compose(HydraConfig.get().job.config_name, [*options, *given])
     with open_dict(config):
         config.run_again = str(run)
+    callbacks = saved.get("callbacks", {})
+    if unknown := sorted(set(callbacks) - {*config.callbacks, "progress"}):
+        raise ActionRecError(
+            f"run_again={run} had callbacks of its own ({', '.join(unknown)}); add them with +callbacks.…"
+        )
     taken = {key: saved[key] for key in TRAINED if key in saved}
+    if isinstance(taken.get("compile"), dict):  # the others name programs and modules
+        taken["compile"] = {key: taken["compile"][key] for key in _COMPILE if key in taken["compile"]} or True
+    if Path(str(saved.get("paths", {}).get("outputs"))).resolve() not in run.resolve().parents:
+        # The folder was moved, or is a stranger's, who does not say where files are written here.
+        taken["paths"] = _without(saved.get("paths", {}), ("outputs", "frames"))
+        taken["data"] = _without(saved.get("data", {}), ("frame_folder",))
     taken["trainer"] = {key: value for key, value in saved.get("trainer", {}).items() if key != "default_root_dir"}
     taken["callbacks"] = {
         name: {key: value for key, value in node.items() if key in config.callbacks[name] and key not in _OWN}
-        for name, node in saved.get("callbacks", {}).items()
+        for name, node in callbacks.items()
         if name in ("best", "early_stopping") and name in config.callbacks
     }
     _put_back(config, taken)
-    if "run_dir" not in given_keys():
-        config.run_dir = f"{saved.get('run_dir', run)}{f'-{config.tag}' if config.tag else ''}"
+    with open_dict(config):
+        if callbacks and "early_stopping" not in callbacks:
+            config.callbacks.pop("early_stopping", None)
+    if not {"run_dir", "paths", "paths.outputs", "paths.name"} & set(given_keys()):
+        config.run_dir = f"{run}-{config.tag}" if config.tag else str(run)
     return config
+
+
+def _without(values: Mapping[str, Any], left_out: Iterable[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in left_out}
 
 
 def _put_back(config: DictConfig, saved: Mapping[str, Any]) -> None:

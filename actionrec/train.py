@@ -18,6 +18,7 @@ from actionrec.files import sha256, write_json, write_text
 from actionrec.locks import only_writer
 from actionrec.manifest import Manifest
 from actionrec.runs import RunFolder, is_first_process, run_folder
+from actionrec.untrusted import read_tensors
 
 if TYPE_CHECKING:  # heavy; a verb's --help does without
     from lightning import Callback, LightningDataModule, Trainer
@@ -56,19 +57,24 @@ def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
             log.warning("run_again: %s", line)
     # Of a training on several devices the first process writes.
     with only_writer(run.path, "the run") if is_first_process() else nullcontext():
-        if config.resume is not True and run.is_same(wanted, config.overwrite):
+        # A run may be gone on with for more epochs than it was begun with; all else makes another run of it.
+        but = ("trainer.max_epochs",) if config.resume is True else ()
+        finished = run.is_same(wanted, config.overwrite, but)
+        interrupted = run.goes_on(wanted, config.overwrite, but)
+        if finished and config.resume in ("auto", False):
             log.info("%s is finished with these settings, skipped", run.path)
             if in_multirun():
                 _note_overrides(run.path)
             return run.metrics["val/acc"]
-        return _train(config, run, wanted, parts)
+        resume = interrupted and _goes_on(run) if config.resume == "auto" else config.resume
+        return _train(config, run, wanted, resume, parts)
 
 
-def _train(config: DictConfig, run: RunFolder, wanted: Manifest, parts: Sequence[str]) -> float:
+def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | str, parts: Sequence[str]) -> float:
     import lightning
 
     from actionrec.callbacks import Progress
-    from actionrec.modules.checkpoint import add_normalisation, check_parent, open_parents, read, start_from
+    from actionrec.modules.checkpoint import add_normalisation, check_parent, open_parents, start_from
     from actionrec.modules.features import keep_features
 
     lightning.seed_everything(config.seed, workers=True, verbose=False)
@@ -82,9 +88,8 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, parts: Sequence
         log.info("init_from %s", line)
     module.lineage = create_lineage(config, data, parents, module)
 
-    resume = _goes_on(run, wanted, config.overwrite) if config.resume == "auto" else config.resume
-    if found := run.source(resume):  # before the run that it is of is touched
-        _check_resumable(found, module, config)
+    if source := run.source(resume):  # before the run that it is of is touched
+        _check_resumable(source, module, config)
     trainer = create_trainer(config)
     if trainer.is_global_zero:
         run.start(resume)
@@ -106,12 +111,13 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, parts: Sequence
                 f"the training kept no best checkpoint (trainer.max_epochs={config.trainer.max_epochs}); train at "
                 "least one epoch, with callbacks.best"
             )
-        kept = read(best, "checkpoint", _own_modules(config))
+        kept = read_tensors(best, "checkpoint", "a checkpoint")  # of this run's own, which may name a user's classes
         add_normalisation(kept)  # the best epoch may be of a run that an earlier version began
         module.load_state_dict(kept["state_dict"])
         measuring = measurement.create_trainer(config)
-        protocol = measurement.protocol_of(measuring, data, sha256(best))
-        measured = measurement.measure(measuring, module, data, run.partial, parts, protocol)
+        found = sha256(best)
+        protocols = {part: measurement.protocol_of(measuring, data, found, part) for part in parts}
+        measured = measurement.measure(measuring, module, data, run.partial, protocols)
         metrics = {
             **progress.metrics,
             **measured,
@@ -131,7 +137,9 @@ def create_trainer(config: DictConfig, callbacks: "Sequence[Callback]" = ()) -> 
     """The configuration's trainer, with its callbacks and those given."""
     from hydra.utils import instantiate
 
-    callbacks = [*(instantiate(callback) for callback in config.callbacks.values()), *callbacks]
+    from actionrec.callbacks import Progress
+
+    callbacks = [*(instantiate(callback) for callback in config.callbacks.values()), Progress(), *callbacks]
     return instantiate(config.trainer, callbacks=callbacks, logger=instantiate(config.logger), _convert_="all")
 
 
@@ -140,24 +148,15 @@ def _note_overrides(folder: Path) -> None:
     write_text(folder / "overrides.yaml", OmegaConf.to_yaml(HydraConfig.get().overrides.task))
 
 
-def _goes_on(run: RunFolder, wanted: Manifest, overwrite: bool) -> bool:
-    """Whether the wanted run was interrupted and left checkpoints that load."""
+def _goes_on(run: RunFolder) -> bool:
+    """Whether the run that was interrupted left checkpoints that load."""
     from actionrec.callbacks.best import checkpoints_whole
 
-    if not run.goes_on(wanted, overwrite):
-        return False
     if not checkpoints_whole(run.last.parent):
         log.warning("%s: best.ckpt or last.ckpt is torn or lost; the training begins again", run.partial)
         return False
     log.info("goes on with %s", run.partial)
     return True
-
-
-def _own_modules(config: DictConfig) -> list[str]:
-    """Modules that this run's own checkpoints may name: those of the optimiser and the scheduler that it was given."""
-    targets = [OmegaConf.select(config, f"{key}._target_") for key in ("optimizer", "scheduler")]
-    packages = {str(target).partition(".")[0] for target in targets if target}
-    return [*plain(config)["trust"], *sorted(packages - {"torch", "actionrec"})]  # those two have a list of their own
 
 
 def _check_resumable(path: Path, module: "ActionModule", config: DictConfig) -> None:
@@ -169,7 +168,10 @@ def _check_resumable(path: Path, module: "ActionModule", config: DictConfig) -> 
     """
     from actionrec.modules.checkpoint import read
 
-    checkpoint = read(path, "resume", _own_modules(config))
+    if path.is_relative_to(config.run_dir) or path.is_relative_to(f"{config.run_dir}.partial"):
+        checkpoint = read_tensors(path, "resume", "a checkpoint")
+    else:
+        checkpoint = read(path, "resume", list(config.trust))
     if "optimizer_states" not in checkpoint:
         raise ActionRecError(f"resume={path} holds weights alone, no state of a training; start from it with init_from")
     if checkpoint["lineage"]["stage"] != config.stage:

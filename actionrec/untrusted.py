@@ -194,6 +194,7 @@ def _join(place: str, key: str) -> str:
 _NAME = pattern(r"[A-Za-z]\w{0,99}", "a name")  # of an argument; Hydra's own begin with an underscore
 _SCALAR = either(one_of(None, True, False), number(-1e300, 1e300), text(4096))
 _ARGUMENT = either(list_of(_SCALAR), _SCALAR)
+_KEY = re.compile(r"[\w-]+", re.ASCII)
 _HYDRA = re.compile(r"_\w*_")
 
 
@@ -292,7 +293,8 @@ def _walk(node: Any, place: str, work_dir: Any, trust: Sequence[str], depth: int
     if isinstance(node, Mapping):
         for key, value in node.items():
             here = _join(place, _shown(key))
-            if type(key) is not str:
+            # A dot or a bracket within a key would be a path to Hydra: `a._target_` sets the target of `a`.
+            if type(key) is not str or not (_KEY.fullmatch(key) or place == "compile.options"):
                 raise UnfitError(f"{here} is no key")
             if _HYDRA.fullmatch(key):
                 _check_hydra_key(key, value, place, trust)
@@ -402,8 +404,10 @@ def read_overrides(path: Path) -> list[str]:
     return found
 
 
-def read_json(path: Path, kind: type = dict) -> Any:
+def read_json(path: Path, kind: type = dict, mend: str = "delete it, and have it made again") -> Any:
     """A JSON file that holds a mapping (`kind` dict) or a list; NaN and infinities, which JSON lacks, are read as None.
+
+    The message of what is wrong ends in `mend`.
 
     Raises:
         ActionRecError: the file is missing, large, or something else.
@@ -414,7 +418,7 @@ def read_json(path: Path, kind: type = dict) -> Any:
             raise ValueError(f"it holds no {'mapping' if kind is dict else 'list'}")
     except (OSError, ValueError, RecursionError) as error:
         said = f"{path}: not what was written there ({reason(error)})"
-        raise ActionRecError(f"{said}; delete it, and have it made again") from None
+        raise ActionRecError(f"{said}; {mend}") from None
     return found
 
 
@@ -424,7 +428,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
     Raises:
         ActionRecError: the file is missing, or something else.
     """
-    found = read_json(path)
+    found = read_json(path, mend="move it away, and measure the run with actionrec.evaluate")
     for tag, value in found.items():
         if type(value) in (int, float):
             try:

@@ -191,6 +191,32 @@ def test_another_protocol_has_a_record_of_its_own(chain, tmp_path, paths, run):
 
 
 @pytest.mark.slow
+def test_a_measurement_is_of_all_the_runs_samples_or_kept_apart(chain, demo_root, tmp_path, paths, run):
+    copy = copy_of(chain, "stanford40_frame", tmp_path / "outputs")
+    before = numbers(copy / "metrics.json")
+    few = run("evaluate", "experiment=stanford40_frame", *paths, "+trainer.limit_test_batches=1", "trainer=cpu")
+    assert few.status == 0, few.err
+    assert len(scores.load(copy / "scores.npz").names) == 24
+    assert numbers(copy / "metrics.json") == pytest.approx(before, abs=1e-4)
+    other = tmp_path / "data"
+    shutil.copytree(demo_root, other)
+    listed = other / "Stanford40/ImageSplits/test.txt"
+    names = listed.read_text().splitlines()
+    (other / "Stanford40/JPEGImages" / names[0]).unlink()
+    fewer = [f"paths.root={other}", "data.strict=false"]
+    refused = run("evaluate", "experiment=stanford40_frame", *paths, *fewer)
+    assert refused.status == 1
+    assert "the test samples are others" in refused.err
+    assert run("evaluate", "experiment=stanford40_frame", *paths, *fewer, f"output={tmp_path / 'o'}").status == 0
+    (tmp_path / "o/measurement.json").unlink()
+    unknown = run("evaluate", "experiment=stanford40_frame", *paths, f"output={tmp_path / 'o'}")
+    assert "results that do not say of what" in unknown.err
+    assert "stills have no instants" in run("evaluate", "experiment=stanford40_frame", *paths, "views.segments=3").err
+    (copy / "metrics.json").write_text("{")
+    assert "metrics.json: not what was written there" in run("evaluate", "experiment=stanford40_frame", *paths).err
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from actionrec.cli import CONF
 from actionrec.errors import ActionRecError
 from actionrec.experiment import create_data, create_module
+from actionrec.manifest import settings_of
 from tests.conftest import QUICK, VERBS
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -139,3 +140,31 @@ def test_stages_of_other_names_have_a_rate_and_epochs(compose_config):
     for recipe, epochs in (("strong", 12), ("demo", 6)):
         config = compose_config("train", "experiment=hmdb51_frame", f"recipe={recipe}", "stage=mine")
         assert (config.optimizer.lr, config.trainer.max_epochs) == (5e-4, epochs)
+
+
+@pytest.mark.parametrize(
+    ("override", "counts"),
+    [
+        ("callbacks.best.tie_breaker=null", True),
+        ("+callbacks.ema={_target_: lightning.pytorch.callbacks.EMAWeightAveraging}", True),
+        ("model.optimizer={_target_: torch.optim.SGD, lr: 0.1}", True),
+        ("optimizer.lr=0.5", True),
+        ("callbacks.early_stopping.patience=3", True),
+        ("trainer.max_epochs=9", True),
+        ("trainer.accelerator=gpu", False),
+        ("callbacks.validation.wrong=1", False),
+        ("~callbacks.speed", False),
+        ("data.num_workers=3", False),
+        ("paths.outputs=/elsewhere", False),
+        ("paths.stanford40=/elsewhere", False),
+        ("split=2", False),  # of stills
+        ("flow=farneback", False),
+        ("resume=false", False),
+        ("tag=x", False),
+    ],
+)
+def test_settings_that_decide_the_result_are_what_a_run_is_known_by(compose_config, override, counts):
+    plain, changed = (
+        settings_of(compose_config("train", "experiment=stanford40_frame", *given)) for given in ([], [override])
+    )
+    assert (plain != changed) == counts

@@ -10,7 +10,12 @@ from actionrec.errors import ActionRecError
 from actionrec.manifest import Manifest
 from actionrec.runs import RunFolder, job_name, run_folder
 
-WANTED = Manifest({"optimizer.lr": 1e-3, "data.size": 64}, {"recipe": "strong"}, "a" * 64, {"parent": "b" * 64})
+WANTED = Manifest(
+    {"stage": "hmdb51_flow", "optimizer.lr": 1e-3, "data.size": 64},
+    {"recipe": "strong"},
+    "a" * 64,
+    {"parent": "b" * 64},
+)
 
 
 @pytest.fixture
@@ -22,6 +27,8 @@ def write(run, text: str) -> None:
     (run.partial / "checkpoints").mkdir(exist_ok=True)
     for name in ("checkpoints/last.ckpt", "checkpoints/best.ckpt", "metrics.json"):
         (run.partial / name).write_text(text)
+    if not (run.partial / "manifest.json").exists():
+        WANTED.write(run.partial)
 
 
 def test_a_run_appears_when_it_is_finished(run):
@@ -118,8 +125,11 @@ def test_long_job_names_stay_apart_and_fit_a_file_system():
 def finished(run, manifest: Manifest | None) -> None:
     run.start(False)
     write(run, "{}")
+    (run.partial / "manifest.json").unlink()
     if manifest:
         manifest.write(run.partial)
+    else:
+        (run.partial / "config.yaml").write_text("stage: hmdb51_flow\n")
     run.finish()
 
 
@@ -133,10 +143,10 @@ def test_a_run_is_finished_with_its_settings_lists_and_parents_alone(run):
     assert run.is_same(unknown, False)
     for other, said in (
         (replace(WANTED, settings={**WANTED.settings, "optimizer.lr": 1e-2}), "optimizer.lr: 0.01, was 0.001"),
-        (replace(WANTED, settings={"optimizer.lr": 1e-3}), "data.size: not set, was 64"),
+        (replace(WANTED, settings={"stage": "hmdb51_flow", "optimizer.lr": 1e-3}), "data.size: not set, was 64"),
         (replace(WANTED, lists="c" * 64), "split lists: cccccccccc, were aaaaaaaaaa"),
         (replace(WANTED, parents={"parent": "d" * 64}), "parent parent: checkpoint dddddddddd, was bbbbbbbbbb"),
-        (replace(WANTED, parents={}), "init_from: nothing is new"),
+        (replace(WANTED, parents={}), "init_from: parent is gone"),
     ):
         with pytest.raises(ActionRecError, match=r"holds another run") as refused:
             run.is_same(other, False)
@@ -161,9 +171,10 @@ def test_an_interrupted_run_of_other_settings_is_kept_until_told_otherwise(run):
 
 def test_a_run_of_before_manifests_is_told_by_the_settings_that_its_configuration_has(run):
     finished(run, None)
-    (run.path / "config.yaml").write_text("optimizer: {lr: 0.001}\nold: 1\npaths: {outputs: /a}\nrun_dir: /a/b\n")
+    old = "stage: hmdb51_flow\noptimizer: {lr: 0.001}\nold: 1\npaths: {outputs: /a}\nrun_dir: /a/b\n"
+    (run.path / "config.yaml").write_text(old)
     assert run.is_same(WANTED, False)
-    (run.path / "config.yaml").write_text("optimizer: {lr: 0.1}\n")
+    (run.path / "config.yaml").write_text(old.replace("0.001", "0.1"))
     with pytest.raises(ActionRecError, match=r"optimizer.lr: 0.001, was 0.1"):
         run.is_same(WANTED, False)
 
@@ -182,6 +193,45 @@ def test_nothing_that_is_no_run_is_replaced(run, name, kind):
         with pytest.raises(ActionRecError, match=r"that is no run|is a file"):
             action()
     assert "years" in ((place / "thesis.txt") if kind == "folder" else place).read_text()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["manifest.json", "log.txt", "index.html"],  # a page's
+        ["config.yaml", "checkpoints/my.ckpt", "notes.md"],  # of another project on Lightning
+        ["checkpoints/my.ckpt"],
+    ],
+)
+def test_folders_that_look_like_a_run_are_not_taken_for_one(run, files):
+    for name in files:
+        (run.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (run.path / name).write_text("name: mine" if name.endswith("yaml") else "{}")
+    for action in (lambda: run.is_same(WANTED, True), lambda: run.start(False)):
+        with pytest.raises(ActionRecError, match="a folder that is no run"):
+            action()
+    assert {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()} == set(files)
+
+
+def test_a_run_that_lost_its_metrics_is_still_a_run_of_its_settings(run):
+    finished(run, WANTED)
+    (run.path / "metrics.json").unlink()
+    assert not run.is_same(WANTED, False)  # to be trained again
+    with pytest.raises(ActionRecError, match="holds another run"):
+        run.is_same(replace(WANTED, settings={**WANTED.settings, "data.size": 1}), False)
+
+
+def test_going_on_for_more_epochs_takes_no_measurement_along(run):
+    finished(run, WANTED)
+    for name in ("scores_train.npz", "measurement.json"):
+        (run.path / name).write_text("{}")
+    (run.path / "measurements/1x1").mkdir(parents=True)
+    run.start(True)
+    assert {path.name for path in run.partial.iterdir()} == {"checkpoints", "manifest.json"}
+    longer = replace(WANTED, settings={**WANTED.settings, "trainer.max_epochs": 9})
+    assert run.is_same(longer, False, but=["trainer.max_epochs"])
+    with pytest.raises(ActionRecError, match="holds another run"):
+        run.is_same(longer, False)
 
 
 def test_files_of_its_owner_outlive_a_run_that_is_replaced(run):

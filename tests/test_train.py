@@ -143,6 +143,15 @@ def test_two_processes_share_a_training(tmp_path, paths):
     assert len((run / "tensorboard/projector/samples.tsv").read_text().splitlines()) == 1 + (whole + 1) // 2
 
 
+@pytest.mark.slow
+def test_a_network_of_the_users_own_is_trained_and_measured(tmp_path, paths, run, monkeypatch):
+    (tmp_path / "mine.py").write_text("from actionrec.modules import FrameModule\nclass Mine(FrameModule): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    outcome = run("train", "experiment=stanford40_frame", *paths, *QUICK, "model._target_=mine.Mine")
+    assert outcome.status == 0, outcome.err
+    assert set(json.loads((tmp_path / "outputs/demo/stanford40_frame/split1-seed0/metrics.json").read_text())) > TAGS
+
+
 def test_pictures_of_other_sizes_and_kinds_are_read(tmp_path, demo_root, run, paths):
     """Gray and large images among the stills."""
     root = tmp_path / "data"

@@ -7,7 +7,8 @@ import os
 import pickle
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from omegaconf import OmegaConf
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from actionrec import untrusted
+from actionrec import saved, untrusted
+from actionrec.cli import CONF
 from actionrec.errors import ActionRecError
 from actionrec.evaluation import metrics, scores
 from actionrec.evaluation.scores import Scores
+from actionrec.experiment import create_data, create_module
 from actionrec.modules.checkpoint import Lineage, load_module, read
-from actionrec.train import create_data, create_module
 from tests.conftest import QUICK
 
 SECRET = "a-password-of-the-environment"
@@ -304,6 +308,93 @@ def test_search_over_a_strangers_trial_runs_nothing(demo, places, run, bomb, mar
     given = [*SEARCH, f"run_dir={folder}", "search.name=lr"]
     refused(run("search", "experiment=stanford40_frame", *places, *QUICK, *given), marker, "config.yaml")
     assert "test/acc" not in (folder / "trial000/metrics.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("trainer", {"e._target_": "torch.load", "e.f": "bomb.pt", "e.weights_only": False}),
+        ("trainer", {"e[_target_]": "torch.load", "e[f]": "bomb.pt"}),
+        ("flow", {"params.e._target_": "numpy.savetxt"}),
+        ("data.size", {"_target_": "torch.hub.load"}),
+        ("optimizer._target_", "os.mkdir"),
+        ("callbacks.best._target_", "os.mkdir"),
+        ("data.frame_folder", "${oc.env:ACTIONREC_SECRET}"),
+        ("model._target_", "torch.hub.load"),
+    ],
+)
+def test_training_a_strangers_run_again_or_measuring_it_runs_nothing(
+    demo, places, run, bomb, marker, tmp_path, place, value
+):
+    bomb("os")  # writes the files
+    folder = demo / "hmdb51_frame/split1-seed0"
+    if isinstance(value, dict):
+        value = {key: str(tmp_path / "evil" / each) if each == "bomb.pt" else each for key, each in value.items()}
+    edit(folder / "config.yaml", place, value)
+    (folder / "manifest.json").unlink(missing_ok=True)
+    refused(run("train", f"run_again={folder}", *places, *QUICK, "tag=again"), marker, "config.yaml")
+    best = f"checkpoint={folder / 'checkpoints/best.ckpt'}"
+    refused(run("evaluate", "experiment=hmdb51_frame", *places, "trainer=cpu", best), marker, "config.yaml")
+
+
+def test_a_file_names_neither_a_compiler_nor_a_place_to_write(demo, places, run, tmp_path, marker):
+    """What of it would, is left out; all else is the run's."""
+    folder = demo / "stanford40_frame/split1-seed0"
+    script = tmp_path / "compiler.sh"
+    script.write_text(f"#!/bin/sh\nmkdir {marker}\n")
+    script.chmod(0o755)
+    edit(
+        folder / "config.yaml", "compile", {"options": {"cpp.cxx": [str(script)]}, "backend": "evil", "dynamic": False}
+    )
+    edit(folder / "config.yaml", "paths.outputs", str(tmp_path / "victim"))
+    edit(folder / "config.yaml", "run_dir", str(tmp_path / "victim/run"))
+    (folder / "manifest.json").unlink(missing_ok=True)
+    with initialized(f"run_again={folder}", *places) as config:
+        restored = saved.for_training(config, folder, [])
+    assert restored.compile == {"dynamic": False}
+    assert restored.paths.outputs == str(tmp_path / "outputs")
+    assert restored.run_dir == str(tmp_path / "outputs/demo/stanford40_frame/split1-seed0")
+    clips = demo / "hmdb51_frame/split1-seed0"
+    edit(clips / "config.yaml", "data.frame_folder", str(tmp_path / "victim/frames"))
+    edit(clips / "config.yaml", "paths.frames", str(tmp_path / "victim/frames"))
+    with initialized("experiment=hmdb51_frame", *places) as config:
+        saved.for_measurement(config, clips, [])
+        assert "victim" not in OmegaConf.to_yaml(config, resolve=True)
+
+
+@contextmanager
+def initialized(*overrides: str) -> Iterator[DictConfig]:
+    """A configuration as a task gets it from Hydra's command line."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        whole = compose("train", list(overrides), return_hydra_config=True)
+        HydraConfig.instance().set_config(whole)
+        try:
+            with open_dict(whole):
+                del whole["hydra"]
+            yield whole
+        finally:
+            HydraConfig.instance().cfg = None
+
+
+def test_a_run_that_is_trained_again_keeps_its_callbacks_and_its_recipe(honest, places, run, tmp_path):
+    folder = tmp_path / "copy/split1-seed0"
+    shutil.copytree(honest / "stanford40_frame/split1-seed0", folder)
+    (folder / "manifest.json").unlink(missing_ok=True)
+    for given in ("recipe=strong", "experiment=hmdb51_flow"):
+        outcome = run("train", f"run_again={folder}", *places, given)
+        assert outcome.status == 1
+        assert "of its own; leave" in outcome.err
+    assert "actionrec.train alone" in run("evaluate", f"run_again={folder}", "experiment=stanford40_frame").err
+    settings = yaml.safe_load((folder / "config.yaml").read_text())
+    del settings["callbacks"]["early_stopping"]
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    with initialized(f"run_again={folder}", *places) as config:
+        assert "early_stopping" not in saved.for_training(config, folder, []).callbacks
+    settings["callbacks"]["ema"] = {"_target_": "lightning.pytorch.callbacks.EMAWeightAveraging"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    outcome = run("train", f"run_again={folder}", *places)
+    assert outcome.status == 1
+    assert "ema" in outcome.err
 
 
 # ---------------------------------------------------------------------------------------- pickles that run something
