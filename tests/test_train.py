@@ -120,8 +120,6 @@ def test_stages_and_options_by_pattern_are_swept_as_anything_else(tmp_path, path
     other = run("train", *command, "data.augmentation=reference")
     assert other.status == 1
     assert "holds another run (data.augmentation: reference, was none)" in other.err
-    assert run("train", *command, "data.augmentation=reference", "tag=reference").status == 0
-    assert (tmp_path / "outputs/demo/sweeps/stanford40_frame/optimizer-adam-reference/metrics.json").is_file()
 
 
 @pytest.mark.slow
