@@ -47,7 +47,7 @@ def for_measurement(config: DictConfig, run: Path, trust: Sequence[str]) -> None
     saved = read_config(path)
     own = str(config.data._target_)  # of conf/ or the command line, which may name a class of the user's
     check_targets(saved, path, [*trust, *({own.partition(".")[0]} - {"actionrec"})])
-    data = saved["data"] if isinstance(saved.get("data"), dict) else {}
+    data = _section(saved, "data")
     kind = data.get("_target_")
     if kind != own:
         raise ActionRecError(f"{path} is of data {kind}, this stage's are {own}; choose the run's experiment")
@@ -55,7 +55,7 @@ def for_measurement(config: DictConfig, run: Path, trust: Sequence[str]) -> None
         check_data(data, path)
     taken = {key: saved[key] for key in MEASURED if key in saved}
     # A stranger's run does not say where files are written here.
-    taken["paths"] = _without(saved.get("paths", {}), ("outputs", "frames"))
+    taken["paths"] = _without(_section(saved, "paths"), ("outputs", "frames"))
     taken["data"] = _without(data, ("frame_folder",))
     _put_back(config, taken)
 
@@ -73,6 +73,9 @@ def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictCon
     """
     saved = read_config(run / "config.yaml")
     check_targets(saved, run / "config.yaml", trust)
+    for name in ("paths", "data", "model", "trainer", "callbacks"):
+        if not isinstance(saved.get(name), dict):
+            raise ActionRecError(f"{run / 'config.yaml'} has no {name}; it is not the configuration of a run")
     then = manifest.read(run)
     choices = {"experiment": str(saved.get("stage")), **(then.choices if then else {})}
     options = [f"{group}={choices[group]}" for group in COMPOSED if re.fullmatch(r"[\w-]+", choices.get(group, ""))]
@@ -82,7 +85,7 @@ def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictCon
     config = compose(HydraConfig.get().job.config_name, [*options, *given])
     with open_dict(config):
         config.run_again = str(run)
-    callbacks = saved.get("callbacks", {})
+    callbacks = {name: node for name, node in saved["callbacks"].items() if isinstance(node, dict)}
     if unknown := sorted(set(callbacks) - {*config.callbacks, "progress"}):
         raise ActionRecError(
             f"run_again={run} had callbacks of its own ({', '.join(unknown)}); add them with +callbacks.…"
@@ -90,11 +93,11 @@ def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictCon
     taken = {key: saved[key] for key in TRAINED if key in saved}
     if isinstance(taken.get("compile"), dict):  # the others name programs and modules
         taken["compile"] = {key: taken["compile"][key] for key in _COMPILE if key in taken["compile"]} or True
-    if Path(str(saved.get("paths", {}).get("outputs"))).resolve() not in run.resolve().parents:
+    if not _lies_where_it_says(run, saved["paths"]):
         # The folder was moved, or is a stranger's, who does not say where files are written here.
-        taken["paths"] = _without(saved.get("paths", {}), ("outputs", "frames"))
-        taken["data"] = _without(saved.get("data", {}), ("frame_folder",))
-    taken["trainer"] = {key: value for key, value in saved.get("trainer", {}).items() if key != "default_root_dir"}
+        taken["paths"] = _without(saved["paths"], ("outputs", "frames"))
+        taken["data"] = _without(saved["data"], ("frame_folder",))
+    taken["trainer"] = _without(saved["trainer"], ("default_root_dir",))
     taken["callbacks"] = {
         name: {key: value for key, value in node.items() if key in config.callbacks[name] and key not in _OWN}
         for name, node in callbacks.items()
@@ -102,11 +105,25 @@ def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictCon
     }
     _put_back(config, taken)
     with open_dict(config):
-        if callbacks and "early_stopping" not in callbacks:
+        if "early_stopping" not in callbacks:
             config.callbacks.pop("early_stopping", None)
     if not {"run_dir", "paths", "paths.outputs", "paths.name"} & set(given_keys()):
         config.run_dir = f"{run}-{config.tag}" if config.tag else str(run)
     return config
+
+
+def _section(saved: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A group of settings; empty where a file has something else in its place."""
+    return saved[name] if isinstance(saved.get(name), dict) else {}
+
+
+def _lies_where_it_says(run: Path, paths: Mapping[str, Any]) -> bool:
+    """Whether a run is below the outputs of its own settings, and so are the frames that it would write.
+
+    A run lies at `<outputs>/<data>/<stage>/<name>`, a job at `<outputs>/<data>/sweeps/<sweep>/<name>`.
+    """
+    outputs, frames = (Path(str(paths.get(key))).resolve() for key in ("outputs", "frames"))
+    return outputs in run.resolve().parents[2:4] and outputs in frames.parents
 
 
 def _without(values: Mapping[str, Any], left_out: Iterable[str]) -> dict[str, Any]:

@@ -321,6 +321,7 @@ def test_search_over_a_strangers_trial_runs_nothing(demo, places, run, bomb, mar
         ("callbacks.best._target_", "os.mkdir"),
         ("data.frame_folder", "${oc.env:ACTIONREC_SECRET}"),
         ("model._target_", "torch.hub.load"),
+        ("data", "text"),
     ],
 )
 def test_training_a_strangers_run_again_or_measuring_it_runs_nothing(
@@ -354,6 +355,10 @@ def test_a_file_names_neither_a_compiler_nor_a_place_to_write(demo, places, run,
     assert restored.compile == {"dynamic": False}
     assert restored.paths.outputs == str(tmp_path / "outputs")
     assert restored.run_dir == str(tmp_path / "outputs/demo/stanford40_frame/split1-seed0")
+    for place in ("trainer", "callbacks", "paths"):
+        edit(folder / "config.yaml", place, "text")
+        with initialized(f"run_again={folder}", *places) as config, pytest.raises(ActionRecError, match=place):
+            saved.for_training(config, folder, [])
     clips = demo / "hmdb51_frame/split1-seed0"
     edit(clips / "config.yaml", "data.frame_folder", str(tmp_path / "victim/frames"))
     edit(clips / "config.yaml", "paths.frames", str(tmp_path / "victim/frames"))
