@@ -355,7 +355,9 @@ def test_a_file_names_neither_a_compiler_nor_a_place_to_write(demo, places, run,
     assert restored.compile == {"dynamic": False}
     assert restored.paths.outputs == str(tmp_path / "outputs")
     assert restored.run_dir == str(tmp_path / "outputs/demo/stanford40_frame/split1-seed0")
+    whole = (folder / "config.yaml").read_text()
     for place in ("trainer", "callbacks", "paths"):
+        (folder / "config.yaml").write_text(whole)
         edit(folder / "config.yaml", place, "text")
         with initialized(f"run_again={folder}", *places) as config, pytest.raises(ActionRecError, match=place):
             saved.for_training(config, folder, [])
