@@ -139,7 +139,7 @@ def _put_back(config: DictConfig, saved: Mapping[str, Any]) -> None:
                 OmegaConf.update(config, path, value, merge=False, force_add=True)
         # Where an interpolation of today gives what the run had, it stays, so that it follows the command line.
         for path, value in leaves:
-            if _interpolated(config, path) and OmegaConf.select(config, path) != value:
+            if _interpolated(config, path) and value_at(config, path) != value:
                 OmegaConf.update(config, path, value, merge=False, force_add=True)
         for path, value in given.items():
             OmegaConf.update(config, path, value, merge=False, force_add=True)
@@ -150,7 +150,8 @@ def _leaves(config: DictConfig, saved: Mapping[str, Any], prefix: str = "") -> I
     for key, value in saved.items():
         path = f"{prefix}{key}"
         node = OmegaConf.select(config, path, throw_on_missing=False)
-        if isinstance(value, dict) and isinstance(node, DictConfig) and key not in _WHOLE:
+        whole = key in _WHOLE or _interpolated(config, path)  # such as a model's optimiser, which is the group's
+        if isinstance(value, dict) and isinstance(node, DictConfig) and not whole:
             yield from _leaves(config, value, f"{path}.")
         else:
             yield path, value
