@@ -92,7 +92,7 @@ def create(outputs: Outputs, chain: Chain, commands: Commands, each: int) -> lis
         Section(
             "results",
             "Results",
-            results.headline(chain, comparison, results.crossval_table(outputs)),
+            results.headline(chain, comparison, results.crossval_table(outputs.tagged(chain.tag))),
             tables=results.present([results.runs_table(outputs), comparison]),
             folded=results.present([results.cost_table(outputs), results.measured_table(outputs)]),
         ),
