@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from actionrec import locks
+from actionrec import locks, measurement
 from actionrec.cli import one_line
 from actionrec.errors import ActionRecError
 from actionrec.files import atomic_path, write_json, write_text
@@ -110,13 +110,13 @@ def parse(overrides: Iterable[str]) -> Swept:
 
 
 def gather(folder: Path, swept: Swept) -> list[dict[str, Any]]:
-    """A row for each setting that has finished runs, in the order of the sweep.
+    """A row for each setting that has finished runs, in the order of the sweep, and for each way of measuring them.
 
     A job counts once, by the folder that this sweep gives it where there are several. A row holds the values of the
-    swept keys but for `REPEATS`, `runs`, `n` (samples of the test), `sources` (the videos
-    that they come from), mean and standard deviation (`… sd`, None of one run) of `METRICS` over the runs, for those of
-    the test also the bounds of a run's 95 % interval (`… low`, `… high`; their mean over the runs), and `values`: the
-    test accuracy of each run.
+    swept keys but for `REPEATS`, `views` (how the runs were measured; None where that is not recorded), `runs`, `n`
+    (samples of the test), `sources` (the videos that they come from), mean and standard deviation (`… sd`, None of one
+    run) of `METRICS` over the runs, for those of the test also the bounds of a run's 95 % interval (`… low`, `… high`;
+    their mean over the runs), and `values`: the test accuracy of each run.
     """
     jobs: dict[tuple[str, ...], Path] = {}
     for path in sorted(folder.glob("*/overrides.yaml")):
@@ -130,13 +130,19 @@ def gather(folder: Path, swept: Swept) -> list[dict[str, Any]]:
         values = tuple(theirs[key] for key in swept.values)
         if values not in jobs or path.parent.name == job_name(said, list(swept.values), _tag(theirs)):
             jobs[values] = path.with_name("metrics.json")
-    runs: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    runs: dict[tuple[str, ...], dict[str | None, list[dict[str, Any]]]] = {}
     keys = [key for key in swept.values if key not in REPEATS]
     for values, metrics in jobs.items():
         setting = tuple(value for key, value in zip(swept.values, values, strict=True) if key in keys)
-        runs.setdefault(setting, []).append(read_metrics(metrics))
+        protocol = measurement.read(metrics.parent).get("test")
+        views = measurement.name(protocol) if protocol else None
+        runs.setdefault(setting, {}).setdefault(views, []).append(read_metrics(metrics))
     order = [setting for setting in product(*(swept.values[key] for key in keys)) if setting in runs]
-    return [{**dict(zip(keys, setting, strict=True)), **_summary(runs[setting])} for setting in order]
+    return [
+        {**dict(zip(keys, setting, strict=True)), "views": views, **_summary(alike)}
+        for setting in order
+        for views, alike in runs[setting].items()
+    ]
 
 
 def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> str:
@@ -146,7 +152,7 @@ def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> st
 
     keys = [key for key in rows[0] if key not in _SUMMARY]
     best = max(rows, key=lambda row: row["val/acc"])
-    lines = [(*keys, "runs", "n", "sources", *METRICS, "")]
+    lines = [(*keys, "runs", "n", "sources", *METRICS, "views", "")]
     for row in rows:
         spreads = (Spread(row[each], *(row.get(f"{each} {part}") for part in ("sd", *BOUNDS))) for each in METRICS)
         measured = (cell(spread).text for spread in spreads)
@@ -158,6 +164,7 @@ def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> st
                 str(row["n"] or "–"),
                 str(row["sources"] or "–"),
                 *measured,
+                row["views"] or "not recorded",
                 mark,
             )
         )
@@ -174,13 +181,19 @@ def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> st
     writer.writerows(rows)
     write_text(folder / "study.csv", lines_of_csv.getvalue())
     intervals = [[row[f"test/acc {bound}"] for bound in BOUNDS] for row in rows]
-    labels = [", ".join(row[key] for key in keys) or name for row in rows]
+    # Several ways of measuring are told apart in the plot, too.
+    ways = len({row["views"] for row in rows}) > 1
+    labels = [
+        ", ".join([*(row[key] for key in keys), *([row["views"] or "not recorded"] if ways else [])]) or name
+        for row in rows
+    ]
     with atomic_path(folder / "study.png") as temporary:
         temporary.write_bytes(plots.png(plots.study(title, labels, [row["values"] for row in rows], intervals)))
     return text
 
 
 _SUMMARY = {
+    "views",
     "runs",
     "n",
     "sources",

@@ -73,6 +73,8 @@ def test_of_tagged_runs_alone_the_page_shows_their_chain_and_their_means(tmp_pat
     assert "hmdb51_two_stream, split 1, seed 0, 1: top-1" in text
     assert "hmdb51_two_stream (1) over splits 1, 2, seeds 0: top-1" in text
     assert ",make fusion SPLIT=1 SEED=0 TAG=1 ARGS=" in (data / "report/missing.csv").read_text()
+    assert (data / "report/missing.csv").read_text().count("python -m actionrec.report ") == 1
+    assert f"actionrec.report paths.outputs={tmp_path} tag=1\n" in (data / "report/missing.csv").read_text()
     wrong = run("report", f"paths.outputs={tmp_path}", "gallery=0", "tag=2")
     assert wrong.status == 1
     assert f"error: tag=2: no run under {data} has it (there are: 1)" in wrong.err

@@ -79,6 +79,23 @@ def test_a_job_counts_once_under_the_name_that_the_sweep_gives_it(tmp_path, tag)
         assert (row["runs"], row["values"]) == (2, [accuracy] * 2), sweep
 
 
+def test_runs_that_were_measured_in_other_ways_are_rows_of_their_own(folder):
+    """As where one seed was trained on another device, whose precision is another."""
+    for run in folder.glob("*lr-0.001_seed-*"):
+        precision = "bf16-mixed" if run.name.endswith("1") else "32-true"
+        protocol = {"segments": 1, "crops": 1, "position": None, "precision": precision}
+        (run / "measurement.json").write_text(json.dumps({"test": protocol}))
+    rows = gather(folder, parse(ASKED))
+    assert [(row["optimizer.lr"], row["views"], row["values"]) for row in rows] == [
+        *(("0.001", "1x1-32-true", [0.5]), ("0.001", "1x1-bf16-mixed", [0.6]), ("0.0001", None, [0.4, 0.3])),
+    ]
+    text = write(folder, "lr", "learning rate", rows)
+    column = [each.strip() for each in text.splitlines()[0].split("|")].index("views")
+    lines = [[each.strip() for each in line.split("|")] for line in text.splitlines()[2:5]]
+    assert [line[column] for line in lines] == ["1x1-32-true", "1x1-bf16-mixed", "not recorded"]
+    assert json.loads((folder / "study.json").read_text())["by"] == ["optimizer.lr"]
+
+
 def multirun(folder) -> DictConfig:
     """What Hydra gives the callbacks."""
     hydra = {"sweep": {"dir": str(folder)}, "sweeper": {"params": {}}, "overrides": {"task": ["seed=0,1"], "hydra": []}}

@@ -41,6 +41,18 @@ def test_fusions_are_averaged_over_splits_and_not_shown_of_one(tmp_path):
     assert results.fusions_table(Outputs(tmp_path, fusions=fusions[:1])) is None
 
 
+@pytest.mark.parametrize("key", ["segments", "crops", "position", "precision"])
+def test_runs_that_were_measured_in_other_ways_are_not_averaged(tmp_path, key):
+    protocol = {"segments": 1, "crops": 1, "position": "middle", "precision": "32-true"}
+    runs = [
+        replace(run_of("hmdb51_frame", split, 0, 0.5), protocol=protocol if split < 3 else {**protocol, key: "other"})
+        for split in (1, 2, 3)
+    ]
+    [row] = results.crossval_table(Outputs(tmp_path, runs)).rows
+    assert row[1] == "1, 2"
+    assert row[-1] == "1x1, middle, 32-true"
+
+
 def test_fusions_of_other_tags_are_other_rows(tmp_path):
     def fusion(name: str, value: float) -> Fusion:
         return Fusion(name, [{"network": "max", "test/acc": value}])
