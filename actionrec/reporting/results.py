@@ -39,7 +39,8 @@ def runs_table(outputs: Outputs) -> Table:
     note = (
         f"Of the test part: n clips (stills in the first stage) of as many source videos; {BY_SOURCE}. Top-1 is the "
         "share that is right, mean class its mean over the actions, loss the negative log-likelihood in nats, ECE the "
-        "expected calibration error. Views: instants by crops that are averaged, the position of a frame, and precision. One row is one seed."
+        "expected calibration error. Views: instants by crops that are averaged, the position of a frame, "
+        "and precision. One row is one seed."
     )
     clips = [run.sources for run in outputs.runs if run.sources and run.stage != STAGES[0]]
     return Table("runs", "Runs", header, rows, _noted(note, few_sources(min(clips, default=None))))
