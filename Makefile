@@ -27,19 +27,21 @@ NAME := $(call override_of,paths.name,$(DATA))
 OUTPUTS := $(call override_of,paths.outputs,outputs)
 RUN_SPLIT := $(call override_of,split,$(SPLIT))
 RUN_SEED := $(call override_of,seed,$(SEED))
+RUN_TAG := $(filter-out null,$(call override_of,tag,$(TAG)))
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 CHAIN := $(OUTPUTS)/$(NAME)
-RUN := split$(RUN_SPLIT)-seed$(RUN_SEED)$(if $(TAG),-$(TAG))
+RUN := split$(RUN_SPLIT)-seed$(RUN_SEED)$(if $(RUN_TAG),-$(RUN_TAG))
 TRAIN_SCORES := $(foreach stage,hmdb51_frame hmdb51_flow,$(CHAIN)/$(stage)/$(RUN)/scores_train.npz)
 DEMO := $(OUTPUTS)/demo/data/demo.json
 
 # What the report shows closely, where the command line says it; else the first chain that there is.
-SHOWN = $(if $(filter command,$(origin SPLIT)),split=$(SPLIT)) $(if $(filter command,$(origin SEED)),seed=$(SEED))
+SHOWN = $(strip $(if $(filter command,$(origin SPLIT)),split=$(SPLIT)) \
+  $(if $(filter command,$(origin SEED)),seed=$(SEED)) $(if $(RUN_TAG),tag=$(RUN_TAG)))
 
 PATHS = paths=$(DATA) paths.name=$(NAME) paths.outputs=$(OUTPUTS)
-CHOSEN = recipe=$(RECIPE) $(PATHS) split=$(SPLIT) seed=$(SEED) $(if $(TAG),tag=$(TAG) parent_tag=$(TAG))
+CHOSEN = recipe=$(RECIPE) $(PATHS) split=$(SPLIT) seed=$(SEED) $(if $(RUN_TAG),tag=$(RUN_TAG) parent_tag=$(RUN_TAG))
 SETTINGS = $(CHOSEN) $(ARGS)
 TRAIN = $(BIN)/python -m actionrec.train $(SETTINGS)
 # STILLS_ARGS where stage 1 differs from the stages of clips, such as in its actions.

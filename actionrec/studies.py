@@ -4,18 +4,22 @@ import csv
 import io
 import logging
 import statistics
+import sys
 from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from actionrec import locks, measurement
+from actionrec.cli import one_line
+from actionrec.errors import ActionRecError
 from actionrec.files import atomic_path, write_json, write_text
-from actionrec.runs import MULTIRUN
+from actionrec.runs import MULTIRUN, job_name
 from actionrec.untrusted import read_metrics, read_overrides
 
 log = logging.getLogger(__name__)
@@ -40,20 +44,47 @@ class Swept(NamedTuple):
 class Study(Callback):
     """Ends a multirun of trainings with `study.json`, `.csv`, `.md` and `.png` in its folder, and prints the table."""
 
+    _held: ClassVar[Path | None] = None  # the folder of this process's latest multirun, until that has ended well
+
     def on_multirun_start(self, config: DictConfig, **rest: Any) -> None:
-        """Write down which keys vary, for the names of the jobs, and have all jobs in one folder."""
+        """Write down which keys vary, for the names of the jobs, and have all jobs in one folder.
+
+        Until the end of the multirun no other one may write there, since it would rename the jobs that are to come.
+        """
         folder = Path(config.hydra.sweep.dir)
+        try:
+            self._hold(folder)
+            write_json(folder / MULTIRUN, {"varying": sorted(_swept(config).values)})
+        except (ActionRecError, OSError) as error:
+            # Hydra makes a warning of an exception here, and goes on with the jobs.
+            sys.exit(f"error: {one_line(error)}")
         # Where the stage varies, each job would take a folder named by its own stage.
         quoted = str(folder).replace("'", "\\'")
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
-        write_json(folder / MULTIRUN, {"varying": sorted(_swept(config).values)})
 
     def on_multirun_end(self, config: DictConfig, **rest: Any) -> None:
+        """Write the study; Hydra does not call this where a job failed."""
         folder = Path(config.hydra.sweep.dir)
-        swept = _swept(config)
-        rows = gather(folder, swept)
-        if rows and swept.values:
-            print(write(folder, config.sweep.name, config.sweep.title, rows))
+        try:
+            swept = _swept(config)
+            rows = gather(folder, swept)
+            if rows and swept.values:
+                print(write(folder, config.sweep.name, config.sweep.title, rows))
+        finally:
+            self._let_go()
+
+    @staticmethod
+    def _hold(folder: Path) -> None:
+        """Lock the folder until `_let_go`, or until this process ends."""
+        Study._let_go()  # of a multirun of this process that failed
+        locks.acquire(folder, "the sweep in")
+        Study._held = folder
+
+    @staticmethod
+    def _let_go() -> None:
+        if Study._held is not None:
+            locks.release(Study._held)
+        Study._held = None
 
 
 def _swept(config: DictConfig) -> Swept:
@@ -79,25 +110,39 @@ def parse(overrides: Iterable[str]) -> Swept:
 
 
 def gather(folder: Path, swept: Swept) -> list[dict[str, Any]]:
-    """A row for each setting that has finished runs, in the order of the sweep.
+    """A row for each setting that has finished runs, in the order of the sweep, and for each way of measuring them.
 
-    It holds the values of the swept keys but for `REPEATS`, `runs`, `n` (samples of the test), `sources` (the videos
-    that they come from), mean and standard deviation (`… sd`, None of one run) of `METRICS` over the runs, for those of
-    the test also the bounds of a run's 95 % interval (`… low`, `… high`; their mean over the runs), and `values`: the
-    test accuracy of each run.
+    A job counts once, by the folder that this sweep gives it where there are several. A row holds the values of the
+    swept keys but for `REPEATS`, `views` (how the runs were measured; None where that is not recorded), `runs`, `n`
+    (samples of the test), `sources` (the videos that they come from), mean and standard deviation (`… sd`, None of one
+    run) of `METRICS` over the runs, for those of the test also the bounds of a run's 95 % interval (`… low`, `… high`;
+    their mean over the runs), and `values`: the test accuracy of each run.
     """
-    runs: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    keys = [key for key in swept.values if key not in REPEATS]
+    jobs: dict[tuple[str, ...], Path] = {}
     for path in sorted(folder.glob("*/overrides.yaml")):
-        metrics = path.with_name("metrics.json")
-        if path.parent.suffix == ".partial" or not metrics.is_file():
+        if path.parent.suffix == ".partial" or not path.with_name("metrics.json").is_file():
             continue
-        theirs = parse(read_overrides(path)).fixed
-        if _belongs(theirs, swept):
-            setting = tuple(theirs[key] for key in keys)
-            runs.setdefault(setting, []).append(read_metrics(metrics))
+        said = read_overrides(path)
+        theirs = parse(said).fixed
+        if not _belongs(theirs, swept):
+            continue
+        # A job's name says what varied: a narrower sweep, or an earlier version, has left the same job under another.
+        values = tuple(theirs[key] for key in swept.values)
+        if values not in jobs or path.parent.name == job_name(said, list(swept.values), _tag(theirs)):
+            jobs[values] = path.with_name("metrics.json")
+    runs: dict[tuple[str, ...], dict[str | None, list[dict[str, Any]]]] = {}
+    keys = [key for key in swept.values if key not in REPEATS]
+    for values, metrics in jobs.items():
+        setting = tuple(value for key, value in zip(swept.values, values, strict=True) if key in keys)
+        protocol = measurement.read(metrics.parent).get("test")
+        views = measurement.name(protocol) if protocol else None
+        runs.setdefault(setting, {}).setdefault(views, []).append(read_metrics(metrics))
     order = [setting for setting in product(*(swept.values[key] for key in keys)) if setting in runs]
-    return [{**dict(zip(keys, setting, strict=True)), **_summary(runs[setting])} for setting in order]
+    return [
+        {**dict(zip(keys, setting, strict=True)), "views": views, **_summary(alike)}
+        for setting in order
+        for views, alike in runs[setting].items()
+    ]
 
 
 def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> str:
@@ -107,7 +152,7 @@ def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> st
 
     keys = [key for key in rows[0] if key not in _SUMMARY]
     best = max(rows, key=lambda row: row["val/acc"])
-    lines = [(*keys, "runs", "n", "sources", *METRICS, "")]
+    lines = [(*keys, "runs", "n", "sources", *METRICS, "views", "")]
     for row in rows:
         spreads = (Spread(row[each], *(row.get(f"{each} {part}") for part in ("sd", *BOUNDS))) for each in METRICS)
         measured = (cell(spread).text for spread in spreads)
@@ -119,6 +164,7 @@ def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> st
                 str(row["n"] or "–"),
                 str(row["sources"] or "–"),
                 *measured,
+                row["views"] or "not recorded",
                 mark,
             )
         )
@@ -135,13 +181,19 @@ def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> st
     writer.writerows(rows)
     write_text(folder / "study.csv", lines_of_csv.getvalue())
     intervals = [[row[f"test/acc {bound}"] for bound in BOUNDS] for row in rows]
-    labels = [", ".join(row[key] for key in keys) or name for row in rows]
+    # Several ways of measuring are told apart in the plot, too.
+    ways = len({row["views"] for row in rows}) > 1
+    labels = [
+        ", ".join([*(row[key] for key in keys), *([row["views"] or "not recorded"] if ways else [])]) or name
+        for row in rows
+    ]
     with atomic_path(folder / "study.png") as temporary:
         temporary.write_bytes(plots.png(plots.study(title, labels, [row["values"] for row in rows], intervals)))
     return text
 
 
 _SUMMARY = {
+    "views",
     "runs",
     "n",
     "sources",
@@ -156,6 +208,11 @@ def _belongs(theirs: Mapping[str, str], swept: Swept) -> bool:
     others = {key: value for key, value in theirs.items() if key not in swept.values and key not in PASSING}
     fixed = {key: value for key, value in swept.fixed.items() if key not in PASSING}
     return others == fixed and all(theirs.get(key) in values for key, values in swept.values.items())
+
+
+def _tag(theirs: Mapping[str, str]) -> str | None:
+    tag = theirs.get("tag", "null").strip("'\"")
+    return None if tag == "null" else tag
 
 
 def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:

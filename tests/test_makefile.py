@@ -41,6 +41,38 @@ def test_a_stage_makes_its_parents_first_and_nothing_twice(tmp_path):
     assert all("tag=short parent_tag=short" in line for line in tagged)
 
 
+@pytest.mark.parametrize("said", [["TAG=short"], ["ARGS=tag=short"], ["TAG=long", "ARGS=tag=short"]])
+def test_a_tag_is_that_of_all_runs_their_parents_and_their_report_however_it_is_said(said):
+    *stages, report = planned("all", "DATA=mine", *said)
+    assert report.startswith("report ")
+    assert report.endswith(" tag=short")
+    assert all(" tag=short parent_tag=short " in f"{line} " for line in stages)
+    assert planned("report", "DATA=mine", *said)[-1].endswith(" tag=short")
+    fusions = planned("fusion", "DATA=mine", *said, "STILLS_ARGS=data.size=112")
+    assert all(" tag=short parent_tag=short " in f"{line} " for line in fusions)
+    [conv] = [line for line in fusions if "fusion=conv" in line]
+    assert conv.endswith(" run_dir=outputs/mine/hmdb51_two_stream_conv/split1-seed0-short")
+    everything = planned("crossval", "DATA=mine", *said)
+    assert everything[-1].endswith(" tag=short")
+    assert "tag=long" not in "".join([*stages, *fusions, *everything])
+
+
+def test_scores_of_a_tagged_chain_are_its_own(tmp_path):
+    for stage in ("hmdb51_frame", "hmdb51_flow"):
+        made(tmp_path / f"mine/{stage}/split1-seed0-short/scores_train.npz")
+    tagged = planned("fusion", "DATA=mine", f"{places(tmp_path)} tag=short")
+    assert not any(line.startswith("evaluate") for line in tagged)
+    assert any(line.startswith("evaluate") for line in planned("fusion", "DATA=mine", places(tmp_path)))
+
+
+@pytest.mark.parametrize("none", ["ARGS=tag=null", "ARGS=tag="])
+def test_no_tag_is_none(none):
+    commands = planned("fusion", "DATA=mine", none)
+    assert not any("parent_tag" in line for line in commands)
+    assert any(line.endswith("_conv/split1-seed0") for line in commands)
+    assert "tag=" not in planned("report", "DATA=mine", none)[-1]
+
+
 def test_stills_may_have_arguments_of_their_own():
     commands = planned("two-stream", "ARGS=data.actions=[fight,no_fight]", "STILLS_ARGS=data.size=112")
     assert [("no_fight" in line, "data.size=112" in line) for line in commands if "experiment=stanford40" in line] == [

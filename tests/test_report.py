@@ -62,6 +62,36 @@ def test_a_half_finished_tree_names_what_is_missing(tmp_path, run):
     assert re.search(r"n = 60 clips of 20 source videos\. One seed\.", text)
 
 
+@pytest.mark.parametrize("asked", [["tag=1"], []])
+def test_of_tagged_runs_alone_the_page_shows_their_chain_and_their_means(tmp_path, run, asked):
+    data = tmp_path / "demo"
+    for split in (1, 2):
+        write_chain(data, split, tag="1")
+    outcome = run("report", f"paths.outputs={tmp_path}", "gallery=0", *asked)
+    assert outcome.status == 0, outcome.err
+    text = page_of(data)
+    assert "hmdb51_two_stream, split 1, seed 0, 1: top-1" in text
+    assert "hmdb51_two_stream (1) over splits 1, 2, seeds 0: top-1" in text
+    assert ",make fusion SPLIT=1 SEED=0 TAG=1 ARGS=" in (data / "report/missing.csv").read_text()
+    assert (data / "report/missing.csv").read_text().count("python -m actionrec.report ") == 1
+    assert f"actionrec.report paths.outputs={tmp_path} tag=1\n" in (data / "report/missing.csv").read_text()
+    wrong = run("report", f"paths.outputs={tmp_path}", "gallery=0", "tag=2")
+    assert wrong.status == 1
+    assert f"error: tag=2: no run under {data} has it (there are: 1)" in wrong.err
+
+
+def test_a_page_shows_the_means_of_its_own_tag(tmp_path, run):
+    data = tmp_path / "demo"
+    for split in (1, 2):
+        write_chain(data, split, tag="strong")
+    for split in (1, 2):
+        for stage in STAGES[split > 1 :]:
+            write_run(data, stage, split, skill=0)
+    for tag, said in (("strong", "hmdb51_two_stream (strong) over"), ("null", "hmdb51_two_stream over")):
+        assert run("report", f"paths.outputs={tmp_path}", "gallery=0", f"tag={tag}").status == 0
+        assert re.findall(r"hmdb51_two_stream[ ()\w]* over", page_of(data)) == [said]
+
+
 def test_a_full_tree_has_every_section_and_every_table_as_files(full, run):
     outcome = run("report", f"paths.outputs={full.parent}")
     assert outcome.status == 0, outcome.err

@@ -38,7 +38,7 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True)
 class Chain:
-    """The runs of one split and seed by stage; stills have no split, and live under 1."""
+    """The runs of one split, seed and tag by stage; stills have no split, and live under 1."""
 
     split: int | None
     seed: int | None

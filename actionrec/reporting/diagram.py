@@ -51,8 +51,9 @@ class Diagram:
 
 
 def draw(chain: Chain) -> Diagram:
-    """The four stages of a chain; a stage without a run is an empty box."""
-    boxes = {stage: _box(stage, chain.runs.get(stage)) for stage in STAGES}
+    """The four stages of a chain; a stage without a run among them is an empty box."""
+    elsewhere = {link.parent for link in chain.links if link.state in (SAME, OTHER)}
+    boxes = {stage: _box(stage, chain.runs.get(stage), stage in elsewhere) for stage in STAGES}
     states = {(link.parent, link.child): link.state for link in chain.links}
     arrows = []
     for parent, child in ARROWS:
@@ -68,11 +69,11 @@ def draw(chain: Chain) -> Diagram:
     return Diagram(list(boxes.values()), arrows, 3 * WIDTH + 2 * GAP_X, 2 * HEIGHT + GAP_Y, words)
 
 
-def _box(stage: str, run: Run | None) -> Box:
+def _box(stage: str, run: Run | None, elsewhere: bool) -> Box:
     column, row = PLACES[stage]
     place = column * (WIDTH + GAP_X), row * (HEIGHT + GAP_Y)
     if run is None:
-        return Box(*place, "#999999", stage, ["not run"], False)
+        return Box(*place, "#999999", stage, ["in another folder" if elsewhere else "not run"], False)
     lines = [f"split {run.split}, seed {run.seed}"]
     if run.checkpoint:
         lines[0] += f", data {run.checkpoint.lineage['data']}"

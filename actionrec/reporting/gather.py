@@ -93,6 +93,14 @@ class Measured(NamedTuple):
     samples: int | None
 
 
+class Name(NamedTuple):
+    """What the name of a run's folder says."""
+
+    split: int
+    seed: int
+    tag: str | None
+
+
 class Study(NamedTuple):
     """A study's or a search's file of rows, and the pictures beside it."""
 
@@ -102,10 +110,15 @@ class Study(NamedTuple):
 
 
 class Fusion(NamedTuple):
-    """The rows that `actionrec.fuse` has written for one split and seed."""
+    """The rows that `actionrec.fuse` has written for one split, seed and tag."""
 
     name: str
     rows: list[dict[str, Any]]
+
+    @property
+    def of(self) -> "Name | None":
+        """Split, seed and tag by the folder's name."""
+        return name_of(self.name)
 
 
 @dataclass
@@ -318,9 +331,15 @@ _VALUES = untrusted.either(
 _ROW = untrusted.mapping_of(untrusted.text(1000, resolved=False), _VALUES)
 
 
+def name_of(name: str) -> Name | None:
+    """The parts of `split1-seed0` or `split1-seed0-<tag>`; None of another name."""
+    match = re.fullmatch(r"split(\d+)-seed(\d+)(?:-(.+))?", name)
+    return Name(int(match[1]), int(match[2]), match[3]) if match else None
+
+
 def _split_seed_tag(name: str, config: dict[str, Any]) -> tuple[int | None, int | None, str | None]:
-    if match := re.fullmatch(r"split(\d+)-seed(\d+)(?:-(.+))?", name):
-        return int(match[1]), int(match[2]), match[3]
+    if said := name_of(name):
+        return said
     split, seed = config.get("split"), config.get("seed")
     return split if type(split) is int else None, seed if type(seed) is int else None, None
 

@@ -1,11 +1,12 @@
 """What was not run, each with the command that runs it."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from actionrec.reporting.chain import Chain
-from actionrec.reporting.gather import STAGES, Outputs
+from actionrec.reporting.chain import SAME, Chain
+from actionrec.reporting.gather import STAGES, Outputs, name_of
 from actionrec.reporting.tables import Table
 
 SPLITS = (1, 2, 3)  # HMDB51's official ones
@@ -44,10 +45,10 @@ class Commands:
     name: str
     outputs: str = "outputs"
 
-    def make(self, target: str, **variables: int | None) -> str:
+    def make(self, target: str, **variables: int | str | None) -> str:
         """`make <target> DATA=… KEY=value … ARGS='…'`, of which what is the default is left out."""
         said = [f"DATA={self.data}"] if self.data != "demo" else []
-        said += [f"{key}={value}" for key, value in variables.items() if value is not None]
+        said += [f"{key}={shlex.quote(str(value))}" for key, value in variables.items() if value is not None]
         return " ".join(["make", target, *said, *([f"ARGS='{' '.join(self._places)}'"] if self._places else [])])
 
     def verb(self, name: str, *overrides: str) -> str:
@@ -66,7 +67,7 @@ def find(outputs: Outputs, chain: Chain, commands: Commands) -> list[Missing]:
     return [
         *_stages(outputs, chain, commands),
         *_unfinished(outputs, commands),
-        *_splits_and_seeds(outputs, commands),
+        *_splits_and_seeds(outputs, chain, commands),
         *_fusions(outputs, chain, commands),
         *_studies(outputs, commands),
     ]
@@ -81,9 +82,12 @@ def table(found: list[Missing]) -> Table:
 
 def _stages(outputs: Outputs, chain: Chain, commands: Commands) -> list[Missing]:
     found = []
+    elsewhere = {link.parent for link in chain.links if link.state == SAME} - chain.runs.keys()
     for stage in STAGES:
         variables = {} if stage == STAGES[0] else {"SPLIT": chain.split}
-        command = commands.make(TARGETS[stage], **variables, SEED=chain.seed)
+        command = commands.make(TARGETS[stage], **variables, SEED=chain.seed, TAG=chain.tag)
+        if stage in elsewhere:
+            continue
         if not outputs.of(stage):
             found.append(Missing(stage, "no finished run", command))
         elif stage not in chain.runs:
@@ -107,14 +111,13 @@ def _unfinished(outputs: Outputs, commands: Commands) -> list[Missing]:
     return found
 
 
-def _variables(path: Path) -> dict[str, int]:
-    parts = path.name.partition(".")[0].removeprefix("split").split("-seed")
-    if len(parts) != 2 or not all(part.isdigit() for part in parts):
-        return {}
-    return {"SPLIT": int(parts[0]), "SEED": int(parts[1])}
+def _variables(path: Path) -> dict[str, int | str | None]:
+    """Make's, of a folder such as `split1-seed0-strong.partial`."""
+    said = name_of(path.stem)
+    return {key.upper(): value for key, value in said._asdict().items()} if said else {}
 
 
-def _splits_and_seeds(outputs: Outputs, commands: Commands) -> list[Missing]:
+def _splits_and_seeds(outputs: Outputs, chain: Chain, commands: Commands) -> list[Missing]:
     found = []
     lacking: dict[tuple[int, ...], list[str]] = {}
     for stage in STAGES[1:]:
@@ -124,13 +127,14 @@ def _splits_and_seeds(outputs: Outputs, commands: Commands) -> list[Missing]:
             lacking.setdefault(absent, []).append(stage)
     for splits, stages in lacking.items():
         numbers = " and ".join(map(str, splits))
+        again = commands.make("crossval", TAG=chain.tag)
         what = f"split{'s' * (len(splits) > 1)} {numbers} of {', '.join(stages)}"
-        found.append(Missing(what, "HMDB51 has three; results are means over them", commands.make("crossval")))
+        found.append(Missing(what, "HMDB51 has three; results are means over them", again))
     single = {stage: {run.seed for run in outputs.of(stage)} for stage in STAGES}
     alone = [stage for stage, seeds in single.items() if len(seeds) == 1]
     if alone:
         seed = next(iter(single[alone[-1]]))
-        again = commands.make("all", SEED=1 if seed is None else seed + 1)
+        again = commands.make("all", SEED=1 if seed is None else seed + 1, TAG=chain.tag)
         found.append(
             Missing(f"a second seed of {', '.join(alone)}", "one seed does not show how far seeds differ", again)
         )
@@ -138,9 +142,9 @@ def _splits_and_seeds(outputs: Outputs, commands: Commands) -> list[Missing]:
 
 
 def _fusions(outputs: Outputs, chain: Chain, commands: Commands) -> list[Missing]:
-    if any(fusion.name == f"split{chain.split}-seed{chain.seed}" for fusion in outputs.fusions):
+    if any(fusion.of == (chain.split, chain.seed, chain.tag) for fusion in outputs.fusions):
         return []
-    command = commands.make("fusion", SPLIT=chain.split, SEED=chain.seed)
+    command = commands.make("fusion", SPLIT=chain.split, SEED=chain.seed, TAG=chain.tag)
     return [Missing(f"fusions of {chain.name}", "no table of fusions for these runs", command)]
 
 

@@ -33,13 +33,13 @@ def write(
         commands: that the page names for what is missing.
         split, seed: of the chain that is shown closely; None takes the first that there is.
         each: clips of the gallery that are right, and that are wrong.
-        tag: of that chain.
+        tag: of that chain; None takes the runs without one, or where there are none the first tag.
 
     Raises:
         ActionRecError: no run has that split, seed and tag, or the folder holds files that no report has written.
     """
     _check_folder(folder)
-    chain = choose(outputs.tagged(tag), split, seed)
+    chain = choose(outputs.tagged(_shown(outputs, tag)), split, seed)
     sections = create(outputs, chain, commands, each)
     with replaced_folder(folder) as temporary:
         (temporary / "index.html").write_text(render(outputs, chain, sections), encoding="utf-8")
@@ -47,6 +47,17 @@ def write(
             (temporary / f"{table.name}.csv").write_text(tables.comma_separated(table), encoding="utf-8")
             (temporary / f"{table.name}.md").write_text(tables.markdown(table), encoding="utf-8")
     return sections
+
+
+def _shown(outputs: Outputs, tag: str | None) -> str | None:
+    there = list(dict.fromkeys(run.tag for run in outputs.runs))
+    if tag is None:
+        return None if None in there or not there else there[0]
+    tag = str(tag)  # tag=1 is a number to Hydra
+    if tag not in there:
+        names = ", ".join(map(str, filter(None, there))) or "none"
+        raise ActionRecError(f"tag={tag}: no run under {outputs.folder} has it (there are: {names})")
+    return tag
 
 
 def _check_folder(folder: Path) -> None:

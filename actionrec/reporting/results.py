@@ -39,7 +39,8 @@ def runs_table(outputs: Outputs) -> Table:
     note = (
         f"Of the test part: n clips (stills in the first stage) of as many source videos; {BY_SOURCE}. Top-1 is the "
         "share that is right, mean class its mean over the actions, loss the negative log-likelihood in nats, ECE the "
-        "expected calibration error. Views: instants by crops that are averaged, and precision. One row is one seed."
+        "expected calibration error. Views: instants by crops that are averaged, the position of a frame, "
+        "and precision. One row is one seed."
     )
     clips = [run.sources for run in outputs.runs if run.sources and run.stage != STAGES[0]]
     return Table("runs", "Runs", header, rows, _noted(note, few_sources(min(clips, default=None))))
@@ -65,7 +66,10 @@ def measured_table(outputs: Outputs) -> Table | None:
 
 def seen(protocol: Protocol | None) -> str:
     """How the samples of a measurement were seen, for a table."""
-    return f"{measurement.views(protocol)}, {protocol.get('precision')}" if protocol else "not recorded"
+    if not protocol:
+        return "not recorded"
+    parts = measurement.views(protocol), protocol.get("position"), protocol.get("precision")
+    return ", ".join(str(part) for part in parts if part)
 
 
 def cost_table(outputs: Outputs) -> Table:
@@ -111,8 +115,7 @@ def crossval_table(outputs: Outputs) -> Table | None:
         if sum(map(len, of_split.values())) < 2:
             continue
         seeds = sorted({run.seed for runs in of_split.values() for run in runs if run.seed is not None})
-        name = f"{stage} ({tagged})" if tagged else stage
-        row: list[Any] = [name, ", ".join(map(str, sorted(of_split))), ", ".join(map(str, seeds))]
+        row: list[Any] = [_tagged(stage, tagged), ", ".join(map(str, sorted(of_split))), ", ".join(map(str, seeds))]
         for tag in ("test/acc", "test/acc_macro"):
             values = [[run.metrics.get(tag, math.nan) for run in runs] for runs in of_split.values()]
             row += spread(values)
@@ -182,7 +185,7 @@ def headline(chain: Chain, comparison: Table | None, crossval: Table | None = No
     Args:
         chain: whose runs.
         comparison: of its networks.
-        crossval: of all runs.
+        crossval: of all runs; the rows that count are of the chain's tag, and measured as its last stage is.
     """
     last = next((chain.runs[stage] for stage in (TWO_STREAM, FLOW, FRAME, STAGES[0]) if stage in chain.runs), None)
     if last is None:
@@ -207,10 +210,11 @@ def headline(chain: Chain, comparison: Table | None, crossval: Table | None = No
             f"Against {second}, the better stream on validation, that is {cell(difference).text} on the same clips "
             f"(McNemar p {f'= {p:.3f}' if p >= 0.001 else '< 0.001'}): {verdict}."
         )
-    for stage, splits, seeds, mean, between, *_ in crossval.rows if crossval else ():
-        if stage == last.stage and between is not None:
+    for name, splits, seeds, mean, between, *_, views in crossval.rows if crossval else ():
+        alike = (name, views) == (_tagged(last.stage, last.tag), seen(last.protocol))
+        if alike and between is not None:
             deviation = f"{cell(mean).text} ± {cell(between).text} (mean and standard deviation of the splits)"
-            lines.append(f"{stage} over splits {splits}, seeds {seeds}: top-1 {deviation}.")
+            lines.append(f"{name} over splits {splits}, seeds {seeds}: top-1 {deviation}.")
     return lines
 
 
@@ -286,18 +290,24 @@ def fusion_table(fusion: Fusion) -> Table:
 
 
 def fusions_table(outputs: Outputs) -> Table | None:
-    """Mean and spread of each fusion that was measured on several splits or seeds, as in `crossval_table`."""
-    if len(outputs.fusions) < 2:
-        return None
-    found: dict[str, dict[str, list[float]]] = {}
+    """Mean and spread of each fusion that was measured on several splits or seeds, as in `crossval_table`.
+
+    Those of other tags are rows of their own; fusions whose folder has another name are of no split, and left out.
+    """
+    found: dict[str, dict[int, list[float]]] = {}
     for fusion in outputs.fusions:
-        split = fusion.name.partition("-seed")[0]
+        if not (of := fusion.of):
+            continue
         for row in fusion.rows:
-            found.setdefault(row["network"], {}).setdefault(split, []).append(row["test/acc"])
-    rows = [(network, len(of_split), *spread(list(of_split.values()))) for network, of_split in found.items()]
+            found.setdefault(_tagged(row["network"], of.tag), {}).setdefault(of.split, []).append(row["test/acc"])
+    rows = [
+        (network, len(of_split), *spread(list(of_split.values())))
+        for network, of_split in found.items()
+        if sum(map(len, of_split.values())) > 1
+    ]
     header = ("network", "splits", "top-1", "top-1 sd of splits", "top-1 sd of seeds")
     note = "Each split has its own streams and its own choice on validation. Deviations as above."
-    return Table("fusions", "Fusions over splits and seeds", header, rows, note)
+    return Table("fusions", "Fusions over splits and seeds", header, rows, note) if rows else None
 
 
 def study_table(kind: str, study: Study) -> Table:
@@ -323,6 +333,10 @@ def estimate(row: dict[str, Any], tag: str) -> Estimate | float | None:
         return None
     low, high = row.get(f"{tag}_low"), row.get(f"{tag}_high")
     return float(row[tag]) if low is None or high is None else Estimate(row[tag], low, high)
+
+
+def _tagged(name: str, tag: str | None) -> str:
+    return f"{name} ({tag})" if tag else name
 
 
 def _noted(*parts: str) -> str:

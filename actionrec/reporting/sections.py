@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -92,7 +93,7 @@ def create(outputs: Outputs, chain: Chain, commands: Commands, each: int) -> lis
         Section(
             "results",
             "Results",
-            results.headline(chain, comparison, results.crossval_table(outputs)),
+            results.headline(chain, comparison, results.crossval_table(outputs.tagged(chain.tag))),
             tables=results.present([results.runs_table(outputs), comparison]),
             folded=results.present([results.cost_table(outputs), results.measured_table(outputs)]),
         ),
@@ -216,15 +217,16 @@ def _studies(key: str, title: str, kind: str, studies: Sequence[Study]) -> Secti
 
 def _gallery(chain: Chain, each: int, trust: Sequence[str], commands: Commands, absent: list[Missing]) -> Section:
     section = Section("gallery", "Gallery")
+    again = commands.verb("report", *([f"tag={shlex.quote(chain.tag)}"] if chain.tag else []))
     if each <= 0:
-        absent.append(Missing("gallery", "gallery=0", commands.verb("report")))
+        absent.append(Missing("gallery", "gallery=0", again))
         return section
     try:
         made = gallery.create(chain, each, trust)
     except Exception as error:  # data that went, weights of an older network: no reason to lose the tables
         reason = f"{type(error).__name__}: {one_line(error)}"[:300] if _unforeseen(error) else one_line(error)
         log.warning("no gallery: %s", reason)
-        absent.append(Missing("gallery", reason, commands.verb("report")))
+        absent.append(Missing("gallery", reason, again))
         return section
     section.text = [
         gallery.CHOICE.format(network=made.stage),

@@ -1,3 +1,5 @@
+import shutil
+
 from actionrec.reporting.chain import choose, links, settings_tables, starts_from
 from actionrec.reporting.diagram import draw
 from actionrec.reporting.gather import gather
@@ -47,6 +49,19 @@ def test_the_drawing_has_every_stage_and_says_what_came_from_what(tmp_path):
     assert [(arrow.label, arrow.whole) for arrow in part.arrows[1:]] == [("same file", True), ("file is gone", False)]
     assert "hmdb51_flow: not run" in part.words
     assert starts_from(outputs.of("stanford40_frame")[0]) == "resnet18 (IMAGENET1K_V1)"
+
+
+def test_a_parent_among_other_outputs_is_drawn_as_that(tmp_path):
+    write_chain(tmp_path / "base")
+    data = tmp_path / "demo"
+    (data / "hmdb51_frame").mkdir(parents=True)
+    shutil.copytree(tmp_path / "base/hmdb51_frame/split1-seed0", data / "hmdb51_frame/split1-seed0")
+    write_run(data, "hmdb51_flow")
+    drawing = draw(choose(gather(data)))
+    assert [(box.lines[0], box.there) for box in drawing.boxes[:1]] == [("in another folder", False)]
+    assert drawing.arrows[0].label == "same file"
+    assert "stanford40_frame: in another folder;" in drawing.words
+    assert "hmdb51_two_stream: not run;" in drawing.words
 
 
 def test_a_stage_that_did_not_start_from_the_one_before_says_so(tmp_path):

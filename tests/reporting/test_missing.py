@@ -35,6 +35,38 @@ def test_of_a_whole_tree_only_the_studies_that_were_not_run_are_missing(tmp_path
     assert found[0].command == "make study-augmentation"
 
 
+def test_commands_for_a_tagged_chain_say_its_tag(tmp_path):
+    data = tmp_path / "demo"
+    for stage in STAGES[:2]:
+        write_run(data, stage, tag="v1.2", parent_tag="v1.2")
+    write_studies(data)  # with the fusions of the untagged chain
+    for name in ("split2-seed1-v1.2.partial", "split1-seed0-a b.replaced"):
+        (data / "hmdb51_flow" / name).mkdir(parents=True)
+    outputs = gather(data).tagged("v1.2")
+    chain = choose(outputs)
+    found = {each.what: each.command for each in find(outputs, chain, Commands("demo", "demo"))}
+    assert found["hmdb51_flow"] == "make hmdb51-flow SPLIT=1 SEED=0 TAG=v1.2"
+    assert found["hmdb51_flow/split2-seed1-v1.2.partial"] == "make hmdb51-flow SPLIT=2 SEED=1 TAG=v1.2"
+    assert found["hmdb51_flow/split1-seed0-a b.replaced"] == "make hmdb51-flow SPLIT=1 SEED=0 TAG='a b'"
+    assert found["fusions of split 1, seed 0, v1.2"] == "make fusion SPLIT=1 SEED=0 TAG=v1.2"
+    assert found["splits 2 and 3 of hmdb51_frame"] == "make crossval TAG=v1.2"
+    assert found["a second seed of stanford40_frame, hmdb51_frame"] == "make all SEED=1 TAG=v1.2"
+    fusion = data / "fusion" / "split1-seed0"
+    fusion.rename(f"{fusion}-v1.2")
+    outputs = gather(data).tagged("v1.2")
+    assert not any("fusions" in each.what for each in find(outputs, chain, Commands("demo", "demo")))
+
+
+def test_a_parent_in_another_folder_is_not_missing(tmp_path):
+    data = tmp_path / "demo"
+    write_run(data, STAGES[0])
+    write_run(data, STAGES[1], tag="short")
+    outputs = gather(data).tagged("short")
+    found = [each.what for each in find(outputs, choose(outputs), Commands("demo", "demo"))]
+    assert "hmdb51_flow" in found
+    assert STAGES[0] not in found
+
+
 def test_what_the_chain_lacks_is_told_from_what_no_run_has(tmp_path):
     data = tmp_path / "demo"
     for stage in STAGES[:3]:

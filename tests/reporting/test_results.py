@@ -41,6 +41,49 @@ def test_fusions_are_averaged_over_splits_and_not_shown_of_one(tmp_path):
     assert results.fusions_table(Outputs(tmp_path, fusions=fusions[:1])) is None
 
 
+@pytest.mark.parametrize("key", ["segments", "crops", "position", "precision"])
+def test_runs_that_were_measured_in_other_ways_are_not_averaged(tmp_path, key):
+    protocol = {"segments": 1, "crops": 1, "position": "middle", "precision": "32-true"}
+    runs = [
+        replace(run_of("hmdb51_frame", split, 0, 0.5), protocol=protocol if split < 3 else {**protocol, key: "other"})
+        for split in (1, 2, 3)
+    ]
+    [row] = results.crossval_table(Outputs(tmp_path, runs)).rows
+    assert row[1] == "1, 2"
+    assert row[-1] == "1x1, middle, 32-true"
+
+
+def test_fusions_of_other_tags_are_other_rows(tmp_path):
+    def fusion(name: str, value: float) -> Fusion:
+        return Fusion(name, [{"network": "max", "test/acc": value}])
+
+    one = [fusion("split1-seed0", 0.4), fusion("split1-seed0-strong", 0.8), fusion("mine", 0.1)]
+    assert results.fusions_table(Outputs(tmp_path, fusions=one)) is None
+    several = [*one, fusion("split2-seed0", 0.6), fusion("split1-seed1-strong", 1.0)]
+    rows = results.fusions_table(Outputs(tmp_path, fusions=several)).rows
+    assert [row[:3] for row in rows] == [("max", 2, pytest.approx(0.5)), ("max (strong)", 1, pytest.approx(0.9))]
+    assert rows[1][3] is None  # of one split
+
+
+def test_the_headlines_mean_is_of_the_chains_tag_and_views(tmp_path):
+    protocols = {"segments": 1, "crops": 1, "precision": "32"}, {"segments": 25, "crops": 10, "precision": "32"}
+    runs = [
+        replace(run_of("hmdb51_flow", split, 0, accuracy), tag=tag, protocol=protocol)
+        for tag, protocol, accuracies in (
+            (None, protocols[0], (0.1, 0.1)),
+            ("strong", protocols[0], (0.6, 0.8)),
+            ("strong", protocols[1], (0.9, 0.9)),
+        )
+        for split, accuracy in enumerate(accuracies, start=1)
+    ]
+    crossval = results.crossval_table(Outputs(tmp_path, runs))
+    for run, said in ((runs[0], "hmdb51_flow over splits 1, 2"), (runs[2], "hmdb51_flow (strong) over splits 1, 2")):
+        found = results.headline(Chain(1, 0, {run.stage: run}), None, crossval)
+        [mean] = [line for line in found if " over splits " in line]
+        assert mean.startswith(said)
+        assert f"top-1 {'0.700 ± 0.141' if run.tag else '0.100 ± 0.000'}" in mean
+
+
 def test_the_headline_says_whether_two_streams_are_shown_to_be_better():
     def chain(skill: float) -> Chain:
         frame, flow, both = (

@@ -31,9 +31,11 @@ def made_scores(skill: float, n: int = 60, seed: int = 0) -> Scores:
     return Scores(names, noise, labels, ACTIONS, [f"film{index % 20}" for index in range(n)])
 
 
-def write_run(data: Path, stage: str, split: int = 1, seed: int = 0, skill: float = 1.0) -> Path:
+def write_run(
+    data: Path, stage: str, split: int = 1, seed: int = 0, skill: float = 1.0, tag: str = "", parent_tag: str = ""
+) -> Path:
     """A finished run under `outputs/<data>`; its parents must be there."""
-    path = data / stage / f"split{split}-seed{seed}"
+    path = data / stage / name(split, seed, tag)
     (path / "checkpoints").mkdir(parents=True)
     found = made_scores(skill, seed=100 * split + seed)
     scores.save(found, path / "scores.npz")
@@ -49,20 +51,25 @@ def write_run(data: Path, stage: str, split: int = 1, seed: int = 0, skill: floa
                 writer.add_scalar(tag, 1 / (epoch + 1), 10 * epoch)
         for tag in ("val/acc", "test/acc"):  # what a finished run adds
             writer.add_scalar(tag, 0.9, 21)
-    write_checkpoint(path, parents_of(data, stage, split, seed))
+    write_checkpoint(path, parents_of(data, stage, split, seed, parent_tag))
     return path
 
 
-def parents_of(data: Path, stage: str, split: int, seed: int) -> dict[str, dict[str, Any]]:
+def name(split: int, seed: int, tag: str = "") -> str:
+    """Of a run's folder."""
+    return f"split{split}-seed{seed}{f'-{tag}' if tag else ''}"
+
+
+def parents_of(data: Path, stage: str, split: int, seed: int, tag: str = "") -> dict[str, dict[str, Any]]:
     found = {}
     for role, parent in PARENTS[stage].items():
-        best = data / parent / f"split{1 if parent == STAGES[0] else split}-seed{seed}" / "checkpoints" / "best.ckpt"
+        best = data / parent / name(1 if parent == STAGES[0] else split, seed, tag) / "checkpoints" / "best.ckpt"
         found[role] = {"path": str(best), "sha256": sha256(best), "stage": parent, "split": split, "seed": seed}
     return found
 
 
 def write_checkpoint(run: Path, parents: dict[str, Any], note: str = "") -> None:
-    split, seed = (int(part) for part in run.name.removeprefix("split").split("-seed"))
+    split, seed = (int(part) for part in run.name.removeprefix("split").replace("-seed", "-").split("-")[:2])
     stage = run.parent.name
     lineage = {
         "model": "FrameModule",
@@ -81,10 +88,10 @@ def write_checkpoint(run: Path, parents: dict[str, Any], note: str = "") -> None
     torch.save(content, run / "checkpoints" / "best.ckpt")
 
 
-def write_chain(data: Path, split: int = 1, seed: int = 0) -> None:
+def write_chain(data: Path, split: int = 1, seed: int = 0, tag: str = "") -> None:
     for stage, skill in zip(STAGES, (1.0, 0.8, 1.2, 2.5), strict=True):
-        if not (data / stage / f"split{split}-seed{seed}").exists() and not (stage == STAGES[0] and split > 1):
-            write_run(data, stage, split, seed, skill)
+        if not (data / stage / name(split, seed, tag)).exists() and not (stage == STAGES[0] and split > 1):
+            write_run(data, stage, split, seed, skill, tag, tag)
 
 
 def write_studies(data: Path) -> None:
