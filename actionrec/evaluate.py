@@ -18,7 +18,7 @@ log = logging.getLogger("actionrec.evaluate")  # __name__ is __main__ here
 CHANGEABLE = (
     *("paths", "trainer", "views", "data.segments", "data.crops", "data.batch_size", "data.num_workers", "data.cache"),
     *("data.strict", "checkpoint", "parts", "output", "split", "seed", "tag", "parent_tag", "run_dir", "init_from"),
-    *("hydra", "logger", "callbacks", "resume", "overwrite", "trust", "compile", "cache_features"),
+    *("hydra", "logger", "callbacks", "resume", "overwrite", "trust", "compile", "cache_features", "search"),
 )
 
 
