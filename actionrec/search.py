@@ -137,9 +137,9 @@ def _other_settings(folder: Path, config: DictConfig, study: "optuna.Study", wan
     try:
         if there := manifest.read(folder):
             return wanted.differences(there)
-        for trial in study.trials:  # of a search of before it had a manifest, those of the first run
+        for trial in study.trials:  # of a search of before it had a manifest, that of its first run
             run = _folder(folder, trial.number)
-            if there := manifest.read(run):
+            if (run / manifest.FILE).is_file() and (there := manifest.read(run)):
                 return manifest.create(_with(config, trial.params, run)).differences(there)
     except ActionRecError as error:
         raise ActionRecError(
