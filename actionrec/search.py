@@ -124,7 +124,7 @@ def _other_spaces(study: "optuna.Study", space: Mapping[str, "BaseDistribution"]
 
 def _range(distribution: Any) -> str:
     if distribution is None:
-        return "is not in it"
+        return "not in it"
     if hasattr(distribution, "choices"):
         text = "values " + ", ".join(map(str, distribution.choices))
     else:

@@ -71,7 +71,7 @@ def test_another_search_has_another_place(run, arguments, taught):
 @pytest.mark.parametrize(
     ("space", "said"),
     [
-        (f"[{RATE}]", "(search.space: data.augmentation is not in it, was values none, strong)"),
+        (f"[{RATE}]", "(search.space: data.augmentation not in it, was values none, strong)"),
         (
             f"[{RATE}, {{key: data.augmentation, values: [none]}}]",
             "(search.space: data.augmentation values none, was values none, strong)",
@@ -82,7 +82,7 @@ def test_another_search_has_another_place(run, arguments, taught):
         ),
         (
             f"{SPACE.partition('=')[2][:-1]}, {{key: optimizer.weight_decay, values: [0.1]}}]",
-            "(search.space: optimizer.weight_decay values 0.1, was is not in it)",
+            "(search.space: optimizer.weight_decay values 0.1, was not in it)",
         ),
     ],
 )
