@@ -1,4 +1,4 @@
-"""The one exception for bad input."""
+"""Exceptions for bad input."""
 
 
 class ActionRecError(Exception):
@@ -6,3 +6,7 @@ class ActionRecError(Exception):
 
     The command lines print it without a traceback and exit with status 1.
     """
+
+
+class DivergedError(ActionRecError):
+    """The loss of a training is not finite; other settings may do better."""

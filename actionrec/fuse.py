@@ -1,6 +1,7 @@
 """`python -m actionrec.fuse`: one table of the streams, of every fusion of their scores, and of the trained one."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from omegaconf import DictConfig
 from actionrec import measurement
 from actionrec.cli import plain, verb
 from actionrec.errors import ActionRecError
-from actionrec.files import write_json, write_text
+from actionrec.files import sha256, write_json, write_text
 from actionrec.runs import RunFolder
 
 log = logging.getLogger("actionrec.fuse")  # __name__ is __main__ here
@@ -19,7 +20,8 @@ def fuse(config: DictConfig) -> None:
     """Fuse the scores of `runs`, print the table, and write it and the figures to `output`.
 
     Raises:
-        ActionRecError: scores are missing, are not of the same samples, or are of samples that a run was trained on.
+        ActionRecError: scores are missing, are not of the same samples, are of samples that a run was trained on, or
+            are of another checkpoint than the run's best.
     """
     from actionrec.evaluation import fusion, scores
     from actionrec.modules.checkpoint import Parent, check_parent, read
@@ -37,15 +39,19 @@ def fuse(config: DictConfig) -> None:
     for found in parts.values():
         measurement.require_same({name: each.protocol for name, each in zip(runs, found, strict=True)})
     held_out = {name for part in ("val", "test") for found in parts[part] for name in found.names}
-    for run in (*runs.values(), *trained.values()):
+    whole = {name: scores.load(run / scores.FILES["test"]) for name, run in trained.items()}
+    measured = [(run, {part: found[row] for part, found in parts.items()}) for row, run in enumerate(runs.values())]
+    measured += [(run, {"test": whole[name]}) for name, run in trained.items()]
+    for run, theirs in measured:
         best = RunFolder(run).best
-        check_parent(Parent(best, read(best, "runs")), None, held_out)
+        parent = Parent(best, read(best, "runs", plain(config)["trust"]))
+        check_parent(parent, None, held_out)
+        _check_current(theirs, run, parent.lineage["stage"])
     matched = fusion.matched(parts)
     networks = {name: fusion.Fused(found) for name, found in zip(runs, matched["test"], strict=True)}
     against = fusion.best_on_validation(dict(zip(runs, matched["val"], strict=True)))
     better = networks[against].scores
     networks |= {name: function(matched) for name, function in fusion.FUSIONS.items()}
-    whole = {name: scores.load(run / scores.FILES["test"]) for name, run in trained.items()}
     measurement.require_same({"streams": better.protocol, **{name: found.protocol for name, found in whole.items()}})
     networks |= {name: fusion.Fused(found) for name, found in whole.items()}
 
@@ -57,6 +63,24 @@ def fuse(config: DictConfig) -> None:
     write_text(folder / "fusion.md", text + "\n")
     seen = measurement.name(better.protocol) if better.protocol else "views that are not recorded"
     print(f"{text}\n\nMeasured at {seen}. {table.note}")
+
+
+def _check_current(measured: Mapping[str, Any], run: Path, stage: str) -> None:
+    """Raise if a run's scores, by part, are of another checkpoint than its best is now.
+
+    Scores of before their checkpoint was recorded pass.
+    """
+    from actionrec.evaluation.scores import FILES
+
+    best = RunFolder(run).best
+    now = sha256(best)
+    for part, found in measured.items():
+        then = (found.protocol or {}).get("checkpoint", now)
+        if then != now:
+            raise ActionRecError(
+                f"{run / FILES[part]}: these scores are of checkpoint {str(then)[:10]}, {best} is {now[:10]}; measure "
+                f"it with actionrec.evaluate experiment={stage} checkpoint={best} parts=[train,val,test]"
+            )
 
 
 def _row(name: str, found: Any, against: str, better: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import copy
 import logging
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from actionrec import checks, manifest
-from actionrec.cli import plain, verb
-from actionrec.errors import ActionRecError
+from actionrec.cli import in_multirun, plain, verb
+from actionrec.errors import ActionRecError, DivergedError
 from actionrec.evaluate import remeasure
 from actionrec.files import atomic_path, write_json, write_text
 from actionrec.locks import only_writer
@@ -22,8 +23,13 @@ from actionrec.train import train
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.distributions import BaseDistribution
 
 ENOUGH = 5  # trials a setting; of fewer, importances are those of chance
+NO_MULTIRUN = (
+    "a search is no multirun: all jobs would share its folder; run the searches one by one, each with "
+    "search.name=<name>"
+)
 log = logging.getLogger("actionrec.search")  # __name__ is __main__ here
 
 
@@ -32,11 +38,15 @@ def search(config: DictConfig) -> None:
 
     Each trial is a run below `run_dir`, of which the one that is best on validation is measured on the test, and no
     other. `study.db` beside them is Optuna's storage. The search can be interrupted: run again, it tries the settings
-    that it was at once more and goes on. One process at a time.
+    that it was at once more and goes on. A trial whose loss is not finite counts as tried, is Optuna's PRUNED, and has
+    no row and no folder. One process at a time.
 
     Raises:
-        ActionRecError: Optuna is not installed, or the space names what is no setting.
+        ActionRecError: Optuna is not installed, the space names what is no setting, the folder holds another search, or
+            all trials diverged.
     """
+    if in_multirun():  # by hydra.mode; of the flags `main` knows before Hydra writes down what varies
+        raise ActionRecError(NO_MULTIRUN)
     optuna = _import_optuna()
     settings = plain(config)["search"]
     for setting in settings["space"]:
@@ -50,28 +60,93 @@ def search(config: DictConfig) -> None:
 def _search(config: DictConfig, settings: dict[str, Any], optuna: Any) -> None:
     folder = Path(config.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    _check_same(folder, manifest.create(config), settings["space"])
     study = _open(optuna, settings["name"], folder / "study.db")
+    space = {setting["key"]: _distribution(optuna, setting) for setting in settings["space"]}
+    _check_same(folder, config, study, space)
     _enqueue_interrupted(study, folder)
-    done = len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
+    states = optuna.trial.TrialState
+    done = len(study.get_trials(states=(states.COMPLETE, states.PRUNED)))
     # The same seed would suggest again what the trials before an interruption have tried.
     study.sampler = optuna.samplers.TPESampler(seed=config.seed + done)
-    study.optimize(lambda trial: _run(config, settings["space"], folder, trial), max(settings["trials"] - done, 0))
+    for _ in range(settings["trials"] - done):
+        trial = study.ask(space)
+        try:
+            accuracy = _run(config, folder, trial)
+        except DivergedError as error:
+            log.warning("trial %d diverged and is left out: %s", trial.number, error)
+            shutil.rmtree(RunFolder(_folder(folder, trial.number)).partial, ignore_errors=True)
+            study.tell(trial, state=states.PRUNED)
+        else:
+            study.tell(trial, accuracy)
     print(_write(folder, config, study))
 
 
-def _check_same(folder: Path, wanted: Manifest, space: list[dict[str, Any]]) -> None:
-    """Raise if the folder holds a search over another space, or under other settings than the space's keys."""
-    tried = {setting["key"] for setting in space}
-    shared = {key: value for key, value in wanted.settings.items() if key not in tried}
-    wanted = replace(wanted, settings={**shared, "search.space": space})
-    there = manifest.read(folder)
-    if there and (differences := wanted.differences(there)):
-        raise ActionRecError(
-            f"{folder} holds another search ({'; '.join(differences[: manifest.SHOWN])}); keep both with "
-            "search.name=<name>"
-        )
+def _distribution(optuna: Any, setting: dict[str, Any]) -> "BaseDistribution":
+    """Optuna's form of a line of the space; a range is of integers where both of its ends are."""
+    if "values" in setting:
+        return optuna.distributions.CategoricalDistribution(setting["values"])
+    low, high, log_scale = setting["low"], setting["high"], setting.get("log", False)
+    if isinstance(low, int) and isinstance(high, int):
+        return optuna.distributions.IntDistribution(low, high, log=log_scale)
+    return optuna.distributions.FloatDistribution(low, high, log=log_scale)
+
+
+def _check_same(
+    folder: Path, config: DictConfig, study: "optuna.Study", space: Mapping[str, "BaseDistribution"]
+) -> None:
+    """Raise if the study's trials are over another space, or under other settings than the space's keys.
+
+    Neither the order of the keys nor the number of trials counts.
+    """
+    wanted = manifest.create(config)
+    wanted = replace(wanted, settings={key: value for key, value in wanted.settings.items() if key not in space})
+    if study.trials:
+        differences = _other_spaces(study, space) or _other_settings(folder, config, study, wanted)
+        if differences:
+            more = f" and {len(differences) - manifest.SHOWN} more" if len(differences) > manifest.SHOWN else ""
+            raise ActionRecError(
+                f"{folder} holds another search ({'; '.join(differences[: manifest.SHOWN])}{more}); keep both with "
+                "search.name=<name>"
+            )
     wanted.write(folder)
+
+
+def _other_spaces(study: "optuna.Study", space: Mapping[str, "BaseDistribution"]) -> list[str]:
+    """What sets the space apart from that of the trials, a text for each key."""
+    there = {key: each for trial in study.trials for key, each in trial.distributions.items()}
+    added = space.keys() - there.keys() if there else ()
+    changed = (key for key, each in there.items() if space.get(key) != each)
+    return [
+        f"search.space: {key} {_range(space.get(key))}, was {_range(there.get(key))}"
+        for key in sorted({*added, *changed})
+    ]
+
+
+def _range(distribution: Any) -> str:
+    if distribution is None:
+        return "not in it"
+    if hasattr(distribution, "choices"):
+        text = "values " + ", ".join(map(str, distribution.choices))
+    else:
+        text = f"{distribution.low} to {distribution.high}{' log' if distribution.log else ''}"
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _other_settings(folder: Path, config: DictConfig, study: "optuna.Study", wanted: Manifest) -> list[str]:
+    """What sets the settings beside the space apart from those of the trials."""
+    try:
+        if there := manifest.read(folder):
+            return wanted.differences(there)
+        for trial in study.trials:  # of a search of before it had a manifest, that of its first run
+            run = _folder(folder, trial.number)
+            if (run / manifest.FILE).is_file() and (there := manifest.read(run)):
+                return manifest.create(_with(config, trial.params, run)).differences(there)
+    except ActionRecError as error:
+        raise ActionRecError(
+            f"{folder}: the settings of its search cannot be read ({error}); move the folder away, or search under "
+            "another name (search.name=<name>)"
+        ) from None
+    return []
 
 
 def _open(optuna: Any, name: str, path: Path) -> "optuna.Study":
@@ -109,16 +184,8 @@ def _check(setting: dict[str, Any], config: DictConfig) -> None:
         raise ActionRecError(f"search.space: say of {key} either low and high, or values")
 
 
-def _run(config: DictConfig, space: list[dict[str, Any]], folder: Path, trial: "optuna.Trial") -> float:
+def _run(config: DictConfig, folder: Path, trial: "optuna.Trial") -> float:
     """Train with the suggested settings; returns the best validation accuracy."""
-    for setting in space:
-        key = setting["key"]
-        if "values" in setting:
-            trial.suggest_categorical(key, setting["values"])
-        else:
-            low, high, log_scale = setting["low"], setting["high"], setting.get("log", False)
-            suggest = trial.suggest_int if isinstance(low, int) and isinstance(high, int) else trial.suggest_float
-            suggest(key, low, high, log=log_scale)
     log.info("trial %d: %s", trial.number, _said(trial.params))
     tried = _with(config, trial.params, _folder(folder, trial.number))
     checks.check(tried)
@@ -157,6 +224,12 @@ def _write(folder: Path, config: DictConfig, study: "optuna.Study") -> str:
     from actionrec.reporting.tables import lines_of
 
     complete = [trial for trial in study.trials if trial.value is not None]
+    if not complete:
+        diverged = sum(trial.state.name == "PRUNED" for trial in study.trials)
+        raise ActionRecError(
+            f"{folder}: all {diverged} trials diverged; search lower rates under another name "
+            "(search.name=<name>), or try more with search.trials=<number>"
+        )
     ranked = sorted(complete, key=lambda trial: -(trial.value or 0.0))
     rows = [{"trial": trial.number, **trial.params, "val/acc": trial.value} for trial in ranked]
     rows[0]["test/acc"] = _test(config, ranked[0].params, _folder(folder, ranked[0].number))
@@ -198,7 +271,15 @@ def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-main = verb("search", choose="experiment")(search)
+_main = verb("search", choose="experiment")(search)
+
+
+def main() -> None:
+    """The command line; see `cli.verb`."""
+    if {"-m", "--multirun"} & {*sys.argv[1:]}:
+        sys.exit(f"error: {NO_MULTIRUN}")
+    _main()
+
 
 if __name__ == "__main__":
     main()

@@ -10,7 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from actionrec.errors import ActionRecError
+from actionrec.errors import DivergedError
 
 NAMED = 8  # samples of a batch that the message names, at most
 
@@ -35,7 +35,7 @@ class Divergence(Callback):
     latest when the epoch is validated.
 
     Raises:
-        ActionRecError: the loss of a batch, or that of the validation, is not finite.
+        DivergedError: the loss of a batch, or that of the validation, is not finite.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Divergence(Callback):
             return
         loss = float(trainer.callback_metrics.get("val/loss", 0.0))
         if not math.isfinite(loss):
-            raise ActionRecError(f"epoch {trainer.current_epoch + 1}: the validation loss is {loss}; {_MEND}")
+            raise DivergedError(f"epoch {trainer.current_epoch + 1}: the validation loss is {loss}; {_MEND}")
 
     def _check_all(self, trainer: Trainer) -> None:
         while self._losses:
@@ -80,7 +80,7 @@ class Divergence(Callback):
         mend = (
             _MEND if loss.step > 1 else "no step was made yet: look at these samples, and at the weights of init_from"
         )
-        raise ActionRecError(
+        raise DivergedError(
             f"epoch {trainer.current_epoch + 1}, batch {loss.batch + 1}: the training loss is {value} "
             f"(samples {names}); {mend}"
         )
