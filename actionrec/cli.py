@@ -35,6 +35,7 @@ OmegaConf.register_new_resolver("suffix", lambda tag: f"-{tag}" if tag else "", 
 OmegaConf.register_new_resolver("times", lambda a, b: float(f"{a * b:.12g}"), replace=True)
 INTERRUPTED, TERMINATED = 130, 143  # what shells say of a command that SIGINT or SIGTERM ended
 
+FULL_ERROR = "HYDRA_FULL_ERROR"
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 Task = Callable[[DictConfig], Any]
 
@@ -72,7 +73,8 @@ def verb(config_name: str, choose: str | None = None) -> Callable[[Task], Callab
         run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)
 
         def main() -> None:
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print its own errors; this hands them to us
+            before = os.environ.get(FULL_ERROR)
+            os.environ[FULL_ERROR] = "1"  # Hydra would print its own errors; this hands them to us
             _quieten()
             try:
                 overrides.check(sys.argv[1:], config_groups(), choose)
@@ -86,8 +88,13 @@ def verb(config_name: str, choose: str | None = None) -> Callable[[Task], Callab
                 if traceback_wanted or not _is_users(error):
                     raise
                 _exit_with(error)
+            finally:  # commands that this process starts later choose for themselves
+                if before is None:
+                    os.environ.pop(FULL_ERROR, None)
+                else:
+                    os.environ[FULL_ERROR] = before
 
-        traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+        traceback_wanted = os.environ.get(FULL_ERROR) == "1"
         return main
 
     return decorate

@@ -166,12 +166,13 @@ def _check_resumable(path: Path, module: "ActionModule", config: DictConfig) -> 
         ActionRecError: it holds weights alone, is of another stage or network, or its schedule was made for another
             number of epochs.
     """
-    from actionrec.modules.checkpoint import read
+    from actionrec.modules.checkpoint import add_normalisation, read
 
     if path.is_relative_to(config.run_dir) or path.is_relative_to(f"{config.run_dir}.partial"):
         checkpoint = read_tensors(path, "resume", "a checkpoint")
     else:
         checkpoint = read(path, "resume", list(config.trust))
+    add_normalisation(checkpoint)  # it may be of an earlier version
     if "optimizer_states" not in checkpoint:
         raise ActionRecError(f"resume={path} holds weights alone, no state of a training; start from it with init_from")
     if checkpoint["lineage"]["stage"] != config.stage:

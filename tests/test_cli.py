@@ -139,3 +139,9 @@ def test_a_defect_keeps_its_traceback(run, monkeypatch, paths):
     monkeypatch.setattr("actionrec.reporting.gather.gather", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("report", *paths)
+
+
+def test_commands_that_are_started_later_choose_their_own_tracebacks(run, paths, monkeypatch):
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    assert run("report", *paths).status == 1
+    assert "HYDRA_FULL_ERROR" not in os.environ
