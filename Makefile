@@ -72,8 +72,8 @@ $(READY): pyproject.toml constraints.txt
 demo: ## The whole chain on generated data, ending in a table and a page
 	$(MAKE) --no-print-directory all DATA=demo RECIPE=demo
 
-test: $(READY) ## Run the tests
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -rs
+test: $(READY) ## Run the tests (CI=true: those too that take longest)
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -rs $(if $(CI),,-m 'not ci')
 
 lint: $(READY) ## Check format, style and types
 	$(BIN)/ruff format --check .

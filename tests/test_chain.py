@@ -441,7 +441,7 @@ def test_cached_features_and_pictures_change_nothing(paths, run, tmp_path, froze
     assert metrics_of(outputs, stage) == pytest.approx(plain, abs=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_compiled_network_is_logged_and_kept_as_any_other(chain, paths, run, tmp_path):
     """Without the compiler itself, which takes a minute: the graph is captured and run as it is."""
     stage, outputs = "stanford40_frame", tmp_path / "outputs"

@@ -75,7 +75,7 @@ def test_a_training_that_is_told_to_stop_says_so_and_can_go_on(tmp_path, run, co
     assert checkpoints_whole(folder.with_name("split1-seed0.partial") / "checkpoints")
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_training_that_is_killed_ends_as_if_it_had_not_been(tmp_path, run, command):
     """To the bit, whenever it was: after one epoch or two, between two checkpoints or within one."""
     outputs, draw = tmp_path / "outputs", random.SystemRandom()

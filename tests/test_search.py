@@ -188,7 +188,7 @@ def test_trials_that_diverge_are_left_out_and_not_tried_again(run, arguments, di
     assert len(diverging) == 13
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_search_of_which_all_trials_diverge_says_so_in_a_line(run, arguments, tmp_path):
     space = "search.space=[{key: optimizer.lr, values: [1e30]}]"
     for trials in (2, 2):

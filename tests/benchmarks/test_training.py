@@ -58,6 +58,7 @@ def test_generated_sets_are_indexed(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured on Linux")
+@pytest.mark.ci
 def test_memory_grows_by_what_is_held():
     assert 150 < fresh(_growth) < 250
 
