@@ -71,6 +71,10 @@ class OperationalError(Exception):
         (OutOfMemoryError("CUDA out of memory. Tried"), r"out of memory \(CUDA .*\); lower data\.batch_size"),
         (RuntimeError("[enforce] DefaultCPUAllocator: can't allocate memory: you tried"), r"out of memory .*lower"),
         (RuntimeError(KILLED), r"a loader process was killed by signal: Killed, .* lower data\.num_workers"),
+        (
+            RuntimeError("AdamW does not allow for gradient clipping because"),
+            r"clip_val: .*; set optimizer\.fused=false",
+        ),
         (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), r"a loader process exited unexpectedly"),
         (OperationalError("(sqlite3.OperationalError) database or disk is full\n[SQL"), r"study\.db: .*; make room"),
         (raised_from(RuntimeError("internal"), NO_ROOM), r"/o/metrics\.json: No space left"),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
@@ -202,3 +203,9 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(locks.os, "open", raise_error(OSError(errno.EROFS, "Read-only file system", "/x/.run.lock")))
     with pytest.raises(OSError, match=f"Read-only file system: '{path}'"):
         acquire(path, "run")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_a_folder_that_takes_no_files_is_named():
+    with pytest.raises(PermissionError, match="/proc/x"):
+        locks.acquire(Path("/proc/x"), "the run")
