@@ -74,7 +74,8 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
     import lightning
 
     from actionrec.callbacks import Progress
-    from actionrec.modules.checkpoint import add_normalisation, check_parent, open_parents, start_from
+    from actionrec.modules.checkpoint import check_parent, open_parents, start_from
+    from actionrec.modules.earlier import add_normalisation
     from actionrec.modules.features import keep_features
 
     lightning.seed_everything(config.seed, workers=True, verbose=False)
@@ -166,7 +167,8 @@ def _check_resumable(path: Path, module: "ActionModule", config: DictConfig) -> 
         ActionRecError: it holds weights alone, is of another stage or network, or its schedule was made for another
             number of epochs.
     """
-    from actionrec.modules.checkpoint import add_normalisation, read
+    from actionrec.modules.checkpoint import read
+    from actionrec.modules.earlier import add_normalisation
 
     if path.is_relative_to(config.run_dir) or path.is_relative_to(f"{config.run_dir}.partial"):
         checkpoint = read_tensors(path, "resume", "a checkpoint")

@@ -7,7 +7,6 @@ modules it may name beside those of the lists.
 """
 
 import importlib
-import inspect
 import json
 import pickle
 import re
@@ -198,16 +197,29 @@ _KEY = re.compile(r"[\w-]+", re.ASCII)
 _HYDRA = re.compile(r"_\w*_")
 
 
-def _modules() -> set[str]:
-    import actionrec.modules
+# Names, not imports: those modules read files through this one. A test holds the lists against the packages.
+MODULES = ("FlowModule", "FrameModule", "TwoStreamModule")
+DATAMODULES = (
+    *("HMDB51FlowDataModule", "HMDB51FrameDataModule", "HMDB51TwoStreamDataModule"),
+    "Stanford40FrameDataModule",
+)
+SCHEDULES = ("cosine", "cyclic", "onecycle")
+CALLBACKS = (
+    *("BestCheckpoint", "Divergence", "EpochLine", "LastCheckpoint", "LearningRate", "Origin", "Progress"),
+    *("RandomState", "Speed", "TrainingBatch", "Validation"),
+)
 
-    return {f"actionrec.modules.{name}" for name in actionrec.modules.__all__}
+
+def _of_ours(package: str, names: Sequence[str]) -> set[str]:
+    return {f"actionrec.{package}.{name}" for name in names}
+
+
+def _modules() -> set[str]:
+    return _of_ours("modules", MODULES)
 
 
 def _datamodules() -> set[str]:
-    import actionrec.datamodules
-
-    return {f"actionrec.datamodules.{name}" for name in actionrec.datamodules.__all__}
+    return _of_ours("datamodules", DATAMODULES)
 
 
 def _optimizers() -> set[str]:
@@ -219,17 +231,14 @@ def _optimizers() -> set[str]:
 def _schedulers() -> set[str]:
     import torch
 
-    from actionrec.modules import schedules
-
-    own = {f"{each.__module__}.{each.__name__}" for each in vars(schedules).values() if inspect.isfunction(each)}
-    return own | _subclasses(torch.optim.lr_scheduler, torch.optim.lr_scheduler.LRScheduler)
+    return _of_ours("modules.schedules", SCHEDULES) | _subclasses(
+        torch.optim.lr_scheduler, torch.optim.lr_scheduler.LRScheduler
+    )
 
 
 def _callbacks() -> set[str]:
-    import actionrec.callbacks
-
     lightnings = "EarlyStopping EMAWeightAveraging LearningRateMonitor ModelCheckpoint WeightAveraging"
-    own = {f"actionrec.callbacks.{name}" for name in actionrec.callbacks.__all__}
+    own = _of_ours("callbacks", CALLBACKS)
     return own | {f"lightning.pytorch.callbacks.{name}" for name in (*lightnings.split(), "StochasticWeightAveraging")}
 
 
@@ -549,9 +558,7 @@ _REBUILT = {**BACKBONE, "weights": one_of(None)}  # a checkpoint has the weights
 
 
 def _model(value: Any, place: str) -> None:
-    import actionrec.modules
-
-    one_of(*actionrec.modules.__all__)(value, place)
+    one_of(*MODULES)(value, place)
 
 
 def _of_streams(backbone: dict[str, Check]) -> Check:

@@ -1,6 +1,7 @@
 """Forged checkpoints and run folders run nothing, leak nothing, and end in one line."""
 
 import copy
+import inspect
 import itertools
 import json
 import os
@@ -20,12 +21,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from actionrec import saved, untrusted
+from actionrec import callbacks, datamodules, modules, saved, untrusted
 from actionrec.cli import CONF
 from actionrec.errors import ActionRecError
 from actionrec.evaluation import metrics, scores
 from actionrec.evaluation.scores import Scores
 from actionrec.experiment import create_data, create_module
+from actionrec.modules import schedules
 from actionrec.modules.checkpoint import Lineage, load_module, read
 from tests.conftest import QUICK
 
@@ -1022,3 +1024,14 @@ def test_weights_of_which_a_bit_has_flipped_are_refused(honest, tmp_path):
     torch.load(path, weights_only=True)
     with pytest.raises(ActionRecError, match=r"x\.ckpt: not a checkpoint \(.*(have changed|is damaged)"):
         read(path)
+
+
+def test_the_lists_of_names_are_those_of_the_packages():
+    functions = [name for name, each in vars(schedules).items() if inspect.isfunction(each)]
+    assert set(untrusted.SCHEDULES) == set(functions)
+    for names, package in (
+        (untrusted.MODULES, modules),
+        (untrusted.DATAMODULES, datamodules),
+        (untrusted.CALLBACKS, callbacks),
+    ):
+        assert set(names) == set(package.__all__)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from actionrec.modules.checkpoint import add_normalisation
+from actionrec.modules.earlier import add_normalisation
 from actionrec.modules.metrics import MeanClassAccuracy
 from actionrec.networks import backbone as backbones
 from actionrec.networks.backbone import Backbone

@@ -16,15 +16,13 @@ import actionrec
 from actionrec import untrusted
 from actionrec.errors import ActionRecError
 from actionrec.files import sha256
-from actionrec.networks.backbone import IMAGENET_MEAN, IMAGENET_STD
+from actionrec.modules.earlier import CONSTANTS, PREFIX, add_normalisation
 from actionrec.networks.fusion import Stream, TwoStream
 
 if TYPE_CHECKING:
     from actionrec.modules.base import ActionModule
 
-_PREFIX = "network."
 _HEAD = ("head.weight", "head.bias")
-_NORMALISATION = ("mean", "std")
 _FOLDER = 0x10  # of a zip entry's attributes
 
 
@@ -183,38 +181,6 @@ def _check_weights(state: Any, path: Path) -> None:
         raise ActionRecError(f"{path}: its weights claim to be larger than the file; train the stage again")
 
 
-def add_normalisation(checkpoint: dict[str, Any]) -> None:
-    """Give a checkpoint the constants that it was trained with, in place, where it is of before they were kept in it.
-
-    Frames had ImageNet's and flow those of TSN, whatever the backbone. torchvision's pretrained `googlenet` and
-    `inception_v3` turned ImageNet's into 0.5/0.5 inside, which they do not any more.
-    """
-    state, lineage = checkpoint["state_dict"], checkpoint.get("lineage", {})
-    two = any(key.startswith(f"{_PREFIX}frame.backbone.") for key in state)
-    alone = "flow" if lineage.get("model") == "FlowModule" else "frame"
-    for role, prefix in {"frame": "frame.", "flow": "flow."}.items() if two else {alone: ""}.items():
-        if f"{_PREFIX}{prefix}mean" in state:
-            continue
-        mean: tuple[float, ...] = IMAGENET_MEAN
-        std: tuple[float, ...] = IMAGENET_STD
-        if role == "flow":
-            mean = (0.0 if lineage.get("inputs", {}).get("representation") == "magnitude" else 128.0,)
-            std = (57.63,)
-        elif _changed_its_input(lineage, "frame" if two else "parent"):
-            mean = std = (127.5,) * 3
-        for key, values in zip(_NORMALISATION, (mean, std), strict=True):
-            state[f"{_PREFIX}{prefix}{key}"] = torch.tensor(values).view(1, -1, 1, 1)
-
-
-def _changed_its_input(lineage: Mapping[str, Any], role: str) -> bool:
-    """Whether a frame stream of before was trained in torchvision's `transform_input`, which came with its weights."""
-    backbone = lineage.get("backbone", {})
-    backbone = backbone.get(role, backbone)
-    weights = backbone.get("weights")
-    named = isinstance(weights, str) and "/" not in weights and not Path(weights).suffix
-    return backbone.get("name") in ("googlenet", "inception_v3") and named and role not in lineage.get("parents", {})
-
-
 def open_parents(init_from: str | Mapping[str, str] | None, model: str, trust: Sequence[str] = ()) -> dict[str, Parent]:
     """The parents that `init_from` names, by role: `frame` and `flow` for two streams, else `parent`; see `read`."""
     if not init_from:
@@ -293,7 +259,7 @@ def carry_head(
 
 def _start_stream(stream: nn.Module, actions: Sequence[str], parent: Parent) -> str:
     assert isinstance(stream, Stream)
-    state = {key.removeprefix(_PREFIX): value for key, value in parent.checkpoint["state_dict"].items()}
+    state = {key.removeprefix(PREFIX): value for key, value in parent.checkpoint["state_dict"].items()}
     _check_layers(stream, state, parent)
     _check_normalisation(stream, state, parent)
     weight, bias = (state.pop(key) for key in _HEAD)
@@ -318,7 +284,7 @@ def _check_layers(stream: Stream, state: Mapping[str, Tensor], parent: Parent) -
             f"(first: {min(missing)}); set backbone to match, or train the parent with this one"
         )
     for key, value in state.items():
-        if key in (*_HEAD, *_NORMALISATION) or value.shape == own[key].shape:
+        if key in (*_HEAD, *CONSTANTS) or value.shape == own[key].shape:
             continue
         if value.dim() == 4 and value.shape[0] == own[key].shape[0] and value.shape[2:] == own[key].shape[2:]:
             raise ActionRecError(
@@ -334,7 +300,7 @@ def _check_layers(stream: Stream, state: Mapping[str, Tensor], parent: Parent) -
 def _check_normalisation(stream: Stream, state: Mapping[str, Tensor], parent: Parent) -> None:
     """Raise unless the parent's constants are of such pictures, and are those that the user chose, if any."""
     own = stream.state_dict()
-    for key in _NORMALISATION:
+    for key in CONSTANTS:
         if state[key].shape != own[key].shape:
             raise ActionRecError(
                 f"{parent.path} normalises {state[key].shape[1]} channels, this network {own[key].shape[1]}; start "
