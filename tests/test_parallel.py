@@ -18,8 +18,14 @@ def job(value: int) -> int:
     return value * value
 
 
+@pytest.fixture
+def others() -> set:
+    """Processes that tests before have left, such as loaders whose error is still referred to."""
+    return set(multiprocessing.active_children())
+
+
 @pytest.mark.parametrize("spawn", [False, True])
-def test_every_job_has_its_result(spawn):
+def test_every_job_has_its_result(spawn, others):
     sums = []
     results = dict(run_jobs(job, {f"job {i}": (i,) for i in range(5)}, 2, sums.append, spawn))
     assert {key: value for key, value in results.items() if isinstance(value, int)} == {
@@ -30,19 +36,19 @@ def test_every_job_has_its_result(spawn):
     assert str(results["job 3"]) == "three is wrong"
     assert "job 4: its process died (status 7)" in str(results["job 4"])
     assert sums[-1] == 3
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= others
 
 
-def test_a_defect_stops_all():
+def test_a_defect_stops_all(others):
     with pytest.raises(ZeroDivisionError):
         list(run_jobs(job, {i: (i,) for i in (5, 0, 1)}, 1))
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= others
 
 
-def test_no_process_outlives_a_loop_that_is_left():
+def test_no_process_outlives_a_loop_that_is_left(others):
     for _ in run_jobs(job, {i: (1,) for i in range(50)}, 2):
         break
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= others
 
 
 def test_no_jobs_are_no_trouble():
