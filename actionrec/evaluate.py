@@ -93,15 +93,15 @@ def _check_given(config: DictConfig, run: Path) -> None:
     """Raise where the command line sets what a measurement cannot change, to another value than the run's."""
     kept = OmegaConf.create(read_config(run / "config.yaml"))
     for key in saved.given_keys():
-        if any(key == name or key.startswith(f"{name}.") for name in CHANGEABLE):
+        if manifest.below(key, CHANGEABLE):
             continue
         asked, had = saved.value_at(config, key), saved.value_at(kept, key)
         if isinstance(asked, dict) and isinstance(had, dict):
             had = {**asked, **had}  # an earlier version's run lacks some settings
         if asked != had and OmegaConf.select(kept, key, default=kept) is not kept:
             raise ActionRecError(
-                f"{key}={_short(asked)}: {run} was trained with {_short(had)}, and is measured as it was trained; "
-                f"leave {key} out, or train a run with it"
+                f"{key}={manifest.shown(asked)}: {run} was trained with {manifest.shown(had)}, and is measured as it "
+                f"was trained; leave {key} out, or train a run with it"
             )
     there = manifest.read(run)
     asked = saved.given_choice("recipe")
@@ -114,9 +114,10 @@ def _check_given(config: DictConfig, run: Path) -> None:
 def _check_inputs(config: DictConfig, inputs: dict[str, Any], path: Path) -> None:
     for key in saved.given_keys():
         group, _, name = key.partition(".")
-        if group == "data" and name in inputs and saved.value_at(config, key) != inputs[name]:
+        asked = saved.value_at(config, key)
+        if group == "data" and name in inputs and asked != inputs[name]:
             raise ActionRecError(
-                f"{key}={_short(saved.value_at(config, key))}: {path} was trained with {_short(inputs[name])}, which a "
+                f"{key}={manifest.shown(asked)}: {path} was trained with {manifest.shown(inputs[name])}, which a "
                 f"measurement cannot change; leave {key} out"
             )
 
@@ -163,11 +164,6 @@ def _of_before(run: Path) -> dict[str, measurement.Protocol]:
         return {}
     data = read_config(run / "config.yaml").get("data") or {}
     return {"test": {key: data[key] for key in ("segments", "crops", "position") if key in data}}
-
-
-def _short(value: Any) -> str:
-    text = "null" if value is None else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 main = verb("evaluate", choose="experiment")(evaluate)

@@ -178,22 +178,32 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
 
 def refusal(folder: Path, differences: Iterable[str], state: str = "holds another run") -> ActionRecError:
     """The error of a folder that another run is in."""
-    lines = list(differences)
-    more = f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
     return ActionRecError(
-        f"{folder} {state} ({'; '.join(lines[:SHOWN])}{more}); keep both with tag=<name>, or replace it with "
-        "overwrite=true"
+        f"{folder} {state} ({listed(differences)}); keep both with tag=<name>, or replace it with overwrite=true"
     )
+
+
+def listed(differences: Iterable[str]) -> str:
+    """The first of some differences for a message, and how many more there are."""
+    lines = list(differences)
+    return "; ".join(lines[:SHOWN]) + (f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
+
+
+def shown(value: Any) -> str:
+    """A setting for a message, at most 60 characters."""
+    text = "null" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def below(key: str, names: Iterable[str]) -> bool:
+    """Whether a dotted key is one of the names, or lies below one."""
+    return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
 def _counted(settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     for key, value in settings:
-        if _below(key, _COUNTED) or not _below(key, _IGNORED):
+        if below(key, _COUNTED) or not below(key, _IGNORED):
             yield key, value
-
-
-def _below(key: str, names: Iterable[str]) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -212,10 +222,7 @@ def _difference(key: str, now: Mapping[str, Any], then: Mapping[str, Any]) -> st
 
 
 def _text(settings: Mapping[str, Any], key: str) -> str:
-    if key not in settings:
-        return "not set"
-    text = "null" if settings[key] is None else str(settings[key])
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    return shown(settings[key]) if key in settings else "not set"
 
 
 def _lists(data: DictConfig) -> str:
@@ -242,7 +249,7 @@ def of_before(folder: Path) -> Manifest | None:
         return None
     settings = dict(_counted(_flat(read_config(path))))
     # Places were written out.
-    kept = {key: value for key, value in settings.items() if not _below(key, _PLACES)}
+    kept = {key: value for key, value in settings.items() if not below(key, _PLACES)}
     return Manifest(settings=kept, whole=False)
 
 

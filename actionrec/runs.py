@@ -20,7 +20,6 @@ from actionrec.files import replaced_folder
 from actionrec.manifest import Manifest
 from actionrec.untrusted import read_json, read_metrics
 
-CHECKPOINTS = ("checkpoints/best.ckpt", "checkpoints/last.ckpt")
 # All that a run's folder holds of ours; the rest is its owner's, and stays when the run is replaced.
 OURS = (
     *("checkpoints", "tensorboard", "measurements", "config.yaml", "overrides.yaml", "manifest.json", "log.txt"),

@@ -12,6 +12,7 @@ from typing import Any
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from actionrec import manifest
@@ -180,17 +181,17 @@ def value_at(config: DictConfig, key: str) -> Any:
 
 def given_keys() -> list[str]:
     """Keys and groups that the command line sets, but for groups that write anywhere."""
-    if not HydraConfig.initialized():
-        return []
-    overrides = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
-    keys = [override.key_or_group.replace("/", ".") for override in overrides if not override.is_delete()]
+    keys = [override.key_or_group.replace("/", ".") for override in _overrides() if not override.is_delete()]
     return [key for key in dict.fromkeys(keys) if key not in _GLOBAL]
 
 
 def given_choice(group: str) -> str | None:
     """The option of a config group that the command line names; None where it names none."""
-    if not HydraConfig.initialized():
-        return None
-    overrides = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
-    named = [override.value() for override in overrides if override.key_or_group == group]
+    named = [override.value() for override in _overrides() if override.key_or_group == group]
     return str(named[-1]) if named else None
+
+
+def _overrides() -> list[Override]:
+    """The overrides of the command line; none outside of one."""
+    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    return OverridesParser.create().parse_overrides(list(given))

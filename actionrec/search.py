@@ -103,10 +103,8 @@ def _check_same(
     if study.trials:
         differences = _other_spaces(study, space) or _other_settings(folder, config, study, wanted)
         if differences:
-            more = f" and {len(differences) - manifest.SHOWN} more" if len(differences) > manifest.SHOWN else ""
             raise ActionRecError(
-                f"{folder} holds another search ({'; '.join(differences[: manifest.SHOWN])}{more}); keep both with "
-                "search.name=<name>"
+                f"{folder} holds another search ({manifest.listed(differences)}); keep both with search.name=<name>"
             )
     wanted.write(folder)
 
