@@ -43,14 +43,14 @@ SHOWN = $(strip $(if $(filter command,$(origin SPLIT)),split=$(SPLIT)) \
 PATHS = paths=$(DATA) paths.name=$(NAME) paths.outputs=$(OUTPUTS)
 CHOSEN = recipe=$(RECIPE) $(PATHS) split=$(SPLIT) seed=$(SEED) $(if $(RUN_TAG),tag=$(RUN_TAG) parent_tag=$(RUN_TAG))
 SETTINGS = $(CHOSEN) $(ARGS)
-TRAIN = $(BIN)/python -m actionrec.train $(SETTINGS)
+TRAIN = $(BIN)/actionrec train $(SETTINGS)
 # STILLS_ARGS where stage 1 differs from the stages of clips, such as in its actions.
-TRAIN_STILLS = $(BIN)/python -m actionrec.train $(CHOSEN) $(STILLS_ARGS) experiment=stanford40_frame
-STUDY = $(BIN)/python -m actionrec.train recipe=$(RECIPE) $(PATHS) split=$(SPLIT) $(ARGS) $(STUDY_ARGS)
+TRAIN_STILLS = $(BIN)/actionrec train $(CHOSEN) $(STILLS_ARGS) experiment=stanford40_frame
+STUDY = $(BIN)/actionrec train recipe=$(RECIPE) $(PATHS) split=$(SPLIT) $(ARGS) $(STUDY_ARGS)
 STUDIES := frame-position augmentation schedule fusion flow initialisation backbone image-size
 STAGE ?= stanford40_frame
 STUDY_FLOWS ?= dis_balanced,farneback
-EXTRACT = $(BIN)/python -m actionrec.extract_flow $(SETTINGS)
+EXTRACT = $(BIN)/actionrec extract_flow $(SETTINGS)
 DATA_READY = $(READY) $(if $(filter demo,$(DATA)),$(DEMO))
 
 .DEFAULT_GOAL := help
@@ -93,7 +93,7 @@ all: two-stream ## All four stages, and their report
 
 data: $(DATA_READY) ## Generate the demo set (DATA=demo)
 $(DEMO): | $(READY)
-	$(BIN)/python -m actionrec.prepare dataset=demo $(PATHS)
+	$(BIN)/actionrec prepare dataset=demo $(PATHS)
 
 flow: $(DATA_READY) ## Extract the optical flow
 	$(EXTRACT)
@@ -111,12 +111,12 @@ two-stream: hmdb51-frame hmdb51-flow ## Stage 4: frames and flow, from stages 2 
 	$(TRAIN) experiment=hmdb51_two_stream
 
 fusion: $(TRAIN_SCORES) two-stream two-stream-conv ## Fusions of the two streams' scores, and two trained ones, as a table
-	$(BIN)/python -m actionrec.fuse $(SETTINGS)
+	$(BIN)/actionrec fuse $(SETTINGS)
 two-stream-conv: hmdb51-frame hmdb51-flow
 	$(TRAIN) experiment=hmdb51_two_stream model.fusion=conv run_dir=$(CHAIN)/hmdb51_two_stream_conv/$(RUN)
 # The scores are part of a run's folder, so they are gone when the run is trained anew.
 $(TRAIN_SCORES): $(CHAIN)/%/$(RUN)/scores_train.npz: | hmdb51-frame hmdb51-flow
-	$(BIN)/python -m actionrec.evaluate experiment=$* $(SETTINGS) 'parts=[train]'
+	$(BIN)/actionrec evaluate experiment=$* $(SETTINGS) 'parts=[train]'
 
 crossval: ## The chain and its fusions over SPLITS and SEEDS, each split from its own parents; goes on where it was
 	@set -e; for seed in $(SEEDS); do for split in $(SPLITS); do \
@@ -138,13 +138,13 @@ extract-flows: $(DATA_READY)
 	$(EXTRACT) --multirun
 
 search: $(READY) ## Settings of a stage by Optuna: STAGE=hmdb51_flow
-	$(BIN)/python -m actionrec.search experiment=$(STAGE) $(SETTINGS)
+	$(BIN)/actionrec search experiment=$(STAGE) $(SETTINGS)
 
 sweep: $(DATA_READY) ## A small multirun: learning rate by seed, on stage 1
-	$(BIN)/python -m actionrec.train recipe=$(RECIPE) $(PATHS) experiment=stanford40_frame sweep=learning_rate $(ARGS)
+	$(BIN)/actionrec train recipe=$(RECIPE) $(PATHS) experiment=stanford40_frame sweep=learning_rate $(ARGS)
 
 report: $(READY) ## The table of the runs, and a page of all there is: outputs/<data>/report/index.html
-	@$(BIN)/python -m actionrec.report $(PATHS) $(SHOWN)
+	@$(BIN)/actionrec report $(PATHS) $(SHOWN)
 
 tensorboard: $(READY) ## Show what the runs wrote
 	$(BIN)/tensorboard --logdir $(CHAIN)

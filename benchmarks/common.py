@@ -19,12 +19,12 @@ import psutil
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from actionrec.cli import CONF
 from actionrec.datasets.records import Clip
-from actionrec.errors import ActionRecError
-from actionrec.files import write_text
-from actionrec.hardware import usable_cores
 from actionrec.reporting.tables import lines_of
+from actionrec.settings.composition import CONF
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import write_text
+from actionrec.system.hardware import usable_cores
 
 
 def clips_under(folder: Path) -> list[Clip]:

@@ -13,11 +13,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from actionrec import evaluate, extract_flow, fuse, import_flow, prepare, report, search, train
-from actionrec.cli import CONF
+from actionrec.commands import evaluate, extract_flow, fuse, import_flow, prepare, report, search, train
 from actionrec.datasets import demo
-from actionrec.errors import ActionRecError
 from actionrec.evaluation.metrics import HEADLINES, METRICS
+from actionrec.settings.composition import CONF
+from actionrec.system.errors import ActionRecError
 
 VERBS = {
     "train": train,

@@ -10,12 +10,13 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from actionrec import measurement, train
+from actionrec.commands import train
 from actionrec.evaluation import scores
 from actionrec.evaluation.metrics import measure
-from actionrec.files import sha256
+from actionrec.experiment import measurement
 from actionrec.modules import FlowModule, FrameModule, TwoStreamModule
 from actionrec.modules.checkpoint import read
+from actionrec.system.files import sha256
 from tests.conftest import QUICK, TABLES, TAGS, metrics_of, noise_video, numbers
 from tests.reporting.browser import check_layout, opened
 
@@ -36,7 +37,7 @@ def chain(demo_root, demo_flow, tmp_path_factory) -> Path:
         # The chain has the pictures, too.
         arguments = [f"experiment={stage}", *places, *(each for each in QUICK if each != "~callbacks.validation")]
         if stage == "stanford40_frame":
-            command = [sys.executable, "-m", "actionrec.train", *arguments]
+            command = [sys.executable, "-m", "actionrec", "train", *arguments]
             done = subprocess.run(command, capture_output=True, text=True, timeout=300)
             assert done.returncode == 0, done.stderr
             assert "Traceback" not in done.stderr
@@ -482,7 +483,7 @@ class TestBadInput:
             (["experiment=hmdb51_flow", "data.representation=hsv"], ["data.representation=hsv"]),
             (["experiment=hmdb51_flow", "data.augmentation=wild"], ["data.augmentation=wild", "strong"]),
             (["experiment=hmdb51_flow", "flow.bound=15"], ["bound=20", "bound=15"]),
-            (["experiment=hmdb51_flow", "paths.flow=nowhere"], ["not extracted", "python -m actionrec.extract_flow"]),
+            (["experiment=hmdb51_flow", "paths.flow=nowhere"], ["not extracted", "actionrec extract_flow"]),
             (["experiment=hmdb51_flow", "trainer.max_epoch=3"], ["trainer.max_epoch"]),
             (["experiment=hmdb51_flow", "trainer.precision=bf17"], ["bf17"]),
             (["experiment=hmdb52_flow"], ["hmdb52_flow", "hmdb51_flow"]),

@@ -83,7 +83,7 @@ def test_a_training_that_is_killed_ends_as_if_it_had_not_been(tmp_path, run, com
     folder = outputs / "demo/stanford40_frame/split1-seed0"
     last = folder.with_name("split1-seed0.partial") / "checkpoints/last.ckpt"
     epochs, delay = draw.randint(1, 2), draw.uniform(0, 0.3)
-    process = subprocess.Popen([sys.executable, "-m", "actionrec.train", *command], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-m", "actionrec", "train", *command], stderr=subprocess.DEVNULL)
     seen: set[int] = set()
     while process.poll() is None and len(seen) < epochs:
         with contextlib.suppress(FileNotFoundError):
@@ -114,7 +114,7 @@ def test_a_multirun_that_is_told_to_stop_starts_no_other_job(tmp_path, run, comm
 
 
 def test_a_search_that_is_told_to_stop_says_so(run, command, monkeypatch):
-    monkeypatch.setattr("actionrec.search.train", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("actionrec.experiment.search.train", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
     space = "search.space=[{key: optimizer.lr, values: [0.1, 0.2]}]"
     assert run("search", *command, space, "search.trials=2").status == 143
 
@@ -156,7 +156,7 @@ def test_a_training_that_diverges_leaves_no_run(tmp_path, run, command):
 def test_a_run_that_is_killed_while_it_is_measured_loses_no_metric(tmp_path, run, command, monkeypatch):
     outputs = tmp_path / "outputs"
     with monkeypatch.context() as killed:
-        killed.setattr("actionrec.measurement.measure", raise_error(KeyboardInterrupt()))
+        killed.setattr("actionrec.experiment.measurement.measure", raise_error(KeyboardInterrupt()))
         assert run("train", *command).status == 130
     assert run("train", *command).status == 0
     healed = metrics_of(outputs, "stanford40_frame")

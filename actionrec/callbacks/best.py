@@ -12,9 +12,9 @@ from lightning.pytorch.callbacks import Checkpoint, StochasticWeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from actionrec.checkpoint_io import HPC
-from actionrec.errors import ActionRecError
-from actionrec.files import atomic_path
+from actionrec.modules.checkpoint_io import HPC
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import atomic_path
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from actionrec.errors import DivergedError
+from actionrec.system.errors import DivergedError
 
 NAMED = 8  # samples of a batch that the message names, at most
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from actionrec.tensorboard import writer_of
+from actionrec.callbacks.tensorboard import writer_of
 
 
 class Origin(Callback):

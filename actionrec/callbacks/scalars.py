@@ -9,7 +9,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
-from actionrec.tensorboard import step_of, writer_of
+from actionrec.callbacks.tensorboard import step_of, writer_of
 
 log = logging.getLogger(__name__)
 

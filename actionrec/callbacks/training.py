@@ -5,7 +5,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 
 from actionrec.callbacks.pictures import grid, sample_pictures, tile
-from actionrec.tensorboard import writer_of
+from actionrec.callbacks.tensorboard import writer_of
 
 
 class TrainingBatch(Callback):

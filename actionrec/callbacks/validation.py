@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from actionrec.callbacks import projector
 from actionrec.callbacks.pictures import BLACK, RED, filters, grid, note, sample_pictures, tile
+from actionrec.callbacks.tensorboard import step_of, writer_of
 from actionrec.datamodules.base import collate
 from actionrec.datamodules.datasets import Sample
 from actionrec.evaluation.metrics import confusion, per_action, probabilities_of
@@ -24,7 +25,6 @@ from actionrec.evaluation.scores import Scores
 from actionrec.modules.base import ActionModule
 from actionrec.networks.backbone import first_convolution
 from actionrec.networks.fusion import ConvFusion, Stream, TwoStream
-from actionrec.tensorboard import step_of, writer_of
 
 THUMBNAIL = 32  # side of a sample's picture in the projector
 

@@ -15,8 +15,8 @@ from actionrec.datamodules import cache
 from actionrec.datamodules.datasets import ActionDataset, Sample
 from actionrec.datamodules.transforms import eval_views
 from actionrec.datasets.records import Splits
-from actionrec.errors import ActionRecError
-from actionrec.hardware import loader_workers
+from actionrec.system.errors import ActionRecError
+from actionrec.system.hardware import loader_workers
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from actionrec.errors import ActionRecError
-from actionrec.files import stamp
-from actionrec.hardware import free_memory, usable_cores
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import stamp
+from actionrec.system.hardware import free_memory, usable_cores
 
 log = logging.getLogger(__name__)
 

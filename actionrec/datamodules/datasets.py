@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from actionrec import frames
-from actionrec.clipfile import clip_path
 from actionrec.datamodules import cache, sampling
 from actionrec.datamodules.cache import Source
 from actionrec.datamodules.transforms import (
@@ -26,10 +24,12 @@ from actionrec.datamodules.transforms import (
     view_frame,
 )
 from actionrec.datasets.records import Clip, Still
-from actionrec.errors import ActionRecError
-from actionrec.flow import store
-from actionrec.flow.store import FlowSettings
-from actionrec.video import read_image
+from actionrec.storage import flow as store
+from actionrec.storage import frames
+from actionrec.storage.flow import FlowSettings
+from actionrec.storage.pictures import clip_path
+from actionrec.storage.video import read_image
+from actionrec.system.errors import ActionRecError
 
 # `frame` (3, S, S) and/or `flow` (C, S, S), uint8; `label` int; `name` str, the same for all views of one record.
 Sample = dict[str, Any]
@@ -212,7 +212,7 @@ def check_flow(clips: Sequence[Clip], flow: FlowStack) -> None:
     if missing:
         raise ActionRecError(
             f"flow of {len(missing)} of {len(clips)} clips is not extracted in {flow.folder} "
-            f"(first: {missing[0].path.name}); run python -m actionrec.extract_flow with the same paths, flow and "
+            f"(first: {missing[0].path.name}); run actionrec extract_flow with the same paths, flow and "
             "data.actions"
         )
     for clip in clips:
@@ -220,7 +220,7 @@ def check_flow(clips: Sequence[Clip], flow: FlowStack) -> None:
         header = store.check_settings(path, flow.settings)
         if header.source_bytes != clip.path.stat().st_size:
             raise ActionRecError(
-                f"{path} was extracted from another {clip.path.name}; run actionrec.extract_flow again"
+                f"{path} was extracted from another {clip.path.name}; run actionrec extract_flow again"
             )
         try:
             sampling.stack_indices(0, header.fields, flow.fields, flow.stride)

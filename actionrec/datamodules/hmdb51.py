@@ -5,16 +5,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from actionrec import frames
 from actionrec.datamodules import sampling
 from actionrec.datamodules.base import ActionDataModule, unique_names
 from actionrec.datamodules.datasets import ClipDataset, FlowStack, check_flow
 from actionrec.datamodules.transforms import CLIP_PRESETS, WHOLE, preset
 from actionrec.datasets import hmdb51
 from actionrec.datasets.records import Clip, Splits
-from actionrec.errors import ActionRecError
-from actionrec.flow.store import FlowSettings
-from actionrec.hardware import usable_cores
+from actionrec.storage import frames
+from actionrec.storage.flow import FlowSettings
+from actionrec.system.errors import ActionRecError
+from actionrec.system.hardware import usable_cores
 
 CHANNELS = 8  # of a stack, unless its number of fields is given
 CHANNELS_OF_A_FIELD = {"xy": 2, "magnitude": 1}

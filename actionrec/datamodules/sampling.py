@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from actionrec.errors import ActionRecError
+from actionrec.system.errors import ActionRecError
 
 # What `random` draws from: instants of training, evenly spread over the clip.
 RANDOM_FRACTIONS = tuple((instant + 0.5) / 32 for instant in range(32))

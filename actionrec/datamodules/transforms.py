@@ -8,8 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from actionrec.errors import ActionRecError
 from actionrec.flow import field
+from actionrec.system.errors import ActionRecError
 
 
 class Augmentation(NamedTuple):

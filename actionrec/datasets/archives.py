@@ -15,8 +15,8 @@ from lzma import LZMAError
 from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory, mkdtemp
 
-from actionrec.errors import ActionRecError
-from actionrec.locks import acquire, release
+from actionrec.system.errors import ActionRecError
+from actionrec.system.locks import acquire, release
 
 MARK = ".made-by-actionrec"  # in temporary folders
 SUFFIXES = (".zip", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")

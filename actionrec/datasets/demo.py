@@ -17,11 +17,11 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from actionrec.actions import stanford40_name
+from actionrec.datasets.actions import stanford40_name
 from actionrec.datasets.archives import only_preparation, workspace
 from actionrec.datasets.figures import ACTIONS, Brush, Colour, Image, Performance, Person, draw
-from actionrec.errors import ActionRecError
-from actionrec.hardware import usable_cores
+from actionrec.system.errors import ActionRecError
+from actionrec.system.hardware import usable_cores
 
 SETTINGS_FILE = "demo.json"  # written last; a folder that has it may be replaced
 FORMAT = 1  # to be raised with every change of what is drawn or written

@@ -16,8 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 from tqdm import tqdm
 
-from actionrec import files
-from actionrec.errors import ActionRecError
+from actionrec.system import files
+from actionrec.system.errors import ActionRecError
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from actionrec.datasets import hmdb51 as hmdb51_lists
 from actionrec.datasets import stanford40 as stanford40_lists
 from actionrec.datasets.archives import find, new_folder, opened, require_vacant
 from actionrec.datasets.download import Sources, fetched
-from actionrec.errors import ActionRecError
+from actionrec.system.errors import ActionRecError
 
 SPLIT_FILES = "*_test_split[123].txt"
 STANFORD40 = {"train": 4_000, "test": 5_532}  # files in each official list

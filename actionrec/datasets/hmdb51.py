@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sklearn.model_selection import StratifiedGroupKFold
 
-from actionrec.actions import class_list
+from actionrec.datasets.actions import class_list
 from actionrec.datasets.records import (
     Clip,
     Splits,
@@ -18,7 +18,7 @@ from actionrec.datasets.records import (
     require_folder,
     shared_sources,
 )
-from actionrec.errors import ActionRecError
+from actionrec.system.errors import ActionRecError
 
 log = logging.getLogger(__name__)
 

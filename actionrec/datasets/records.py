@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from actionrec.errors import ActionRecError
+from actionrec.system.errors import ActionRecError
 
 MAX_NAME_BYTES = 255  # what file systems take
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def check_name(name: str, where: str) -> str:
 def require_folder(path: Path, key: str) -> None:
     """Raise unless `path` is a folder; `key` is the setting that names it."""
     if not path.is_dir():
-        raise ActionRecError(f"{key}={path} is not a folder; set {key} to where the data is, or run actionrec.prepare")
+        raise ActionRecError(f"{key}={path} is not a folder; set {key} to where the data is, or run actionrec prepare")
 
 
 def present(records: Iterable[Record], what: str, folder: Path, strict: bool) -> list[Record]:

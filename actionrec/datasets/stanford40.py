@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sklearn.model_selection import train_test_split
 
-from actionrec.actions import canonical, class_list
+from actionrec.datasets.actions import canonical, class_list
 from actionrec.datasets.records import (
     Splits,
     Still,
@@ -16,7 +16,7 @@ from actionrec.datasets.records import (
     require_filled,
     require_folder,
 )
-from actionrec.errors import ActionRecError
+from actionrec.system.errors import ActionRecError
 
 VAL_FRACTION = 0.2
 log = logging.getLogger(__name__)

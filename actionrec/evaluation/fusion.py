@@ -13,10 +13,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from actionrec.errors import ActionRecError
 from actionrec.evaluation.metrics import loss, probabilities_of, top_k
 from actionrec.evaluation.scores import Scores
 from actionrec.evaluation.significance import match
+from actionrec.system.errors import ActionRecError
 
 STEPS = 20  # of a weight between 0 and 1
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse strengths of regularisation that are tried

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from actionrec.errors import ActionRecError
-from actionrec.files import atomic_path
-from actionrec.untrusted import either, integer, list_of, mapping_of, one_of, reason, text
+from actionrec.settings.untrusted import either, integer, list_of, mapping_of, one_of, reason, text
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import atomic_path
 
 # Of a run folder, the scores of each part.
 FILES = {"train": "scores_train.npz", "val": "scores_val.npz", "test": "scores.npz"}
@@ -88,7 +88,7 @@ def load(path: Path) -> Scores:
         _check_protocol(protocol)
     except Exception as error:  # whatever a file that is none makes zipfile and NumPy raise
         raise ActionRecError(
-            f"{path} is not a scores file ({reason(error, 200)}); run actionrec.evaluate to write it"
+            f"{path} is not a scores file ({reason(error, 200)}); run actionrec evaluate to write it"
         ) from None
     logits, labels = torch.from_numpy(found["logits"]).float(), torch.from_numpy(found["labels"].astype(np.int64))
     names, groups = found["names"].tolist(), found["groups"].tolist()

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binomtest, norm
 
-from actionrec.errors import ActionRecError
 from actionrec.evaluation.metrics import effective_size, hits, probabilities_of, share_variance, sources
 from actionrec.evaluation.scores import Scores
+from actionrec.system.errors import ActionRecError
 
 
 class Comparison(NamedTuple):
@@ -100,7 +100,7 @@ def match(first: Scores, second: Scores) -> Scores:
             raise ActionRecError(f"{len(missing)} names are missing in the {which} scores (first: {missing[0]})")
         if len(set(one.names)) < len(one.names):
             doubled = next(name for name in one.names if one.names.count(name) > 1)
-            raise ActionRecError(f"{doubled} occurs twice in scores; write them again with actionrec.evaluate")
+            raise ActionRecError(f"{doubled} occurs twice in scores; write them again with actionrec evaluate")
     row_of = {name: row for row, name in enumerate(second.names)}
     rows = np.array([row_of[name] for name in first.names])
     if not (second.labels.numpy()[rows] == first.labels.numpy()).all():

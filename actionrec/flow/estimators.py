@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from actionrec.errors import ActionRecError
+from actionrec.system.errors import ActionRecError
 
 
 class Estimator(NamedTuple):

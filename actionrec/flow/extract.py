@@ -11,17 +11,17 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from actionrec.clipfile import clip_path
 from actionrec.datasets.records import Clip
-from actionrec.errors import ActionRecError
-from actionrec.files import remove_leftovers
-from actionrec.flow import store
 from actionrec.flow.estimators import create
 from actionrec.flow.field import quantize
-from actionrec.flow.store import FlowSettings
-from actionrec.locks import only_writer
-from actionrec.parallel import advance, run_jobs
-from actionrec.video import ends_early, iter_frames, iter_gray, probe, resize_short_side
+from actionrec.storage import flow as store
+from actionrec.storage.flow import FlowSettings
+from actionrec.storage.pictures import clip_path
+from actionrec.storage.video import ends_early, iter_frames, iter_gray, probe, resize_short_side
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import remove_leftovers
+from actionrec.system.locks import only_writer
+from actionrec.system.parallel import advance, run_jobs
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from actionrec.clipfile import decode
 from actionrec.datasets.records import Clip
-from actionrec.errors import ActionRecError
-from actionrec.flow.store import FlowSettings
-from actionrec.video import count_frames
+from actionrec.storage.flow import FlowSettings
+from actionrec.storage.pictures import decode
+from actionrec.storage.video import count_frames
+from actionrec.system.errors import ActionRecError
 
 _NUMBERED = re.compile(r"(?P<series>.*?)_?(?P<number>\d+)\.(jpg|jpeg|png)", re.IGNORECASE)
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torchvision.models import get_model, get_model_weights
 
-from actionrec.errors import ActionRecError
-from actionrec.untrusted import read_tensors
+from actionrec.settings.untrusted import read_tensors
+from actionrec.system.errors import ActionRecError
 
 NETWORKS = ("raft_small", "raft_large")
 GPU_BATCH = 16  # fields; at 320x240 raft_large needs about 2 GB for them

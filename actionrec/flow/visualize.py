@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 
 from actionrec.datasets.records import Clip
-from actionrec.errors import ActionRecError
-from actionrec.files import atomic_path
 from actionrec.flow.extract import clip_fields
 from actionrec.flow.field import dequantize
-from actionrec.flow.store import FlowSettings
-from actionrec.video import iter_frames, probe, resize_short_side
+from actionrec.storage.flow import FlowSettings
+from actionrec.storage.video import iter_frames, probe, resize_short_side
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import atomic_path
 
 # Most displacements are a small part of the bound; they are drawn on this part of it.
 SHOWN_PART = 0.25

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 import actionrec
-from actionrec import untrusted
-from actionrec.errors import ActionRecError
-from actionrec.files import sha256
 from actionrec.modules.earlier import CONSTANTS, PREFIX, add_normalisation
 from actionrec.networks.fusion import Stream, TwoStream
+from actionrec.settings import untrusted
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import sha256
 
 if TYPE_CHECKING:
     from actionrec.modules.base import ActionModule
@@ -112,7 +112,7 @@ def read(path: Path, key: str = "init_from", trust: Sequence[str] = ()) -> dict[
         raise ActionRecError(f"{key}={path}: not a checkpoint ({untrusted.reason(error, 80)})") from None
     checkpoint = untrusted.read_tensors(path, key, "a checkpoint")
     if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters", "lineage"} <= set(checkpoint):
-        raise ActionRecError(f"{key}={path}: not a checkpoint of actionrec; train the stage with actionrec.train")
+        raise ActionRecError(f"{key}={path}: not a checkpoint of actionrec; train the stage with actionrec train")
     _check_weights(checkpoint["state_dict"], path)
     if type(checkpoint.get("epoch", 0)) is not int:
         raise ActionRecError(f"{path}: its epoch is no number; train the stage again")

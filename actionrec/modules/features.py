@@ -7,8 +7,8 @@ from lightning import LightningModule, Trainer
 
 from actionrec.datamodules.base import ActionDataModule
 from actionrec.datamodules.datasets import ClipDataset
-from actionrec.errors import ActionRecError
 from actionrec.modules.two_stream import TwoStreamModule
+from actionrec.system.errors import ActionRecError
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from actionrec.errors import ActionRecError
-from actionrec.untrusted import read_tensors
+from actionrec.settings.untrusted import read_tensors
+from actionrec.system.errors import ActionRecError
 
 STEMS = ("inflate", "random")
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # in units of uint8

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from actionrec.errors import ActionRecError
 from actionrec.networks.backbone import Backbone, check_maps
+from actionrec.system.errors import ActionRecError
 
 FUSIONS = ("concat", "concat_features", "conv", "average", "max")
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from actionrec.errors import ActionRecError
-from actionrec.files import sha256
 from actionrec.reporting.gather import STAGES, Outputs, Run
 from actionrec.reporting.tables import Short, Table
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import sha256
 
 SHOWN_HASH = 10  # characters
 SAME, OTHER, GONE = "same", "other", "gone"

@@ -11,16 +11,16 @@ import actionrec.datamodules
 from actionrec.datamodules import HMDB51FlowDataModule, HMDB51FrameDataModule
 from actionrec.datamodules.base import collate
 from actionrec.datasets.records import Splits
-from actionrec.errors import ActionRecError
 from actionrec.evaluation.gradcam import overlay, saliency
 from actionrec.evaluation.metrics import probabilities_of
 from actionrec.evaluation.scores import Scores
+from actionrec.experiment.runs import RunFolder
 from actionrec.flow.visualize import stack_colours
 from actionrec.modules.checkpoint import load_module, read
 from actionrec.reporting.chain import Chain
 from actionrec.reporting.gather import STAGES, Run
-from actionrec.runs import RunFolder
-from actionrec.untrusted import check_data
+from actionrec.settings.untrusted import check_data
+from actionrec.system.errors import ActionRecError
 
 TOP = 3
 SIDE = 224  # pixels; larger inputs are shown smaller

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from actionrec import measurement, untrusted
-from actionrec.cli import one_line
-from actionrec.errors import ActionRecError
 from actionrec.evaluation import metrics, scores
 from actionrec.evaluation.scores import Scores
-from actionrec.files import sha256
-from actionrec.measurement import Protocol
+from actionrec.experiment import measurement
+from actionrec.experiment.measurement import Protocol
+from actionrec.experiment.runs import RunFolder
 from actionrec.modules.checkpoint import read
-from actionrec.runs import RunFolder
+from actionrec.settings import untrusted
+from actionrec.settings.messages import one_line
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import sha256
 
 STAGES = ("stanford40_frame", "hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream")
 ROLES = dict(zip(STAGES, ("stills", "frame", "flow", "two_stream"), strict=True))  # in plots
@@ -110,7 +111,7 @@ class Study(NamedTuple):
 
 
 class Fusion(NamedTuple):
-    """The rows that `actionrec.fuse` has written for one split, seed and tag."""
+    """The rows that `actionrec fuse` has written for one split, seed and tag."""
 
     name: str
     rows: list[dict[str, Any]]
@@ -227,7 +228,7 @@ def _run(outputs: Outputs, stage: str, path: Path) -> Run | None:
     if not (path / "metrics.json").exists():
         if any(path.iterdir()):
             outputs.damaged.append(
-                Damage(path, "no metrics.json; measure it with actionrec.evaluate, or train it again")
+                Damage(path, "no metrics.json; measure it with actionrec evaluate, or train it again")
             )
         return None
     numbers = outputs.attempt(path / "metrics.json", _numbers) or {}

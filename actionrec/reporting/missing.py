@@ -52,9 +52,9 @@ class Commands:
         return " ".join(["make", target, *said, *([f"ARGS='{' '.join(self._places)}'"] if self._places else [])])
 
     def verb(self, name: str, *overrides: str) -> str:
-        """`python -m actionrec.<name> paths=… …`."""
+        """`actionrec <name> paths=… …`."""
         data = [f"paths={self.data}"] if self.data != "demo" else []
-        return " ".join([f"python -m actionrec.{name}", *data, *self._places, *overrides])
+        return " ".join([f"actionrec {name}", *data, *self._places, *overrides])
 
     @property
     def _places(self) -> list[str]:

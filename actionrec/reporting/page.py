@@ -7,13 +7,13 @@ from pathlib import Path
 import jinja2
 
 import actionrec
-from actionrec.errors import ActionRecError
-from actionrec.files import replaced_folder
 from actionrec.reporting import tables
 from actionrec.reporting.chain import Chain, choose
 from actionrec.reporting.gather import Outputs
 from actionrec.reporting.missing import Commands
 from actionrec.reporting.sections import Section, create
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import replaced_folder
 
 
 def write(

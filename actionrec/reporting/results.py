@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean, stdev, variance
 from typing import Any
 
-from actionrec import measurement
-from actionrec.errors import ActionRecError
 from actionrec.evaluation.metrics import BINS, per_action, reliability
 from actionrec.evaluation.significance import compare
-from actionrec.measurement import Protocol
+from actionrec.experiment import measurement
+from actionrec.experiment.measurement import Protocol
 from actionrec.reporting.chain import Chain
 from actionrec.reporting.gather import STAGES, Fusion, Outputs, Run, Study
 from actionrec.reporting.tables import Estimate, Spread, Table, cell, few_sources
+from actionrec.system.errors import ActionRecError
 
 FRAME, FLOW, TWO_STREAM = STAGES[1:]
 BY_SOURCE = "95 % intervals take the source video for the unit"
@@ -60,7 +60,7 @@ def measured_table(outputs: Outputs) -> Table | None:
         for each in outputs.measured
     ]
     header = ("stage", "run", "views", "n", *_ESTIMATES, "loss")
-    note = "By actionrec.evaluate; views: instants by crops that are averaged, the position, the precision."
+    note = "By actionrec evaluate; views: instants by crops that are averaged, the position, the precision."
     return Table("measurements", "Measured in other ways", header, rows, note) if rows else None
 
 
@@ -250,7 +250,7 @@ def calibration_table(chain: Chain) -> Table | None:
 
 
 def fusion_table(fusion: Fusion) -> Table:
-    """What `actionrec.fuse` found; `against` of a row names the stream that its difference is from."""
+    """What `actionrec fuse` found; `against` of a row names the stream that its difference is from."""
     said = [row["against"] for row in fusion.rows if row.get("against")]
     without = [row["network"] for row in fusion.rows if "difference" not in row]
     against, part = (said or without or ["better stream"])[0], "validation" if said else "the test part itself"

@@ -13,8 +13,6 @@ import numpy as np
 from hydra.errors import InstantiationException
 from matplotlib.figure import Figure
 
-from actionrec.cli import one_line
-from actionrec.errors import ActionRecError
 from actionrec.evaluation import plots
 from actionrec.evaluation.metrics import confusion, reliability
 from actionrec.reporting import gallery, missing, results
@@ -24,6 +22,8 @@ from actionrec.reporting.gather import ROLES, Damage, Outputs, Run, Study, curve
 from actionrec.reporting.missing import Commands, Missing
 from actionrec.reporting.results import FLOW, FRAME, TWO_STREAM
 from actionrec.reporting.tables import Table
+from actionrec.settings.messages import one_line
+from actionrec.system.errors import ActionRecError
 
 log = logging.getLogger(__name__)
 

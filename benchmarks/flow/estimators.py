@@ -7,14 +7,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from actionrec import clipfile
-from actionrec.cli import plain
-from actionrec.errors import ActionRecError
-from actionrec.flow import store
 from actionrec.flow.estimators import Estimator, create
 from actionrec.flow.field import dequantize, quantize
-from actionrec.flow.store import FlowSettings
-from actionrec.video import iter_frames
+from actionrec.settings.composition import plain
+from actionrec.storage import flow as store
+from actionrec.storage import pictures as clipfile
+from actionrec.storage.flow import FlowSettings
+from actionrec.storage.video import iter_frames
+from actionrec.system.errors import ActionRecError
 from benchmarks.common import clips_under, composed, seconds
 
 NAMES = ("dis_ultrafast", "dis_fast", "dis_balanced", "dis_medium", "farneback", "tvl1", "raft_small", "raft_large")

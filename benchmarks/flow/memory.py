@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from actionrec.errors import ActionRecError
+from actionrec.system.errors import ActionRecError
 from benchmarks.common import megabytes
 
 WORKERS = 2
@@ -36,7 +36,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[st
 
 def _peak(places: list[str]) -> float:
     settings = [f"flow={ESTIMATOR}", f"workers={WORKERS}", "data.actions=all", "paths=real"]
-    command = [sys.executable, "-m", "actionrec.extract_flow", *settings, *places]
+    command = [sys.executable, "-m", "actionrec", "extract_flow", *settings, *places]
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, stderr=said)
         peak = 0.0

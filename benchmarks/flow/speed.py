@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 
 from actionrec.datasets.records import Clip
-from actionrec.errors import ActionRecError
 from actionrec.flow.estimators import create
 from actionrec.flow.extract import extract
-from actionrec.flow.store import FlowSettings
-from actionrec.hardware import usable_cores
-from actionrec.video import iter_gray
+from actionrec.storage.flow import FlowSettings
+from actionrec.storage.video import iter_gray
+from actionrec.system.errors import ActionRecError
+from actionrec.system.hardware import usable_cores
 from benchmarks.common import clips_under, median, seconds
 from benchmarks.flow.estimators import DEFAULT, settings_of
 

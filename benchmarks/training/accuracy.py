@@ -6,7 +6,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from actionrec.runs import job_name
+from actionrec.experiment.runs import job_name
 from benchmarks.common import run_verb
 
 TRAINING = (

@@ -8,15 +8,15 @@ import time
 from functools import partial
 from typing import Any
 
-from actionrec.errors import ActionRecError
+from actionrec.system.errors import ActionRecError
 from benchmarks.common import median, seconds
 
 RUNS = 3
 COMMANDS = {
-    "train --help": ["-m", "actionrec.train", "--help"],
+    "train --help": ["-m", "actionrec", "train", "--help"],
     "import torch": ["-c", "import torch"],
     "import lightning": ["-c", "import lightning"],
-    "import actionrec.train": ["-c", "import actionrec.train"],
+    "import actionrec.experiment.training": ["-c", "import actionrec.experiment.training"],
 }
 
 

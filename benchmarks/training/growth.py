@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from actionrec.experiment import create_data
-from actionrec.hardware import keep_freed_memory
+from actionrec.experiment.build import create_data
+from actionrec.system.hardware import keep_freed_memory
 from benchmarks.common import fresh, megabytes
 from benchmarks.data import small_pictures, write_stills
 from benchmarks.training.stages import compose_stage

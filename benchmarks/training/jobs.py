@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from actionrec import train
+from actionrec.commands import train
 from benchmarks.common import fresh, megabytes
 from benchmarks.data import small_pictures, write_stills
 

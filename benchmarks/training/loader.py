@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from torch.utils.data import DataLoader
 
-from actionrec.experiment import create_data
-from actionrec.hardware import keep_freed_memory
+from actionrec.experiment.build import create_data
+from actionrec.system.hardware import keep_freed_memory
 from benchmarks.common import fresh, median
 from benchmarks.data import write_stills
 from benchmarks.training.plain import BATCH, plain_loader

@@ -16,9 +16,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from actionrec.experiment import create_data, create_module
+from actionrec.experiment.build import create_data, create_module
+from actionrec.experiment.training import create_trainer
 from actionrec.modules.base import ActionModule
-from actionrec.train import create_trainer
 from benchmarks.common import composed, fresh, median, run_verb
 from benchmarks.data import FIGHT_ACTIONS, fights
 

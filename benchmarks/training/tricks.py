@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch.nn import functional as F
 
-from actionrec.hardware import fast_precision, keep_freed_memory
+from actionrec.system.hardware import fast_precision, keep_freed_memory
 from benchmarks.common import fresh, median
 
 ROUNDS = 3

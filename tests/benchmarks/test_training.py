@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from actionrec.datasets import stanford40
-from actionrec.manifest import settings_of
+from actionrec.experiment.manifest import settings_of
 from actionrec.modules import FrameModule
 from benchmarks.common import fresh, main, megabytes
 from benchmarks.data import small_pictures, write_stills

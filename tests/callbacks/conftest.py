@@ -14,11 +14,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from actionrec.callbacks.tensorboard import TensorBoard
 from actionrec.datamodules.base import collate
 from actionrec.modules.base import ActionModule
 from actionrec.networks.backbone import Backbone
 from actionrec.networks.fusion import Stream, TwoStream
-from actionrec.tensorboard import TensorBoard
 
 ACTIONS = ("clap", "wave", "run")
 INPUTS = {"size": 16, "fields": 4, "stride": 1, "representation": "xy", "flow": {"bound": 20.0}}

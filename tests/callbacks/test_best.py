@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks.weight_averaging import EMAWeightAveraging, Wei
 
 from actionrec.callbacks import RandomState
 from actionrec.callbacks.best import BestCheckpoint, LastCheckpoint, Score, checkpoints_whole
-from actionrec.errors import ActionRecError
+from actionrec.system.errors import ActionRecError
 from tests.callbacks.conftest import ACTIONS, INPUTS, FrameAnswers, Samples
 
 SAMPLES = Samples([0, 1, 2], [0, 2, 1])

@@ -5,7 +5,7 @@ import torch
 
 from actionrec.callbacks import Divergence
 from actionrec.callbacks.best import BestCheckpoint, LastCheckpoint
-from actionrec.errors import ActionRecError
+from actionrec.system.errors import ActionRecError
 from tests.callbacks.conftest import FrameAnswers, Samples
 
 SAMPLES = Samples([0, 1, 2] * 3, [0, 2, 1] * 3)  # three batches an epoch

@@ -10,8 +10,8 @@ import torch
 
 from actionrec.datamodules import cache
 from actionrec.datamodules.cache import Source
-from actionrec.errors import ActionRecError
-from actionrec.experiment import create_data
+from actionrec.experiment.build import create_data
+from actionrec.system.errors import ActionRecError
 from tests.conftest import QUICK
 
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from hydra.utils import instantiate
 
-from actionrec.errors import ActionRecError
+from actionrec.system.errors import ActionRecError
 
 
 @pytest.fixture(scope="module")

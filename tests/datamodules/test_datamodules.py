@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from actionrec.clipfile import clip_path
 from actionrec.datamodules import HMDB51TwoStreamDataModule
 from actionrec.datasets.records import Clip
-from actionrec.flow import store
-from actionrec.flow.store import FlowSettings
+from actionrec.storage import flow as store
+from actionrec.storage.flow import FlowSettings
+from actionrec.storage.pictures import clip_path
 from tests.conftest import write_splits, write_video
 
 N_FRAMES = 12

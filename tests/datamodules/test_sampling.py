@@ -1,8 +1,8 @@
 import pytest
 
 from actionrec.datamodules.sampling import POSITIONS, eval_fractions, stack_indices
-from actionrec.errors import ActionRecError
-from actionrec.frames import frame_index
+from actionrec.storage.frames import frame_index
+from actionrec.system.errors import ActionRecError
 
 
 @pytest.mark.parametrize("n_frames", [1, 2, 5, 40, 101])

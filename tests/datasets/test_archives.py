@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from actionrec.datasets import archives
-from actionrec.errors import ActionRecError
+from actionrec.system.errors import ActionRecError
 
 HARD_NAME = "-#20_Rhythm! (a) & b's @home.avi"  # HMDB51 has names with all of these
 REAL_TOOLS = {tool: path for tool in archives.RAR_TOOLS if (path := shutil.which(tool))}

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from actionrec.actions import SHARED, stanford40_name
 from actionrec.datasets import demo, figures
-from actionrec.errors import ActionRecError
+from actionrec.datasets.actions import SHARED, stanford40_name
+from actionrec.system.errors import ActionRecError
 
 TINY = {"stills_per_action": (2, 1), "clips_per_action": (3, 2), "frames": (5, 6), "size": (64, 48)}
 NAME = r".+_{}_[uf]_(cm|nm)_np1_(fr|ba|le|ri)_(goo|med|bad)_\d\.avi"

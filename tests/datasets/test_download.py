@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from actionrec.datasets import download
-from actionrec.errors import ActionRecError
+from actionrec.system.errors import ActionRecError
 from tests.conftest import raise_error
 
 DATA = bytes(range(256)) * 2000  # several reads long

@@ -10,7 +10,7 @@ import pytest
 from actionrec.datasets import archives, gather
 from actionrec.datasets.download import Address
 from actionrec.datasets.gather import hmdb51, stanford40
-from actionrec.errors import ActionRecError
+from actionrec.system.errors import ActionRecError
 from tests.conftest import raise_error
 
 FAKE_UNRAR = "import sys, zipfile; zipfile.ZipFile(sys.argv[-1]).extractall()"

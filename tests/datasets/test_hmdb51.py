@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from actionrec.datasets.hmdb51 import actions_in, carve_validation, index, read_list, source_of
 from actionrec.datasets.records import Clip
-from actionrec.errors import ActionRecError
+from actionrec.system.errors import ActionRecError
 from tests.conftest import attempt, write_splits
 
 REAL_LISTS = Path(__file__).parents[3] / "shared" / "data" / "hmdb51_splits"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from actionrec.datasets.stanford40 import action_of, index, read_list
-from actionrec.errors import ActionRecError
+from actionrec.system.errors import ActionRecError
 from tests.conftest import attempt
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "stanford40"

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from actionrec.errors import ActionRecError
 from actionrec.evaluation.fusion import (
     FUSIONS,
     average,
@@ -16,6 +15,7 @@ from actionrec.evaluation.fusion import (
 )
 from actionrec.evaluation.metrics import measure, probabilities_of
 from actionrec.evaluation.scores import Scores
+from actionrec.system.errors import ActionRecError
 
 
 def stream(part: str, seed: int, strength: float, samples: int = 120, actions: int = 4) -> Scores:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from actionrec.errors import ActionRecError
 from actionrec.evaluation.scores import Scores, average_views, load, save
+from actionrec.system.errors import ActionRecError
 
 ACTIONS = tuple("abcdefg")
 

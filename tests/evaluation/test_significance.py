@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from actionrec.errors import ActionRecError
 from actionrec.evaluation.scores import Scores
 from actionrec.evaluation.significance import compare, difference_interval, match, mcnemar
+from actionrec.system.errors import ActionRecError
 from benchmarks.coverage import CORRELATIONS, DESIGNS, DISAGREEMENTS, coverage, of_differences
 
 

@@ -5,8 +5,8 @@ import torch
 from torchvision.models.optical_flow import raft_small
 from torchvision.transforms._presets import OpticalFlow
 
-from actionrec.errors import ActionRecError
 from actionrec.flow.estimators import create
+from actionrec.system.errors import ActionRecError
 
 TOLERANCE = {
     "farneback": 0.25,

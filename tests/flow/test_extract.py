@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 import pytest
 
-from actionrec.clipfile import clip_path
 from actionrec.datasets.records import Clip
-from actionrec.errors import ActionRecError
-from actionrec.files import atomic_path
 from actionrec.flow.extract import clip_fields, extract, fill, shard, verify
 from actionrec.flow.field import dequantize
-from actionrec.flow.store import FlowSettings
+from actionrec.storage.flow import FlowSettings
+from actionrec.storage.pictures import clip_path
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import atomic_path
 from tests.conftest import noise_video, write_splits, write_video
 
 SETTINGS = FlowSettings("dis", {"preset": "ultrafast"})
@@ -170,7 +170,7 @@ def test_what_another_process_writes_is_left_alone(out, clips):
         extract(clips[:1], out, SETTINGS, workers=1)
         assert temporary.exists()
     assert path.read_bytes() == b"half"
-    code = "import sys, time; from pathlib import Path; from actionrec import locks"
+    code = "import sys, time; from pathlib import Path; from actionrec.system import locks"
     code += "; locks.acquire(Path(sys.argv[1]), ''); print(flush=True); time.sleep(60)"
     for place, parts in ((out, {"": False, "shard-0-of-2": True}), (f"{out}.shard-0-of-2", {"shard-0-of-2": False})):
         command = [sys.executable, "-c", code, str(place)]
@@ -228,7 +228,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture
 def command(data, tmp_path) -> list[str]:
     return [
-        *(sys.executable, "-m", "actionrec.extract_flow", f"paths.root={data}", "data.actions=[wave,clap]"),
+        *(sys.executable, "-m", "actionrec", "extract_flow", f"paths.root={data}", "data.actions=[wave,clap]"),
         *("flow=farneback", f"flow.params.iterations={SLOW}", "workers=2"),
         f"paths.flow={tmp_path / 'flow'}",
         f"paths.outputs={tmp_path / 'outputs'}",
@@ -249,7 +249,7 @@ def heed_interrupts() -> None:
 
 
 class TestCommandLine:
-    """`python -m actionrec.extract_flow` on clips long enough to be disturbed."""
+    """`actionrec extract_flow` on clips long enough to be disturbed."""
 
     @pytest.mark.slow
     @pytest.mark.parametrize(("sign", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -4,13 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from actionrec.clipfile import clip_path
 from actionrec.datasets.records import Clip
-from actionrec.errors import ActionRecError
-from actionrec.flow import store
 from actionrec.flow.field import quantize
 from actionrec.flow.imported import picture_fields
-from actionrec.flow.store import FlowSettings
+from actionrec.storage import flow as store
+from actionrec.storage.flow import FlowSettings
+from actionrec.storage.pictures import clip_path
+from actionrec.system.errors import ActionRecError
 from tests.conftest import noise_video, write_splits
 
 SETTINGS = FlowSettings("imported", {"by": "tvl1"}, 15.0)

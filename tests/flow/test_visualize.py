@@ -5,10 +5,10 @@ import torch
 from torchvision.utils import flow_to_image
 
 from actionrec.datasets.records import Clip
-from actionrec.errors import ActionRecError
 from actionrec.flow.field import quantize, stack
-from actionrec.flow.store import FlowSettings
 from actionrec.flow.visualize import flow_colours, magnitude_colours, stack_colours, write_preview
+from actionrec.storage.flow import FlowSettings
+from actionrec.system.errors import ActionRecError
 from tests.conftest import noise_video
 
 BOUND = 20.0

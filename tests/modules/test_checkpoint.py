@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from actionrec.actions import SHARED
-from actionrec.errors import ActionRecError
+from actionrec.datasets.actions import SHARED
 from actionrec.modules import FlowModule, FrameModule, TwoStreamModule
 from actionrec.modules.base import normalisation
 from actionrec.modules.checkpoint import Lineage, Parent, carry_head, check_parent, open_parents, read, start_from
+from actionrec.system.errors import ActionRecError
 
 BACKBONE = {"name": "resnet18", "weights": None, "stem": "inflate"}
 ADAM = {"_target_": "torch.optim.Adam", "lr": 1e-3}

@@ -4,10 +4,10 @@ import torch
 import torchvision
 from torch import nn
 
-from actionrec.errors import ActionRecError
 from actionrec.modules.base import create_stream
 from actionrec.networks import backbone
 from actionrec.networks.backbone import create, first_convolution, inflate
+from actionrec.system.errors import ActionRecError
 
 # RegNets cannot be built on the meta device; two small ones are built for real.
 TORCHVISION = [n for n in torchvision.models.list_models(module=torchvision.models) if not n.startswith("regnet")]

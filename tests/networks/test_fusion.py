@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from actionrec.errors import ActionRecError
 from actionrec.networks.backbone import Backbone
 from actionrec.networks.fusion import FUSIONS, Stream, TwoStream
+from actionrec.system.errors import ActionRecError
 
 
 def stream(channels: int, features: int, classes: int = 5) -> Stream:

@@ -5,9 +5,9 @@ import torch
 import torchvision
 from torch import nn
 
-from actionrec.errors import ActionRecError
 from actionrec.modules import FlowModule, FrameModule, TwoStreamModule
 from actionrec.networks import backbone as backbones
+from actionrec.system.errors import ActionRecError
 
 ADAM = {"_target_": "torch.optim.Adam", "lr": 1e-3}
 ACTIONS = ["clap", "wave"]

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from actionrec.errors import ActionRecError
+from actionrec.system.errors import ActionRecError
 
 T = TypeVar("T")
 FACTOR = int(os.environ.get("ACTIONREC_EXAMPLES", "1"))  # 1 for a look at every commit, 100 for a long one

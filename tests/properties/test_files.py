@@ -14,20 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from actionrec import frames, untrusted
 from actionrec.datasets.records import Clip
 from actionrec.evaluation import scores
 from actionrec.evaluation.metrics import intervals, measure
-from actionrec.flow import store
-from actionrec.flow.store import FlowSettings
 from actionrec.modules.checkpoint import read
 from actionrec.reporting import results
 from actionrec.reporting.gather import gather
 from actionrec.reporting.tables import comma_separated, markdown
+from actionrec.settings import untrusted
+from actionrec.storage import flow as store
+from actionrec.storage import frames
+from actionrec.storage.flow import FlowSettings
 from tests.conftest import noise_video
 from tests.properties.damage import attempt, changed, damaged, examples, junk, places, write
 from tests.reporting.trees import made_scores, write_run, write_studies
-from tests.test_untrusted import HPARAMS, whole_lineage
+from tests.settings.test_untrusted import HPARAMS, whole_lineage
 
 SETTINGS = FlowSettings("dis", {"preset": "fast"})
 

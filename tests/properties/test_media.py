@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actionrec.video import count_frames, iter_frames, iter_gray, probe, read_frames, read_image
+from actionrec.storage.video import count_frames, iter_frames, iter_gray, probe, read_frames, read_image
 from tests.conftest import noise_video
 from tests.properties.damage import attempt, damaged, examples, write
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from actionrec.errors import ActionRecError
 from actionrec.evaluation.scores import Scores
 from actionrec.reporting import gallery
 from actionrec.reporting.chain import Chain
+from actionrec.system.errors import ActionRecError
 
 
 def scores_of(rows: list[tuple[int, int, float]]) -> Scores:

@@ -9,12 +9,12 @@ from tests.reporting.trees import STAGES, write_chain, write_run, write_studies
 @pytest.mark.parametrize(
     ("commands", "make", "verb"),
     [
-        (Commands("demo", "demo"), "make all SEED=1", "python -m actionrec.fuse split=1"),
-        (Commands("real", "real"), "make all DATA=real SEED=1", "python -m actionrec.fuse paths=real split=1"),
+        (Commands("demo", "demo"), "make all SEED=1", "actionrec fuse split=1"),
+        (Commands("real", "real"), "make all DATA=real SEED=1", "actionrec fuse paths=real split=1"),
         (
             Commands("real", "fights", "/data/out"),
             "make all DATA=real SEED=1 ARGS='paths.name=fights paths.outputs=/data/out'",
-            "python -m actionrec.fuse paths=real paths.name=fights paths.outputs=/data/out split=1",
+            "actionrec fuse paths=real paths.name=fights paths.outputs=/data/out split=1",
         ),
     ],
 )

@@ -10,7 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from actionrec.evaluation import metrics, plots, scores
 from actionrec.evaluation.scores import Scores
-from actionrec.files import sha256
+from actionrec.system.files import sha256
 
 STAGES = ("stanford40_frame", "hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream")
 ACTIONS = ("clap", "climb", "run", "wave")

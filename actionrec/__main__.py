@@ -1,0 +1,5 @@
+"""`python -m actionrec <verb>`, the same as `actionrec <verb>`."""
+
+from actionrec.commands import main
+
+main()

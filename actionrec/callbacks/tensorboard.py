@@ -1,0 +1,119 @@
+"""What of TensorBoard is ours: its logger, and the table of hyper-parameters."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from lightning import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from omegaconf import DictConfig, OmegaConf
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from actionrec.experiment.runs import varying_keys
+from actionrec.settings.composition import in_multirun, plain
+
+# By the names under which they are set; a column is a number or a text for all runs alike.
+COLUMNS: dict[str, type[float] | type[str]] = {
+    "stage": str,
+    "split": float,
+    "seed": float,
+    "backbone.name": str,
+    "backbone.weights": str,
+    "backbone.stem": str,
+    "optimizer": str,
+    "optimizer.lr": float,
+    "optimizer.weight_decay": float,
+    "scheduler": str,
+    "trainer.max_epochs": float,
+    "data.batch_size": float,
+    "data.size": float,
+    "data.augmentation": str,
+    "data.position": str,
+    "data.fields": float,
+    "data.stride": float,
+    "data.representation": str,
+    "flow.name": str,
+    "model.fusion": str,
+    "model.frozen": str,
+    "model.dropout": float,
+    "model.label_smoothing": float,
+    "parameters": float,
+    "epochs": float,
+}
+# Columns that TensorBoard shows before others are asked for: the first five in the order of their names.
+SHOWN = ("backbone.name", "optimizer.lr", "seed", "split", "stage")
+# Metrics beside them; the other scalars have charts of their own.
+HEADLINES = ("val/acc", "val/acc_macro", "val/loss", "test/acc", "test/acc_macro", "test/loss", "speed/fit_seconds")
+
+
+class TensorBoard(TensorBoardLogger):
+    """Lightning's logger, without the number of the epoch as a chart of its own, and with a table for HPARAMS."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        super().log_metrics({tag: value for tag, value in metrics.items() if tag != "epoch"}, step)
+
+    def log_outcome(self, settings: Mapping[str, float | str], metrics: Mapping[str, float], step: int) -> None:
+        """Write final metrics as scalars, and the run's line of the HPARAMS tab."""
+        self.log_metrics(metrics, step)
+        named = dict.fromkeys(tag for tag in HEADLINES if tag in metrics)
+        # TensorBoard takes the columns of one run, whichever it finds first, for those of all.
+        known = {name: settings.get(name, kind()) for name, kind in COLUMNS.items()} | dict(settings)
+        columns, _, _ = hparams(known, named)
+        _, start, end = hparams(dict(settings), named)
+        content = columns.value[0].metadata.plugin_data
+        table = HParamsPluginData.FromString(content.content)
+        for info in table.experiment.hparam_infos:
+            info.differs = info.name in (varied() or SHOWN)
+        content.content = table.SerializeToString()
+        for summary in (columns, start, end):
+            self.experiment.file_writer.add_summary(summary, step)
+
+
+def hyperparameters(config: DictConfig) -> dict[str, float | str]:
+    """The settings of a run that `COLUMNS` names and it has; in a multirun also whatever else its job was given."""
+    settings: dict[str, float | str] = {}
+    for name in COLUMNS:
+        group, _, key = name.rpartition(".")
+        section = OmegaConf.select(config, group) if group else config
+        if key in (section or {}) and (group != "flow" or "flow" in config.data):
+            value = _cell(plain(section)[key])
+            if isinstance(value, str) == (COLUMNS[name] is str):  # not where a number is null
+                settings[name] = value
+    return overridden() | settings
+
+
+def overridden() -> dict[str, str]:
+    """What a job of a multirun was given, but for where things are; nothing in a run by itself."""
+    given = HydraConfig.get().overrides.task if in_multirun() else ()
+    pairs = (override.lstrip("+~").partition("=")[::2] for override in given)
+    return {name: text for name, text in pairs if name.partition(".")[0] not in ("paths", "sweep", "experiment")}
+
+
+def varied() -> list[str]:
+    """The settings that vary between the jobs of this multirun; none in a run by itself."""
+    return varying_keys(Path(HydraConfig.get().sweep.dir)) if in_multirun() else []
+
+
+def writer_of(trainer: Trainer) -> SummaryWriter | None:
+    """Where callbacks write; None on all processes but the first, and where the logger is another or none."""
+    if trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
+        return trainer.logger.experiment
+    return None
+
+
+def step_of(trainer: Trainer) -> int:
+    """The step that the scalars of this epoch are logged at."""
+    return max(trainer.global_step - 1, 0)
+
+
+def _cell(value: Any) -> float | str:
+    if isinstance(value, dict):
+        value = value.get("_target_", "").rpartition(".")[2]
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    return str(value or "none")

@@ -1,0 +1,6 @@
+"""`actionrec fuse`: one table of the streams, of every fusion of their scores, and of the trained one."""
+
+from actionrec.commands.app import command
+from actionrec.experiment.score_fusion import fuse
+
+main = command("fuse")(fuse)

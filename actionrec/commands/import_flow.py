@@ -1,0 +1,27 @@
+"""`actionrec import_flow source=<folder> flow.bound=<pixels>`: take others' flow into the store."""
+
+from functools import partial
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from actionrec.commands.app import command
+from actionrec.experiment.extraction import clips_of, conclude, worker_count
+from actionrec.settings.composition import plain
+
+
+def import_flow(config: DictConfig) -> None:
+    """Import what the store lacks of the flow of every clip on disk of the chosen actions."""
+    from actionrec.datasets.records import require_folder
+    from actionrec.flow.extract import fill
+    from actionrec.flow.imported import picture_fields
+    from actionrec.storage.flow import FlowSettings
+
+    source, store = Path(config.source), Path(config.paths.flow)
+    require_folder(source, "source")
+    settings = FlowSettings(**plain(config.data)["flow"])
+    pictures = partial(picture_fields, root=source)
+    conclude(fill(clips_of(config), store, settings, worker_count(config), pictures), store)
+
+
+main = command("import_flow")(import_flow)

@@ -1,0 +1,38 @@
+"""`actionrec report`: the runs of one data set as a table, and all there is of them as a page."""
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from actionrec.commands.app import command
+from actionrec.reporting.tables import lines_of, texts
+from actionrec.system.errors import ActionRecError
+
+
+def report(config: DictConfig) -> None:
+    """Print the runs under `outputs/<data>`, and write `outputs/<data>/report/`.
+
+    Raises:
+        ActionRecError: there is nothing to report, or no run has the `split` and `seed` that are asked for.
+    """
+    from actionrec.reporting import results
+    from actionrec.reporting.gather import gather
+    from actionrec.reporting.missing import Commands
+    from actionrec.reporting.page import write
+
+    folder = Path(config.paths.outputs) / config.paths.name
+    outputs = gather(folder, list(config.trust))
+    if outputs.empty:
+        raise ActionRecError(f"no finished run under {folder}; train one, for example: make demo")
+    choice = str(HydraConfig.get().runtime.choices["paths"])
+    commands = Commands(choice, config.paths.name, config.paths.outputs)
+    write(outputs, folder / "report", commands, config.split, config.seed, config.gallery, config.tag)
+    if outputs.runs:
+        print(lines_of(results.short_lines(outputs)))
+    if crossval := results.crossval_table(outputs):
+        print(f"\n{lines_of(texts(crossval))}")
+    print(f"\n{folder / 'report' / 'index.html'}")
+
+
+main = command("report")(report)

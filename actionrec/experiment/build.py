@@ -1,0 +1,73 @@
+"""What the command lines build of a composed configuration: data, modules, lineage."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from actionrec.settings.composition import plain
+
+if TYPE_CHECKING:  # heavy; a verb's --help does without
+    from actionrec.datamodules.base import ActionDataModule
+    from actionrec.modules.base import ActionModule
+    from actionrec.modules.checkpoint import Parent
+
+
+def create_data(config: DictConfig) -> "ActionDataModule":
+    """The stage's data module, set up."""
+    from hydra.utils import instantiate
+
+    data = instantiate(config.data, _convert_="all")
+    data.setup()
+    return data
+
+
+def create_module(config: DictConfig, data: "ActionDataModule", parents: "Mapping[str, Parent]") -> "ActionModule":
+    """The stage's module for that data; streams with a parent get random weights, since the parent's replace them.
+
+    Args:
+        config: of the run.
+        data: the stage's data module, set up.
+        parents: by role, see `modules.checkpoint.open_parents`.
+    """
+    from hydra.utils import instantiate
+
+    model = plain(config.model)
+    for role, parent in parents.items():
+        model["backbone" if role == "parent" else f"{role}_backbone"] |= parent.architecture()
+    return instantiate(model, actions=list(data.actions), inputs=data.inputs, _recursive_=False, _convert_="all")
+
+
+def create_lineage(
+    config: DictConfig, data: "ActionDataModule", parents: "Mapping[str, Parent]", module: "ActionModule"
+) -> dict[str, Any]:
+    """What this stage's checkpoints say of their origin; the module has its parents' weights by then."""
+    from actionrec.modules.base import normalisation
+    from actionrec.modules.checkpoint import Lineage, versions
+
+    model = plain(config.model)
+    trained_on = set(data.names("train")).union(*(parent.lineage["trained_on"] for parent in parents.values()))
+    return Lineage(
+        model=model_name(config),
+        stage=config.stage,
+        data=config.paths.name,
+        split=data_split(config),
+        seed=config.seed,
+        actions=list(data.actions),
+        backbone=model.get("backbone") or {key: model[f"{key}_backbone"] for key in ("frame", "flow")},
+        inputs=data.inputs,
+        trained_on=sorted(trained_on),
+        parents={role: parent.record() for role, parent in parents.items()},
+        versions=versions(),
+        normalisation=normalisation(module.network),
+    ).plain()
+
+
+def data_split(config: DictConfig) -> int | None:
+    """The HMDB51 split of this stage; None for stills."""
+    return config.data.get("split")
+
+
+def model_name(config: DictConfig) -> str:
+    """Class name of the stage's LightningModule."""
+    return str(config.model._target_).rpartition(".")[2]

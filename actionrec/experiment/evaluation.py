@@ -1,0 +1,167 @@
+"""`actionrec evaluate experiment=<stage>`: measure a run again, or any checkpoint of that stage."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from actionrec.experiment import manifest, measurement, saved
+from actionrec.settings import checks
+from actionrec.settings.composition import plain
+from actionrec.settings.untrusted import read_config, read_metrics
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import sha256, write_json
+from actionrec.system.locks import only_writer
+
+log = logging.getLogger(__name__)
+
+# Settings that a measurement may have of its own, by their beginnings; all others are those of the training.
+CHANGEABLE = (
+    *("paths", "trainer", "views", "data.segments", "data.crops", "data.batch_size", "data.num_workers", "data.cache"),
+    *("data.strict", "checkpoint", "parts", "output", "split", "seed", "tag", "parent_tag", "run_dir", "init_from"),
+    *("search", "hydra", "logger", "callbacks", "resume", "overwrite", "trust", "compile", "cache_features"),
+)
+
+
+def evaluate(config: DictConfig) -> None:
+    """Measure `checkpoint`, see `remeasure`, and print its metrics."""
+    metrics = remeasure(config)
+    print("\n".join(f"{tag:18} {value:.4f}" for tag, value in metrics.items() if isinstance(value, float)))
+
+
+def remeasure(config: DictConfig) -> dict[str, Any]:
+    """Metrics of `checkpoint` on `parts`, with the class list and the inputs that it was trained with.
+
+    The settings of the data are the run's; the command line may change how samples are seen (`views`), the precision
+    and the places. Results go to `output`, by default the run that the checkpoint is the best of: into its
+    `metrics.json` and scores where they were measured in the same way, else into `measurements/<views>` below it.
+
+    Raises:
+        ActionRecError: the command line asks for what the run was not trained with, or the checkpoint is of another
+            stage, or was trained on what it would be measured on.
+    """
+    from actionrec.evaluation.scores import FILES
+    from actionrec.experiment.build import create_data, data_split
+    from actionrec.modules.checkpoint import Parent, check_parent, load_module, read
+
+    path = Path(config.checkpoint)
+    parts = plain(config)["parts"]
+    if isinstance(parts, str) or not parts or (unknown := set(parts) - set(FILES)):
+        wrong = parts if isinstance(parts, str) or not parts else unknown.pop()
+        raise ActionRecError(f"parts: {wrong} is none of {', '.join(FILES)}; write parts=[val,test]")
+    run = path.parents[1] if path.parts[-2:] == ("checkpoints", "best.ckpt") else None
+    if not config.output and not run:
+        raise ActionRecError(f"checkpoint={path} is not a run's best; say where its metrics go: output=<folder>")
+    checkpoint = read(path, "checkpoint", plain(config)["trust"])
+    lineage = checkpoint["lineage"]
+    if lineage["stage"] != config.stage:
+        raise ActionRecError(f"checkpoint={path} is of another stage; use experiment={lineage['stage']}")
+    kept = run is not None and (run / "config.yaml").is_file()
+    if run and kept:
+        _check_given(config, run)
+        saved.for_measurement(config, run, plain(config)["trust"])
+    _check_inputs(config, lineage["inputs"], path)
+    OmegaConf.update(config, "data.actions", lineage["actions"])
+    for key, value in lineage["inputs"].items():
+        OmegaConf.update(config, f"data.{key}", value, merge=False)  # params of one estimator are not another's
+    if run and not {"trainer", "trainer.precision"} & set(saved.given_keys()):
+        config.trainer.precision = _precision(run) or config.trainer.precision
+    checks.check(config)
+    data = create_data(config)
+    if "views.segments" in saved.given_keys() and not hasattr(data, "segments"):
+        raise ActionRecError("views.segments: stills have no instants; leave it out")
+    check_parent(Parent(path, checkpoint), data_split(config), data.names("val") + data.names("test"))
+    module = load_module(path, checkpoint)
+
+    trainer = measurement.create_trainer(config)
+    place = Path(config.output) if config.output else run
+    assert place
+    with only_writer(place, "the measurements in"):
+        checkpoint_hash = sha256(path)
+        protocols = {part: measurement.protocol_of(trainer, data, checkpoint_hash, part) for part in parts}
+        folder = _folder(config, run, protocols)
+        written = folder / "metrics.json"
+        earlier = read_metrics(written) if written.exists() else {}
+        metrics = measurement.measure(trainer, module, data, folder, protocols)
+        write_json(written, {**earlier, **metrics})
+    log.info("%s, %s", folder, measurement.name(protocols[parts[0]]))
+    return metrics
+
+
+def _check_given(config: DictConfig, run: Path) -> None:
+    """Raise where the command line sets what a measurement cannot change, to another value than the run's."""
+    kept = OmegaConf.create(read_config(run / "config.yaml"))
+    for key in saved.given_keys():
+        if manifest.below(key, CHANGEABLE):
+            continue
+        asked, had = saved.value_at(config, key), saved.value_at(kept, key)
+        if isinstance(asked, dict) and isinstance(had, dict):
+            had = {**asked, **had}  # an earlier version's run lacks some settings
+        if asked != had and OmegaConf.select(kept, key, default=kept) is not kept:
+            raise ActionRecError(
+                f"{key}={manifest.shown(asked)}: {run} was trained with {manifest.shown(had)}, and is measured as it "
+                f"was trained; leave {key} out, or train a run with it"
+            )
+    there = manifest.read(run)
+    asked = saved.given_choice("recipe")
+    if there and asked and there.choices.get("recipe", asked) != asked:
+        raise ActionRecError(
+            f"recipe={asked}: {run} was trained with recipe={there.choices['recipe']}; leave recipe out"
+        )
+
+
+def _check_inputs(config: DictConfig, inputs: dict[str, Any], path: Path) -> None:
+    for key in saved.given_keys():
+        group, _, name = key.partition(".")
+        asked = saved.value_at(config, key)
+        if group == "data" and name in inputs and asked != inputs[name]:
+            raise ActionRecError(
+                f"{key}={manifest.shown(asked)}: {path} was trained with {manifest.shown(inputs[name])}, which a "
+                f"measurement cannot change; leave {key} out"
+            )
+
+
+def _precision(run: Path) -> str | None:
+    """The precision that the run was measured with, where that is recorded."""
+    for protocol in measurement.read(run).values():
+        return protocol.get("precision")
+    return None
+
+
+def _folder(config: DictConfig, run: Path | None, protocols: Mapping[str, measurement.Protocol]) -> Path:
+    """Where a measurement is kept, so that it replaces none of another protocol, checkpoint or data."""
+    from actionrec.evaluation.scores import FILES
+
+    protocol = next(iter(protocols.values()))
+    if config.output:
+        folder = Path(config.output)
+        record = measurement.read(folder)
+        if not record and any((folder / name).exists() for name in ("metrics.json", *FILES.values())):
+            raise ActionRecError(f"output={folder} holds results that do not say of what; name another folder")
+        for part, there in record.items():
+            if not measurement.same(there, protocol) or there.get("checkpoint") != protocol["checkpoint"]:
+                raise ActionRecError(
+                    f"output={folder} holds {part} scores of another measurement ({measurement.name(there)} of "
+                    f"checkpoint {str(there.get('checkpoint'))[:10]}); name another folder"
+                )
+        return folder
+    assert run
+    own = measurement.read(run) or _of_before(run)
+    for part, made in protocols.items():
+        if part in own and own[part].get("names", made["names"]) != made["names"]:
+            raise ActionRecError(
+                f"the {part} samples are others than {run} was measured on; name a folder for it: output=<folder>"
+            )
+    if not own or all(measurement.same(each, protocol) for each in own.values()):
+        return run
+    return run / measurement.FURTHER / measurement.name(protocol)
+
+
+def _of_before(run: Path) -> dict[str, measurement.Protocol]:
+    """Of a run of before measurements were recorded, how its settings say that it was measured."""
+    if not (run / "config.yaml").is_file():
+        return {}
+    data = read_config(run / "config.yaml").get("data") or {}
+    return {"test": {key: data[key] for key in ("segments", "crops", "position") if key in data}}

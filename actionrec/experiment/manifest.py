@@ -1,0 +1,279 @@
+"""What a run was made from: settings, data lists, parents, code. Kept beside it as `manifest.json`.
+
+Two runs are the same when their settings, lists and parents' checkpoints are the same. Places (`paths`), the tuning of
+a machine (loader processes, accelerator), and those callbacks of ours that only look on do not count.
+"""
+
+import copy
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from actionrec.settings.untrusted import read_config, read_json
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import sha256, write_json
+
+FILE = "manifest.json"
+PACKAGES = (
+    *("actionrec", "torch", "torchvision", "lightning", "hydra-core", "omegaconf", "numpy", "timm"),
+    *("opencv-contrib-python-headless", "opencv-contrib-python", "torchmetrics"),
+)
+CHOICES = ("experiment", "recipe", "backbone", "optimizer", "scheduler", "flow", "data", "model")
+SHOWN = 4  # differences that a message names
+
+_CALLBACKS = (  # those of ours that only look on; others may change what is learnt
+    *("last", "learning_rate", "speed", "random_state", "epoch_line", "origin", "training_batch", "validation"),
+    *("divergence", "best._target_", "best.dirpath"),
+)
+# Settings that do not decide the result, or that another one says: `data.flow` is what a stage reads of `flow`.
+_IGNORED = (
+    *("run_dir", "work_dir", "init_from", "resume", "overwrite", "run_again", "trust", "tag", "parent_tag", "split"),
+    *("paths", "flow", "views", "backbone", "recipe", "sweep", "search", "logger", "hydra"),
+    *("data.num_workers", "data.cache"),
+    *("trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps"),
+    *("trainer.enable_progress_bar", "trainer.enable_model_summary", "checkpoint", "parts", "output"),
+    *(f"callbacks.{name}" for name in _CALLBACKS),
+)
+_COUNTED = ("paths.name",)
+_PLACES = ("data.root", "data.videos", "data.splits", "data.flow_folder", "data.frame_folder")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a run was made from.
+
+    Args:
+        settings: by dotted key, what decides the result.
+        choices: of the config groups, such as `recipe: strong`; they explain differences and are not compared.
+        lists: sha256 of the split lists, empty where they cannot be read.
+        parents: sha256 of the parents' checkpoints by role; None where there is no such file (any more).
+        overrides: of the command line.
+        command: the whole command line.
+        commit: of this code, with `+` behind it where files differ from the commit; None outside a git repository.
+        versions: of Python and of the packages that decide.
+        started: UTC.
+    """
+
+    settings: dict[str, Any]
+    choices: dict[str, str] = field(default_factory=dict)
+    lists: str = ""
+    parents: dict[str, str | None] = field(default_factory=dict)
+    overrides: list[str] = field(default_factory=list)
+    command: list[str] = field(default_factory=list)
+    commit: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    started: str = ""
+    whole: bool = True  # False of a run of before there were manifests: settings that it lacks are not compared
+
+    @property
+    def hash(self) -> str:
+        """Hex sha256 of the settings."""
+        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
+
+    def write(self, folder: Path) -> None:
+        """Write it into a run's folder."""
+        content = {"format": 1, "settings_sha256": self.hash, **asdict(self)}
+        write_json(folder / FILE, content)
+
+    def differences(self, other: "Manifest", but: Iterable[str] = ()) -> list[str]:
+        """What sets this run apart from another one, a text each, `key: this, was the other's`; empty of the same.
+
+        Args:
+            other: the other run's.
+            but: keys of settings that do not count.
+        """
+        keys = sorted({*self.settings, *other.settings} - {*but})
+        if not other.whole:
+            keys = [key for key in keys if key in self.settings and key in other.settings]
+        found = [_difference(key, self.settings, other.settings) for key in keys]
+        for role in sorted({*self.parents, *other.parents}):
+            now, then = self.parents.get(role), other.parents.get(role)
+            if not other.whole:
+                continue
+            if role not in self.parents or role not in other.parents:
+                found.append(f"init_from: {role} is {'new' if role in self.parents else 'gone'}")
+            elif now and then and now != then:
+                found.append(f"parent {role}: checkpoint {now[:10]}, was {then[:10]}")
+        if self.lists and other.lists and self.lists != other.lists:
+            found.append(f"split lists: {self.lists[:10]}, were {other.lists[:10]}")
+        if real := [line for line in found if line]:
+            chosen = [_difference(key, self.choices, other.choices) for key in CHOICES if key in other.choices]
+            return [*filter(None, chosen), *real]
+        return []
+
+
+def create(config: DictConfig) -> Manifest:
+    """The manifest of the run that a composed configuration describes."""
+    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    choices = dict(hydra.runtime.choices) if hydra else {}
+    return Manifest(
+        settings=settings_of(config),
+        choices={key: str(choices[key]) for key in CHOICES if choices.get(key)},
+        lists=_lists(config.data),
+        parents={role: sha256(path) if path.is_file() else None for role, path in parent_files(config).items()},
+        overrides=list(hydra.overrides.task) if hydra else [],
+        command=[*Path(sys.argv[0]).stem.split(), *sys.argv[1:]],
+        commit=_commit(),
+        versions=_versions(),
+        started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def read(folder: Path) -> Manifest | None:
+    """The manifest in a run's folder; of a run of before there were manifests, what its `config.yaml` says; else None.
+
+    Raises:
+        ActionRecError: the file is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return of_before(folder)
+    content = read_json(path)
+    try:
+        known = {key: content[key] for key in Manifest.__dataclass_fields__ if key in content}
+        made = Manifest(**known)
+        if not all(isinstance(each, dict) for each in (made.settings, made.choices, made.parents)):
+            raise TypeError("settings, choices or parents are no tables")
+        return made
+    except (TypeError, AttributeError) as error:
+        raise ActionRecError(f"{path}: not a manifest ({error}); overwrite=true replaces that run") from None
+
+
+def parent_files(config: DictConfig) -> dict[str, Path]:
+    """The checkpoints that `init_from` names, by role."""
+    named = OmegaConf.select(config, "init_from")
+    if not named:
+        return {}
+    named = {"parent": named} if isinstance(named, str) else OmegaConf.to_container(named, resolve=True)
+    return {str(role): Path(path) for role, path in named.items() if path}  # type: ignore[union-attr]
+
+
+def settings_of(config: DictConfig) -> dict[str, Any]:
+    """What decides the result of a run, by dotted key, with places as the names of their settings."""
+    config = copy.deepcopy(config)
+    with open_dict(config):
+        for key in config.paths:
+            if key != "name":
+                config.paths[key] = f"<paths.{key}>"
+        config.run_dir, config.work_dir = "<run_dir>", "<work_dir>"
+        config.init_from = None
+        config.pop("search", None)
+    found: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    for name in ("optimizer", "scheduler"):  # the model's own are the group's, unless they are set by themselves
+        if found["model"].get(name) == found[name]:
+            del found["model"][name]
+    return dict(_counted(_flat(found)))
+
+
+def refusal(folder: Path, differences: Iterable[str], state: str = "holds another run") -> ActionRecError:
+    """The error of a folder that another run is in."""
+    return ActionRecError(
+        f"{folder} {state} ({listed(differences)}); keep both with tag=<name>, or replace it with overwrite=true"
+    )
+
+
+def listed(differences: Iterable[str]) -> str:
+    """The first of some differences for a message, and how many more there are."""
+    lines = list(differences)
+    return "; ".join(lines[:SHOWN]) + (f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
+
+
+def shown(value: Any) -> str:
+    """A setting for a message, at most 60 characters."""
+    text = "null" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def below(key: str, names: Iterable[str]) -> bool:
+    """Whether a dotted key is one of the names, or lies below one."""
+    return any(key == name or key.startswith(f"{name}.") for name in names)
+
+
+def _counted(settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    for key, value in settings:
+        if below(key, _COUNTED) or not below(key, _IGNORED):
+            yield key, value
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves by dotted key; lists and empty mappings are leaves."""
+    for key, each in value.items():
+        if isinstance(each, dict) and each:
+            yield from _flat(each, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", each
+
+
+def _difference(key: str, now: Mapping[str, Any], then: Mapping[str, Any]) -> str:
+    if key in now and key in then and now[key] == then[key]:
+        return ""
+    return f"{key}: {_text(now, key)}, was {_text(then, key)}"
+
+
+def _text(settings: Mapping[str, Any], key: str) -> str:
+    return shown(settings[key]) if key in settings else "not set"
+
+
+def _lists(data: DictConfig) -> str:
+    """sha256 over the names and bytes of the split lists that a data module reads; empty where there are none."""
+    if "splits" in data:
+        files = sorted(Path(data.splits).glob(f"*_test_split{data.split}.txt"))
+    else:
+        files = sorted((Path(data.root) / "ImageSplits").glob("*.txt")) if "root" in data else []
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest() if files else ""
+
+
+def of_before(folder: Path) -> Manifest | None:
+    """What the `config.yaml` in a run's folder says, as far as it does; None where there is none.
+
+    Raises:
+        ActionRecError: the file is damaged.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        return None
+    settings = dict(_counted(_flat(read_config(path))))
+    # Places were written out.
+    kept = {key: value for key, value in settings.items() if not below(key, _PLACES)}
+    return Manifest(settings=kept, whole=False)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str | None:
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", str(root), *command], capture_output=True, text=True, timeout=10, check=True
+            ).stdout.strip()
+            for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}+" if changes else commit

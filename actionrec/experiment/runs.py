@@ -1,0 +1,234 @@
+"""The folder of a run: written under a working name, and complete under its own."""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from actionrec.experiment import manifest
+from actionrec.experiment.manifest import Manifest
+from actionrec.settings.composition import in_multirun
+from actionrec.settings.untrusted import read_json, read_metrics
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import replaced_folder
+
+# All that a run's folder holds of ours; the rest is its owner's, and stays when the run is replaced.
+OURS = (
+    *("checkpoints", "tensorboard", "measurements", "config.yaml", "overrides.yaml", "manifest.json", "log.txt"),
+    *("metrics.json", "measurement.json", "scores.npz", "scores_val.npz", "scores_train.npz"),
+)
+_MEASURED = ("measurements", "measurement.json", "metrics.json", "scores*.npz")  # of a checkpoint that may be replaced
+MULTIRUN = "multirun.json"  # beside the jobs of a multirun: the keys that vary
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run lives.
+
+    While a run trains, its folder is `<path>.partial`; `finish` gives the folder its name. So everything under `path`
+    is complete, and an interrupted second training leaves the results of the first one in place.
+    """
+
+    path: Path
+
+    @property
+    def partial(self) -> Path:
+        """Where the run is written."""
+        return self.path.with_name(f"{self.path.name}.partial")
+
+    @property
+    def finished(self) -> bool:
+        """Whether a complete run lies here, whatever its settings."""
+        return (self.path / "metrics.json").is_file() and self.best.is_file()
+
+    @property
+    def best(self) -> Path:
+        """The finished run's best checkpoint."""
+        return self.path / "checkpoints" / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """The last checkpoint of the run that is being written."""
+        return self.partial / "checkpoints" / "last.ckpt"
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The finished run's `metrics.json`.
+
+        Raises:
+            ActionRecError: the file is damaged.
+        """
+        path = self.path / "metrics.json"
+        content = read_metrics(path)
+        if type(content.get("val/acc")) not in (int, float):
+            raise ActionRecError(f"{path} has no val/acc; measure the run with actionrec evaluate")
+        return content
+
+    def is_same(self, wanted: Manifest, overwrite: bool, but: Sequence[str] = ()) -> bool:
+        """Whether the finished run here is the wanted one.
+
+        Args:
+            wanted: the manifest of the run to be made.
+            overwrite: whether another run may be replaced.
+            but: keys of settings that do not count.
+
+        Raises:
+            ActionRecError: another run, or a folder or file that is no run, is here, and may not be replaced.
+        """
+        self.check()
+        if not self.path.exists() or not any(self.path.iterdir()):
+            return False
+        there = manifest.read(self.path) if not overwrite else _readable_manifest(self.path)
+        differences = wanted.differences(there, but) if there else ["its settings are not known"]
+        if differences and not overwrite:
+            raise manifest.refusal(self.path, differences)
+        return self.finished and not differences
+
+    def goes_on(self, wanted: Manifest, overwrite: bool, but: Sequence[str] = ()) -> bool:
+        """Whether the wanted run was interrupted here after an epoch; see `is_same`.
+
+        Raises:
+            ActionRecError: it was another run, which may not be replaced.
+        """
+        if not self.last.is_file():
+            return False
+        there = _readable_manifest(self.partial)
+        differences = wanted.differences(there, but) if there else ["its settings are not known"]
+        if differences and not overwrite:
+            raise manifest.refusal(self.partial, differences, "holds an interrupted run")
+        return not differences
+
+    def check(self) -> None:
+        """Raise unless whatever lies under the run's names is a run of ours, which may be written anew."""
+        if not self.path.name or self.path.name.startswith("."):
+            raise ActionRecError(f"run_dir={self.path}: not the name of a folder; name a new one")
+        for path in (self.path, self.partial, self._replaced):
+            if path.exists() and not _is_run(path):
+                kind = "a folder that is no run" if path.is_dir() else "a file"
+                raise ActionRecError(f"run_dir={self.path}: {path} is {kind}; name another folder, or move it away")
+
+    def resume_from(self, resume: bool | str) -> Path | None:
+        """The checkpoint to go on from, if any.
+
+        Args:
+            resume: False starts afresh, True goes on where the interrupted or the finished run ended, a path goes on
+                from that checkpoint in a fresh folder.
+        """
+        if resume is True:
+            return self.last
+        return Path(str(resume)) if resume else None
+
+    def source(self, resume: bool | str) -> Path | None:
+        """The file that `resume_from` will name, where it is before `start`; to be looked at before anything changes.
+
+        Raises:
+            ActionRecError: there is nothing to go on from.
+        """
+        self.check()
+        checkpoint = self.resume_from(resume)
+        if resume is True and not self.partial.exists():
+            there = self.path if self.path.exists() else self._replaced
+            checkpoint = there / "checkpoints" / "last.ckpt" if there.exists() else checkpoint
+        if checkpoint and not checkpoint.is_file():
+            raise ActionRecError(f"resume: there is no {checkpoint} to go on from; train without resume")
+        if checkpoint and resume is not True and checkpoint.resolve().is_relative_to(self.partial.resolve()):
+            raise ActionRecError(f"resume={checkpoint} is of the interrupted run itself; go on with it by resume=true")
+        return checkpoint
+
+    def start(self, resume: bool | str) -> None:
+        """Make the working folder ready; see `resume_from`.
+
+        Raises:
+            ActionRecError: there is nothing to go on from, or what lies here is no run.
+        """
+        self.source(resume)
+        self._recover()
+        if resume is True and not self.partial.exists() and self.path.exists():
+            with replaced_folder(self.partial) as temporary:
+                shutil.copytree(self.path, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_MEASURED))
+        if resume is not True:
+            shutil.rmtree(self.partial, ignore_errors=True)
+            self.partial.mkdir(parents=True)
+
+    def finish(self) -> None:
+        """Give the working folder the run's name, in place of an earlier run there, whose owner's files are kept."""
+        if self.path.exists():
+            self.path.rename(self._replaced)
+        self.partial.rename(self.path)
+        self._recover()
+
+    @property
+    def _replaced(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.replaced")
+
+    def _recover(self) -> None:
+        """Tidy up after `finish`, also after one that was killed between its steps."""
+        if self.path.exists():
+            for entry in self._replaced.iterdir() if self._replaced.is_dir() else ():
+                if entry.name not in OURS and not (self.path / entry.name).exists():
+                    entry.rename(self.path / entry.name)
+            shutil.rmtree(self._replaced, ignore_errors=True)
+        elif self._replaced.exists():
+            self._replaced.rename(self.path)
+
+
+def run_folder(config: DictConfig) -> RunFolder:
+    """The folder of this run: `run_dir`, or in a multirun one named by what varies between its jobs.
+
+    A symbolic link is followed, so that the run is replaced and not the link.
+    """
+    if not str(config.run_dir):
+        raise ActionRecError("run_dir is empty; name the folder of the run")
+    if not in_multirun():
+        return RunFolder(Path(config.run_dir).resolve() if Path(config.run_dir).is_symlink() else Path(config.run_dir))
+    hydra = HydraConfig.get()
+    folder = Path(hydra.sweep.dir)
+    return RunFolder(folder / job_name(list(hydra.overrides.task), varying_keys(folder), config.get("tag")))
+
+
+def varying_keys(folder: Path) -> list[str]:
+    """The keys that the multirun in a folder sweeps, as `studies.Study` has written them down at its start."""
+    return [str(key) for key in read_json(folder / MULTIRUN).get("varying", ())]
+
+
+def job_name(overrides: list[str], varying: list[str], tag: str | None = None) -> str:
+    """A folder name of what varies between the jobs of a multirun, whatever the order: `optimizer.lr-1e-3_seed-0`."""
+    pairs = [override.lstrip("+~") for override in overrides]
+    kept = sorted(pair for pair in dict.fromkeys(pairs) if pair.partition("=")[0].partition("@")[0] in varying)
+    name = re.sub(r"[^\w.,+-]+", "-", "_".join(kept)) or "default"
+    # File systems take 255 bytes; the part that is cut off may be all that tells two jobs apart.
+    name = name if len(name) <= 200 else f"{name[:180]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return f"{name}-{tag}" if tag else name
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process of a training, or the first one; launchers number theirs in the environment."""
+    ranks = ("LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") in ("0", "") for name in ranks)
+
+
+def _is_run(path: Path) -> bool:
+    """Whether a folder is a run of ours, whole or begun, by its manifest or configuration; or empty."""
+    if not path.is_dir() or path.is_symlink():
+        return False
+    if all(entry.name.startswith(".") for entry in path.iterdir()):  # temporary files that a killed writer left
+        return True
+    kept = [_readable_manifest(path)]
+    with suppress(ActionRecError):
+        kept.append(manifest.of_before(path))
+    return any(each is not None and "stage" in each.settings for each in kept)
+
+
+def _readable_manifest(folder: Path) -> Manifest | None:
+    try:
+        return manifest.read(folder)
+    except ActionRecError:
+        return None

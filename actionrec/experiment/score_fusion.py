@@ -1,0 +1,94 @@
+"""`actionrec fuse`: one table of the streams, of every fusion of their scores, and of the trained one."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from actionrec.experiment import measurement
+from actionrec.experiment.runs import RunFolder
+from actionrec.settings.composition import plain
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import sha256, write_json, write_text
+
+log = logging.getLogger(__name__)
+
+
+def fuse(config: DictConfig) -> None:
+    """Fuse the scores of `runs`, print the table, and write it and the figures to `output`.
+
+    Raises:
+        ActionRecError: scores are missing, are not of the same samples, are of samples that a run was trained on, or
+            are of another checkpoint than the run's best.
+    """
+    from actionrec.evaluation import fusion, scores
+    from actionrec.modules.checkpoint import Parent, check_parent, read
+    from actionrec.reporting.gather import Fusion
+    from actionrec.reporting.results import fusion_table
+    from actionrec.reporting.tables import lines_of, texts
+
+    runs = {name: Path(path) for name, path in plain(config)["runs"].items() if path}
+    if len(runs) < 2:
+        raise ActionRecError("runs: name two runs or more, such as runs.frame=<folder> runs.flow=<folder>")
+    parts = {part: [scores.load(run / scores.FILES[part]) for run in runs.values()] for part in scores.FILES}
+    trained = {name: Path(path) for name, path in plain(config)["trained"].items() if path}
+    for name in [name for name, path in trained.items() if not RunFolder(path).finished]:
+        log.info("%s is not trained; its row is left out", trained.pop(name))
+    for found in parts.values():
+        measurement.require_same({name: each.protocol for name, each in zip(runs, found, strict=True)})
+    held_out = {name for part in ("val", "test") for found in parts[part] for name in found.names}
+    whole = {name: scores.load(run / scores.FILES["test"]) for name, run in trained.items()}
+    measured = [(run, {part: found[row] for part, found in parts.items()}) for row, run in enumerate(runs.values())]
+    measured += [(run, {"test": whole[name]}) for name, run in trained.items()]
+    for run, theirs in measured:
+        best = RunFolder(run).best
+        parent = Parent(best, read(best, "runs", plain(config)["trust"]))
+        check_parent(parent, None, held_out)
+        _check_current(theirs, run, parent.lineage["stage"])
+    matched = fusion.matched(parts)
+    networks = {name: fusion.Fused(found) for name, found in zip(runs, matched["test"], strict=True)}
+    against = fusion.best_on_validation(dict(zip(runs, matched["val"], strict=True)))
+    better = networks[against].scores
+    networks |= {name: function(matched) for name, function in fusion.FUSIONS.items()}
+    measurement.require_same({"streams": better.protocol, **{name: found.protocol for name, found in whole.items()}})
+    networks |= {name: fusion.Fused(found) for name, found in whole.items()}
+
+    rows = [_row(name, found, against, better) for name, found in networks.items()]
+    folder = Path(config.output)
+    write_json(folder / "fusion.json", rows)
+    table = fusion_table(Fusion(folder.name, rows))
+    text = lines_of(texts(table))
+    write_text(folder / "fusion.md", text + "\n")
+    seen = measurement.name(better.protocol) if better.protocol else "views that are not recorded"
+    print(f"{text}\n\nMeasured at {seen}. {table.note}")
+
+
+def _check_current(measured: Mapping[str, Any], run: Path, stage: str) -> None:
+    """Raise if a run's scores, by part, are of another checkpoint than its best is now.
+
+    Scores of before their checkpoint was recorded pass.
+    """
+    from actionrec.evaluation.scores import FILES
+
+    best = RunFolder(run).best
+    now = sha256(best)
+    for part, found in measured.items():
+        then = (found.protocol or {}).get("checkpoint", now)
+        if then != now:
+            raise ActionRecError(
+                f"{run / FILES[part]}: these scores are of checkpoint {str(then)[:10]}, {best} is {now[:10]}; measure "
+                f"it with actionrec evaluate experiment={stage} checkpoint={best} parts=[train,val,test]"
+            )
+
+
+def _row(name: str, found: Any, against: str, better: Any) -> dict[str, Any]:
+    from actionrec.evaluation.metrics import intervals, measure
+    from actionrec.evaluation.significance import compare
+
+    measured = measure(found.scores, "test", likelihoods=found.likelihoods)
+    row = {"network": name, "chosen": found.chosen, **measured, **intervals(found.scores, "test")}
+    if found.scores is better:
+        return row
+    return {**row, "against": against, **compare(found.scores, better)._asdict()}

@@ -1,0 +1,269 @@
+"""`actionrec search experiment=<stage>`: settings of one stage by Optuna, chosen on validation."""
+
+import copy
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from actionrec.experiment import manifest
+from actionrec.experiment.evaluation import remeasure
+from actionrec.experiment.manifest import Manifest
+from actionrec.experiment.runs import RunFolder
+from actionrec.experiment.training import train
+from actionrec.settings import checks
+from actionrec.settings.composition import in_multirun, plain
+from actionrec.system.errors import ActionRecError, DivergedError
+from actionrec.system.files import atomic_path, write_json, write_text
+from actionrec.system.locks import only_writer
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+
+ENOUGH = 5  # trials a setting; of fewer, importances are those of chance
+NO_MULTIRUN = (
+    "a search is no multirun: all jobs would share its folder; run the searches one by one, each with "
+    "search.name=<name>"
+)
+log = logging.getLogger(__name__)
+
+
+def search(config: DictConfig) -> None:
+    """Train the stage under settings that Optuna suggests (TPE: Bergstra et al., NeurIPS 2011); print their table.
+
+    Each trial is a run below `run_dir`, of which the one that is best on validation is measured on the test, and no
+    other. `study.db` beside them is Optuna's storage. The search can be interrupted: run again, it tries the settings
+    that it was at once more and goes on. A trial whose loss is not finite counts as tried, is Optuna's PRUNED, and has
+    no row and no folder. One process at a time.
+
+    Raises:
+        ActionRecError: Optuna is not installed, the space names what is no setting, the folder holds another search, or
+            all trials diverged.
+    """
+    if in_multirun():  # by hydra.mode; of the flags `main` knows before Hydra writes down what varies
+        raise ActionRecError(NO_MULTIRUN)
+    optuna = _import_optuna()
+    settings = plain(config)["search"]
+    for setting in settings["space"]:
+        _check(setting, config)
+    if config.callbacks.best.monitor != "val/acc":
+        raise ActionRecError(f"callbacks.best.monitor={config.callbacks.best.monitor}: a search goes by val/acc alone")
+    with only_writer(Path(config.run_dir), "the search in"):
+        _search(config, settings, optuna)
+
+
+def _search(config: DictConfig, settings: dict[str, Any], optuna: Any) -> None:
+    folder = Path(config.run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    study = _open(optuna, settings["name"], folder / "study.db")
+    space = {setting["key"]: _distribution(optuna, setting) for setting in settings["space"]}
+    _check_same(folder, config, study, space)
+    _enqueue_interrupted(study, folder)
+    states = optuna.trial.TrialState
+    done = len(study.get_trials(states=(states.COMPLETE, states.PRUNED)))
+    # The same seed would suggest again what the trials before an interruption have tried.
+    study.sampler = optuna.samplers.TPESampler(seed=config.seed + done)
+    for _ in range(settings["trials"] - done):
+        trial = study.ask(space)
+        try:
+            accuracy = _run(config, folder, trial)
+        except DivergedError as error:
+            log.warning("trial %d diverged and is left out: %s", trial.number, error)
+            shutil.rmtree(RunFolder(_folder(folder, trial.number)).partial, ignore_errors=True)
+            study.tell(trial, state=states.PRUNED)
+        else:
+            study.tell(trial, accuracy)
+    print(_write(folder, config, study))
+
+
+def _distribution(optuna: Any, setting: dict[str, Any]) -> "BaseDistribution":
+    """Optuna's form of a line of the space; a range is of integers where both of its ends are."""
+    if "values" in setting:
+        return optuna.distributions.CategoricalDistribution(setting["values"])
+    low, high, log_scale = setting["low"], setting["high"], setting.get("log", False)
+    if isinstance(low, int) and isinstance(high, int):
+        return optuna.distributions.IntDistribution(low, high, log=log_scale)
+    return optuna.distributions.FloatDistribution(low, high, log=log_scale)
+
+
+def _check_same(
+    folder: Path, config: DictConfig, study: "optuna.Study", space: Mapping[str, "BaseDistribution"]
+) -> None:
+    """Raise if the study's trials are over another space, or under other settings than the space's keys.
+
+    Neither the order of the keys nor the number of trials counts.
+    """
+    wanted = manifest.create(config)
+    wanted = replace(wanted, settings={key: value for key, value in wanted.settings.items() if key not in space})
+    if study.trials:
+        differences = _other_spaces(study, space) or _other_settings(folder, config, study, wanted)
+        if differences:
+            raise ActionRecError(
+                f"{folder} holds another search ({manifest.listed(differences)}); keep both with search.name=<name>"
+            )
+    wanted.write(folder)
+
+
+def _other_spaces(study: "optuna.Study", space: Mapping[str, "BaseDistribution"]) -> list[str]:
+    """What sets the space apart from that of the trials, a text for each key."""
+    there = {key: each for trial in study.trials for key, each in trial.distributions.items()}
+    added = space.keys() - there.keys() if there else ()
+    changed = (key for key, each in there.items() if space.get(key) != each)
+    return [
+        f"search.space: {key} {_range(space.get(key))}, was {_range(there.get(key))}"
+        for key in sorted({*added, *changed})
+    ]
+
+
+def _range(distribution: Any) -> str:
+    if distribution is None:
+        return "not in it"
+    if hasattr(distribution, "choices"):
+        text = "values " + ", ".join(map(str, distribution.choices))
+    else:
+        text = f"{distribution.low} to {distribution.high}{' log' if distribution.log else ''}"
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _other_settings(folder: Path, config: DictConfig, study: "optuna.Study", wanted: Manifest) -> list[str]:
+    """What sets the settings beside the space apart from those of the trials."""
+    try:
+        if there := manifest.read(folder):
+            return wanted.differences(there)
+        for trial in study.trials:  # of a search of before it had a manifest, that of its first run
+            run = _folder(folder, trial.number)
+            if (run / manifest.FILE).is_file() and (there := manifest.read(run)):
+                return manifest.create(_with(config, trial.params, run)).differences(there)
+    except ActionRecError as error:
+        raise ActionRecError(
+            f"{folder}: the settings of its search cannot be read ({error}); move the folder away, or search under "
+            "another name (search.name=<name>)"
+        ) from None
+    return []
+
+
+def _open(optuna: Any, name: str, path: Path) -> "optuna.Study":
+    try:
+        return optuna.create_study(
+            study_name=name, storage=f"sqlite:///{path}", direction="maximize", load_if_exists=True
+        )
+    except Exception as error:  # whatever SQLAlchemy makes of a file that is no data base
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ActionRecError(f"{path}: not the storage of a search ({reason:.120}); move it away") from None
+
+
+def _enqueue_interrupted(study: "optuna.Study", folder: Path) -> None:
+    """Have the trials that did not end, and were not tried again since, tried again."""
+    again = {trial.user_attrs.get("again") for trial in study.trials}
+    for trial in study.trials:
+        if trial.state.name == "RUNNING":  # its process was killed
+            study.tell(trial.number, state=type(trial.state).FAIL)
+        if trial.state.name in ("RUNNING", "FAIL") and trial.number not in again:
+            study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
+            shutil.rmtree(RunFolder(_folder(folder, trial.number)).partial, ignore_errors=True)
+
+
+def _check(setting: dict[str, Any], config: DictConfig) -> None:
+    """Raise unless a line of the space is understood."""
+    key = setting.get("key", "")
+    if not key or OmegaConf.select(config, key, default=config) is config:
+        raise ActionRecError(f"search.space names {key!r}, which is no setting of experiment={config.stage}")
+    if set(setting) != {"key", "values"} and not {"key", "low", "high"} <= set(setting) <= {
+        "key",
+        "low",
+        "high",
+        "log",
+    }:
+        raise ActionRecError(f"search.space: say of {key} either low and high, or values")
+
+
+def _run(config: DictConfig, folder: Path, trial: "optuna.Trial") -> float:
+    """Train with the suggested settings; returns the best validation accuracy."""
+    log.info("trial %d: %s", trial.number, _said(trial.params))
+    tried = _with(config, trial.params, _folder(folder, trial.number))
+    checks.check(tried)
+    return train(tried, parts=("val",))
+
+
+def _folder(folder: Path, number: int) -> Path:
+    return folder / f"trial{number:03d}"
+
+
+def _with(config: DictConfig, params: Mapping[str, Any], run: Path) -> DictConfig:
+    """The configuration of a trial."""
+    tried = copy.deepcopy(config)
+    for key, value in params.items():
+        OmegaConf.update(tried, key, value)
+    tried.run_dir = str(run)
+    return tried
+
+
+def _test(config: DictConfig, params: Mapping[str, Any], run: Path) -> float:
+    """Accuracy of a trial on the test, which is measured when it is first asked for."""
+    metrics = RunFolder(run).metrics
+    if "test/acc" not in metrics:
+        tried = _with(config, params, run)
+        with open_dict(tried):
+            tried.update(checkpoint=str(RunFolder(run).best), parts=["test"], output=None)
+        metrics = remeasure(tried)
+    return float(metrics["test/acc"])
+
+
+def _write(folder: Path, config: DictConfig, study: "optuna.Study") -> str:
+    """Write `search.json`, `search.md`, `history.png` and, of enough trials, `importances.png`; returns the table."""
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+    from actionrec.evaluation import plots
+    from actionrec.reporting.tables import lines_of
+
+    complete = [trial for trial in study.trials if trial.value is not None]
+    if not complete:
+        diverged = sum(trial.state.name == "PRUNED" for trial in study.trials)
+        raise ActionRecError(
+            f"{folder}: all {diverged} trials diverged; search lower rates under another name "
+            "(search.name=<name>), or try more with search.trials=<number>"
+        )
+    ranked = sorted(complete, key=lambda trial: -(trial.value or 0.0))
+    rows = [{"trial": trial.number, **trial.params, "val/acc": trial.value} for trial in ranked]
+    rows[0]["test/acc"] = _test(config, ranked[0].params, _folder(folder, ranked[0].number))
+    keys = [setting["key"] for setting in plain(config)["search"]["space"]]
+    lines = [("trial", *keys, "val/acc", "test/acc")]
+    for row in rows:
+        test = f"{row['test/acc']:.3f}" if "test/acc" in row else ""
+        lines.append((str(row["trial"]), *(_short(row[key]) for key in keys), f"{row['val/acc']:.3f}", test))
+    text = lines_of(lines)
+    found = {"name": study.study_name, "stage": config.stage, "trials": len(rows), "best": rows[0], "rows": rows}
+    figures = {"history.png": plots.history({trial.number: trial.value or 0.0 for trial in complete})}
+    if len({trial.value for trial in complete}) > 1 and len(complete) >= ENOUGH * len(keys):
+        # Not Optuna's default, which asks what sets the best trials apart, and of few finds chance.
+        shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=config.seed))
+        found["importances"] = {key: float(share) for key, share in shares.items()}
+        figures["importances.png"] = plots.importances(found["importances"], len(complete))
+    for name, figure in figures.items():
+        with atomic_path(folder / name) as temporary:
+            temporary.write_bytes(plots.png(figure))
+    write_json(folder / "search.json", found)
+    write_text(folder / "search.md", text + "\n")
+    return text
+
+
+def _import_optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise ActionRecError("a search needs Optuna: pip install 'actionrec[search]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _said(params: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={_short(value)}" for key, value in params.items())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

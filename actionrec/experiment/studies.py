@@ -1,0 +1,229 @@
+"""Studies: what the runs of a multirun found, side by side."""
+
+import csv
+import io
+import logging
+import statistics
+import sys
+from collections.abc import Iterable, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from actionrec.experiment import measurement
+from actionrec.experiment.runs import MULTIRUN, job_name
+from actionrec.settings.messages import one_line
+from actionrec.settings.untrusted import read_metrics, read_overrides
+from actionrec.system import locks
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import atomic_path, write_json, write_text
+
+log = logging.getLogger(__name__)
+
+REPEATS = ("seed", "split")  # what is averaged over
+PASSING = ("resume", "overwrite", "run_again", "trust")  # what a run was asked for once, which it is not known by
+METRICS = ("val/acc", "test/acc", "test/acc_macro")
+BOUNDS = ("low", "high")  # of the test's, in metrics.json
+NOTE = (
+    "Mean ± standard deviation over runs (seeds, splits), of n test samples each, from as many sources. In brackets "
+    "the 95 % interval of one run, by source video."
+)
+
+
+class Swept(NamedTuple):
+    """What a multirun was asked for: values by key of what it sweeps, and all other overrides."""
+
+    values: dict[str, list[str]]
+    fixed: dict[str, str]
+
+
+class Study(Callback):
+    """Ends a multirun of trainings with `study.json`, `.csv`, `.md` and `.png` in its folder, and prints the table."""
+
+    _held: ClassVar[Path | None] = None  # the folder of this process's latest multirun, until that has ended well
+
+    def on_multirun_start(self, config: DictConfig, **rest: Any) -> None:
+        """Write down which keys vary, for the names of the jobs, and have all jobs in one folder.
+
+        Until the end of the multirun no other one may write there, since it would rename the jobs that are to come.
+        """
+        folder = Path(config.hydra.sweep.dir)
+        try:
+            self._hold(folder)
+            write_json(folder / MULTIRUN, {"varying": sorted(_swept(config).values)})
+        except (ActionRecError, OSError) as error:
+            # Hydra makes a warning of an exception here, and goes on with the jobs.
+            sys.exit(f"error: {one_line(error)}")
+        # Where the stage varies, each job would take a folder named by its own stage.
+        quoted = str(folder).replace("'", "\\'")
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
+
+    def on_multirun_end(self, config: DictConfig, **rest: Any) -> None:
+        """Write the study; Hydra does not call this where a job failed."""
+        folder = Path(config.hydra.sweep.dir)
+        try:
+            swept = _swept(config)
+            rows = gather(folder, swept)
+            if rows and swept.values:
+                print(write(folder, config.sweep.name, config.sweep.title, rows))
+        finally:
+            self._let_go()
+
+    @staticmethod
+    def _hold(folder: Path) -> None:
+        """Lock the folder until `_let_go`, or until this process ends."""
+        Study._let_go()  # of a multirun of this process that failed
+        locks.acquire(folder, "the sweep in")
+        Study._held = folder
+
+    @staticmethod
+    def _let_go() -> None:
+        if Study._held is not None:
+            locks.release(Study._held)
+        Study._held = None
+
+
+def _swept(config: DictConfig) -> Swept:
+    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+    return parse([*params, *config.hydra.overrides.task])
+
+
+def parse(overrides: Iterable[str]) -> Swept:
+    """Tell what is swept from what is fixed; of a key that comes twice the last counts, as it does for Hydra."""
+    values: dict[str, list[str]] = {}
+    fixed: dict[str, str] = {}
+    hydra = GlobalHydra.instance()
+    loader = hydra.config_loader() if hydra.is_initialized() else None  # knows the options that glob(…) is about
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(overrides)):
+        key = override.key_or_group
+        values.pop(key, None)
+        fixed.pop(key, None)
+        if override.is_sweep_override():
+            values[key] = [str(value) for value in override.sweep_string_iterator()]
+        else:
+            fixed[key] = override.get_value_element_as_str()
+    return Swept(values, fixed)
+
+
+def gather(folder: Path, swept: Swept) -> list[dict[str, Any]]:
+    """A row for each setting that has finished runs, in the order of the sweep, and for each way of measuring them.
+
+    A job counts once, by the folder that this sweep gives it where there are several. A row holds the values of the
+    swept keys but for `REPEATS`, `views` (how the runs were measured; None where that is not recorded), `runs`, `n`
+    (samples of the test), `sources` (the videos that they come from), mean and standard deviation (`… sd`, None of one
+    run) of `METRICS` over the runs, for those of the test also the bounds of a run's 95 % interval (`… low`, `… high`;
+    their mean over the runs), and `values`: the test accuracy of each run.
+    """
+    jobs: dict[tuple[str, ...], Path] = {}
+    for path in sorted(folder.glob("*/overrides.yaml")):
+        if path.parent.suffix == ".partial" or not path.with_name("metrics.json").is_file():
+            continue
+        said = read_overrides(path)
+        theirs = parse(said).fixed
+        if not _belongs(theirs, swept):
+            continue
+        # A job's name says what varied: a narrower sweep, or an earlier version, has left the same job under another.
+        values = tuple(theirs[key] for key in swept.values)
+        if values not in jobs or path.parent.name == job_name(said, list(swept.values), _tag(theirs)):
+            jobs[values] = path.with_name("metrics.json")
+    runs: dict[tuple[str, ...], dict[str | None, list[dict[str, Any]]]] = {}
+    keys = [key for key in swept.values if key not in REPEATS]
+    for values, metrics in jobs.items():
+        setting = tuple(value for key, value in zip(swept.values, values, strict=True) if key in keys)
+        protocol = measurement.read(metrics.parent).get("test")
+        views = measurement.name(protocol) if protocol else None
+        runs.setdefault(setting, {}).setdefault(views, []).append(read_metrics(metrics))
+    order = [setting for setting in product(*(swept.values[key] for key in keys)) if setting in runs]
+    return [
+        {**dict(zip(keys, setting, strict=True)), "views": views, **_summary(alike)}
+        for setting in order
+        for views, alike in runs[setting].items()
+    ]
+
+
+def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> str:
+    """Write what the rows of `gather` say; returns the table."""
+    from actionrec.evaluation import plots
+    from actionrec.reporting.tables import Spread, cell, few_sources, lines_of
+
+    keys = [key for key in rows[0] if key not in _SUMMARY]
+    best = max(rows, key=lambda row: row["val/acc"])
+    lines = [(*keys, "runs", "n", "sources", *METRICS, "views", "")]
+    for row in rows:
+        spreads = (Spread(row[each], *(row.get(f"{each} {part}") for part in ("sd", *BOUNDS))) for each in METRICS)
+        measured = (cell(spread).text for spread in spreads)
+        mark = "best on validation" if row is best and len(rows) > 1 else ""
+        lines.append(
+            (
+                *(row[key] for key in keys),
+                str(row["runs"]),
+                str(row["n"] or "–"),
+                str(row["sources"] or "–"),
+                *measured,
+                row["views"] or "not recorded",
+                mark,
+            )
+        )
+    text = lines_of(lines)
+    note = " ".join(filter(None, (NOTE, few_sources(rows[0]["sources"]))))
+    text += f"\n\n{note}"
+    chosen = {key: best[key] for key in keys}
+    found = {"name": name, "title": title, "by": keys, "best": chosen, "rows": rows, "note": note}
+    write_json(folder / "study.json", found)
+    write_text(folder / "study.md", f"{text}\n")
+    lines_of_csv = io.StringIO()
+    writer = csv.DictWriter(lines_of_csv, [field for field in rows[0] if field != "values"], extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(folder / "study.csv", lines_of_csv.getvalue())
+    intervals = [[row[f"test/acc {bound}"] for bound in BOUNDS] for row in rows]
+    # Several ways of measuring are told apart in the plot, too.
+    ways = len({row["views"] for row in rows}) > 1
+    labels = [
+        ", ".join([*(row[key] for key in keys), *([row["views"] or "not recorded"] if ways else [])]) or name
+        for row in rows
+    ]
+    with atomic_path(folder / "study.png") as temporary:
+        temporary.write_bytes(plots.png(plots.study(title, labels, [row["values"] for row in rows], intervals)))
+    return text
+
+
+_SUMMARY = {
+    "views",
+    "runs",
+    "n",
+    "sources",
+    "values",
+    *METRICS,
+    *(f"{metric} {part}" for metric in METRICS for part in ("sd", *BOUNDS)),
+}
+
+
+def _belongs(theirs: Mapping[str, str], swept: Swept) -> bool:
+    """Whether a run with these overrides is one of the sweep's."""
+    others = {key: value for key, value in theirs.items() if key not in swept.values and key not in PASSING}
+    fixed = {key: value for key, value in swept.fixed.items() if key not in PASSING}
+    return others == fixed and all(theirs.get(key) in values for key, values in swept.values.items())
+
+
+def _tag(theirs: Mapping[str, str]) -> str | None:
+    tag = theirs.get("tag", "null").strip("'\"")
+    return None if tag == "null" else tag
+
+
+def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    summary: dict[str, Any] = {"runs": len(runs), "n": sum(map(sum, runs[0].get("test/confusion", [])))}
+    summary["sources"] = min((run["test/sources"] for run in runs if "test/sources" in run), default=None)
+    for metric in METRICS:
+        values = [run[metric] for run in runs]
+        summary[metric] = statistics.mean(values)
+        summary[f"{metric} sd"] = statistics.stdev(values) if len(values) > 1 else None
+        if metric.startswith("test/"):
+            for bound in BOUNDS:
+                summary[f"{metric} {bound}"] = statistics.mean(run[f"{metric}_{bound}"] for run in runs)
+    return {**summary, "values": [run["test/acc"] for run in runs]}

@@ -1,0 +1,275 @@
+"""`actionrec train experiment=<stage>`: train one stage, measure it, and keep it as a run."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from actionrec.experiment import manifest, measurement, saved
+from actionrec.experiment.build import create_data, create_lineage, create_module, data_split, model_name
+from actionrec.experiment.manifest import Manifest
+from actionrec.experiment.runs import RunFolder, is_first_process, run_folder
+from actionrec.settings import checks
+from actionrec.settings.composition import in_multirun, plain
+from actionrec.settings.untrusted import read_tensors
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import sha256, write_json, write_text
+from actionrec.system.locks import only_writer
+
+if TYPE_CHECKING:  # heavy; a verb's --help does without
+    from lightning import Callback, LightningDataModule, Trainer
+    from torch import nn
+
+    from actionrec.modules.base import ActionModule
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
+    """Train the stage that the configuration describes; returns the best validation accuracy.
+
+    The run folder appears when all is written. A run that is finished with the same settings, lists and parents is not
+    trained again; another run in its place is replaced by `overwrite=true` only.
+
+    Args:
+        config: see `conf/train.yaml`.
+        parts: what the best checkpoint is measured on.
+    """
+    again = Path(config.run_again) if config.run_again else None
+    if again:
+        config = saved.for_training(config, again, list(config.trust))
+        checks.check(config)
+    run = run_folder(config)
+    config.run_dir = str(run.path)
+    if in_multirun() and config.trainer.get("strategy", "auto") != "auto":
+        raise ActionRecError(
+            f"trainer.strategy={config.trainer.strategy} starts this command again for every device, which a multirun "
+            "cannot share; run its jobs one by one"
+        )
+    wanted = manifest.create(config)
+    if again and (then := manifest.read(again)):
+        wanted = replace(wanted, choices=then.choices)
+        for line in wanted.differences(then):
+            log.warning("run_again: %s", line)
+    # Of a training on several devices the first process writes.
+    with only_writer(run.path, "the run") if is_first_process() else nullcontext():
+        # A run may be gone on with for more epochs than it was begun with; all else makes another run of it.
+        but = ("trainer.max_epochs",) if config.resume is True else ()
+        finished = run.is_same(wanted, config.overwrite, but)
+        interrupted = run.goes_on(wanted, config.overwrite, but)
+        if finished and config.resume in ("auto", False):
+            log.info("%s is finished with these settings, skipped", run.path)
+            if in_multirun():
+                _note_overrides(run.path)
+            return run.metrics["val/acc"]
+        resume = interrupted and _goes_on(run) if config.resume == "auto" else config.resume
+        return _train(config, run, wanted, resume, parts)
+
+
+def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | str, parts: Sequence[str]) -> float:
+    import lightning
+
+    from actionrec.callbacks import Progress
+    from actionrec.modules.checkpoint import check_parent, open_parents, start_from
+    from actionrec.modules.earlier import add_normalisation
+    from actionrec.modules.features import keep_features
+
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    parents = open_parents(plain(config)["init_from"], model_name(config), plain(config)["trust"])
+    data = create_data(config)
+    split = data_split(config)
+    for parent in parents.values():
+        check_parent(parent, split, data.names("val") + data.names("test"))
+    module = create_module(config, data, parents)
+    for line in start_from(module.network, data.actions, parents):
+        log.info("init_from %s", line)
+    module.lineage = create_lineage(config, data, parents, module)
+
+    if source := run.source(resume):  # before the run that it is of is touched
+        _check_resumable(source, module, config)
+    trainer = create_trainer(config)
+    if trainer.is_global_zero:
+        run.start(resume)
+        write_text(run.partial / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+        wanted.write(run.partial)
+        if in_multirun():
+            _note_overrides(run.partial)
+    with _kept_log(run.partial / "log.txt", trainer.is_global_zero):
+        with _compiled(module.network, config):
+            if config.cache_features:
+                keep_features(trainer, module, data)
+            _fit(trainer, module, data, run, run.resume_from(resume))
+        if not trainer.is_global_zero:
+            return float("nan")
+        progress = Progress.of(trainer)
+        best = run.partial / "checkpoints" / "best.ckpt"
+        if not best.is_file():
+            raise ActionRecError(
+                f"the training kept no best checkpoint (trainer.max_epochs={config.trainer.max_epochs}); train at "
+                "least one epoch, with callbacks.best"
+            )
+        kept = read_tensors(best, "checkpoint", "a checkpoint")  # of this run's own, which may name a user's classes
+        add_normalisation(kept)  # the best epoch may be of a run that an earlier version began
+        module.load_state_dict(kept["state_dict"])
+        measuring = measurement.create_trainer(config)
+        found = sha256(best)
+        protocols = {part: measurement.protocol_of(measuring, data, found, part) for part in parts}
+        measured = measurement.measure(measuring, module, data, run.partial, protocols)
+        metrics = {
+            **progress.metrics,
+            **measured,
+            "parameters": sum(parameter.numel() for parameter in module.network.parameters()),
+            "fit_seconds": round(progress.seconds, 1),
+            "epochs": trainer.current_epoch,
+        }
+        write_json(run.partial / "metrics.json", metrics)
+        _log_outcome(config, trainer, metrics)
+        tag = f"{parts[-1]}/acc"
+        log.info("%s  %s %.3f  %s_macro %.3f", run.path, tag, metrics[tag], tag, metrics[f"{tag}_macro"])
+    run.finish()
+    return metrics["val/acc"]
+
+
+def create_trainer(config: DictConfig, callbacks: "Sequence[Callback]" = ()) -> "Trainer":
+    """The configuration's trainer, with its callbacks and those given."""
+    from hydra.utils import instantiate
+
+    from actionrec.callbacks import Progress
+
+    callbacks = [*(instantiate(callback) for callback in config.callbacks.values()), Progress(), *callbacks]
+    return instantiate(config.trainer, callbacks=callbacks, logger=instantiate(config.logger), _convert_="all")
+
+
+def _note_overrides(folder: Path) -> None:
+    """Write down what this job of a multirun was asked for; its table is made of that."""
+    write_text(folder / "overrides.yaml", OmegaConf.to_yaml(HydraConfig.get().overrides.task))
+
+
+def _goes_on(run: RunFolder) -> bool:
+    """Whether the run that was interrupted left checkpoints that load."""
+    from actionrec.callbacks.best import checkpoints_whole
+
+    if not checkpoints_whole(run.last.parent):
+        log.warning("%s: best.ckpt or last.ckpt is torn or lost; the training begins again", run.partial)
+        return False
+    log.info("goes on with %s", run.partial)
+    return True
+
+
+def _check_resumable(path: Path, module: "ActionModule", config: DictConfig) -> None:
+    """Raise unless a training can go on from a checkpoint.
+
+    Raises:
+        ActionRecError: it holds weights alone, is of another stage or network, or its schedule was made for another
+            number of epochs.
+    """
+    from actionrec.modules.checkpoint import read
+    from actionrec.modules.earlier import add_normalisation
+
+    if path.is_relative_to(config.run_dir) or path.is_relative_to(f"{config.run_dir}.partial"):
+        checkpoint = read_tensors(path, "resume", "a checkpoint")
+    else:
+        checkpoint = read(path, "resume", list(config.trust))
+    add_normalisation(checkpoint)  # it may be of an earlier version
+    if "optimizer_states" not in checkpoint:
+        raise ActionRecError(f"resume={path} holds weights alone, no state of a training; start from it with init_from")
+    if checkpoint["lineage"]["stage"] != config.stage:
+        raise ActionRecError(f"resume={path} is of stage {checkpoint['lineage']['stage']}, this is {config.stage}")
+    own, theirs = module.state_dict(), checkpoint["state_dict"]
+    if wrong := [key for key in own.keys() ^ theirs.keys() if key.startswith("network.")]:
+        raise ActionRecError(f"resume={path} is of another network (at {min(wrong)}); start from it with init_from")
+    if wrong := [key for key in own if key in theirs and own[key].shape != theirs[key].shape]:
+        raise ActionRecError(f"resume={path} is of another network (at {wrong[0]}); start from it with init_from")
+    done, steps = checkpoint.get("epoch", 0) + 1, checkpoint.get("global_step", 0)
+    for state in checkpoint.get("lr_schedulers") or ():
+        whole = state.get("total_steps") or state.get("T_max")
+        if not (whole and steps):
+            continue
+        planned = round(whole * done / steps)
+        if planned != config.trainer.max_epochs:
+            raise ActionRecError(
+                f"resume={path}: its learning-rate schedule was made for {planned} epochs and cannot stretch to "
+                f"trainer.max_epochs={config.trainer.max_epochs}; train afresh, start from it with init_from, or set "
+                f"trainer.max_epochs={planned}"
+            )
+
+
+@contextmanager
+def _kept_log(path: Path, wanted: bool) -> Iterator[None]:
+    """Append this project's log lines to a file."""
+    if not wanted:
+        yield
+        return
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    except BaseException as error:
+        stopped = {"levelname": "ERROR", "levelno": logging.ERROR, "msg": f"stopped: {error!r}"}
+        handler.emit(logging.makeLogRecord(stopped))
+        raise
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def _compiled(network: "nn.Module", config: DictConfig) -> Iterator[None]:
+    """Have torch compile the backbones, in place, which leaves their parameters their names.
+
+    Not the normalisation before them: on the CPU compiled code reads the loaders' uint8 batches past their end, which
+    may be the end of the memory that they share (torch 2.14).
+    """
+    if not config.compile:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException
+
+    from actionrec.networks.backbone import Backbone
+
+    options = plain(config)["compile"]
+    try:
+        for backbone in (module for module in network.modules() if isinstance(module, Backbone)):
+            backbone.compile(**(options if isinstance(options, dict) else {}))
+    except (RuntimeError, TypeError) as error:
+        raise ActionRecError(f"compile={options}: {error}; see torch.compile") from None
+    try:
+        yield
+    except TorchDynamoException as error:  # among others where there is no C++ compiler
+        reason = next(line for line in str(error).splitlines() if line)
+        raise ActionRecError(f"compile={options}: {reason}; set compile=false") from None
+
+
+def _fit(
+    trainer: "Trainer", module: "ActionModule", data: "LightningDataModule", run: RunFolder, resume_from: Path | None
+) -> None:
+    if any(parameter.requires_grad for parameter in module.parameters()):
+        trainer.fit(module, data, ckpt_path=str(resume_from) if resume_from else None, weights_only=True)
+        return
+    log.info("nothing to learn: the streams are frozen and the fusion has no weights; kept as it is")
+    trainer.strategy.connect(module)
+    for name in ("best", "last"):
+        trainer.save_checkpoint(run.partial / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
+def _log_outcome(config: DictConfig, trainer: "Trainer", metrics: dict[str, Any]) -> None:
+    """Final metrics for TensorBoard, as scalars and, beside the settings, in its HPARAMS tab."""
+    from actionrec.callbacks.tensorboard import TensorBoard, hyperparameters
+
+    if not trainer.logger:
+        return
+    numbers = {tag: value for tag, value in metrics.items() if isinstance(value, (int, float))}
+    settings = hyperparameters(config) | {name: numbers.pop(name) for name in ("parameters", "epochs")}
+    numbers["speed/fit_seconds"] = numbers.pop("fit_seconds")
+    if isinstance(trainer.logger, TensorBoard):
+        trainer.logger.log_outcome(settings, numbers, trainer.global_step)
+    else:
+        trainer.logger.log_metrics(numbers, trainer.global_step)
+    trainer.logger.finalize("success")

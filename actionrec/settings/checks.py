@@ -1,0 +1,264 @@
+"""Checks of composed settings: every key that has limits, and the one line for what lies outside of them.
+
+They run before a verb loads its libraries or writes a file. A key that no line here names is checked where it is used.
+"""
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError
+
+from actionrec.settings import rules
+from actionrec.settings.rules import Rule, amount, flag, maybe, number, one_of, path, shown, text, whole
+from actionrec.system.errors import ActionRecError
+from actionrec.system.hardware import usable_cores
+
+MAX_SEED = 2**32 - 1  # numpy's
+MONITORED = ("val/acc", "val/acc_macro", "val/acc_top5", "val/loss", "train/acc", "train/loss")
+
+
+# Dotted keys, `*` for every key of a mapping.
+SETTINGS: dict[str, Rule] = {
+    "paths.name": rules.name,
+    "paths.outputs": rules.folder,
+    "paths.frames": rules.folder,
+    "paths.flow": rules.folder,
+    **dict.fromkeys(("paths.root", "paths.stanford40", "paths.hmdb51", "paths.hmdb51_splits"), path),
+    "stage": rules.name,
+    "sweep.name": rules.name,
+    "search.name": rules.name,
+    "flow.name": rules.name,
+    "seed": maybe(whole(0, MAX_SEED), None),  # null in conf/report.yaml: of any; see `check`
+    "split": maybe(whole(1), None),
+    "run_dir": rules.run_folder,
+    "work_dir": rules.folder,
+    "init_from": rules.parents,
+    "resume": maybe(path, True, False, "auto"),
+    "overwrite": flag,
+    "tag": maybe(rules.tag, None),
+    "parent_tag": maybe(rules.tag, None),
+    "run_again": maybe(rules.folder, None),
+    "trust": rules.modules,
+    "compile": rules.compilation,
+    "cache_features": flag,
+    "views.segments": whole(1, 1000),
+    "views.crops": one_of(1, 3, 5, 10),
+    "data.actions": rules.actions,
+    "data.strict": flag,
+    "data.size": whole(16, 4096),  # pixels
+    "data.batch_size": whole(1),
+    "data.num_workers": maybe(rules.loader_processes, "auto"),
+    "data.split": whole(1),
+    "data.segments": whole(1, 1000),
+    "data.crops": one_of(1, 3, 5, 10),
+    "data.cache": one_of("ram", None),
+    "data.augmentation": one_of("none", "reference", "strong"),
+    "data.position": one_of("first", "quarter", "middle", "three_quarter", "last", "random"),
+    "data.protocol": one_of("official", "pooled"),
+    "data.representation": one_of("xy", "magnitude"),
+    "data.fields": maybe(whole(1), None),
+    "data.stride": whole(1),
+    "data.flow": rules.mapping,
+    "data.flow.params": rules.mapping,
+    "flow.params": rules.mapping,
+    "flow.bound": maybe(number(0, above=True), None),  # null in conf/flow/imported.yaml: must be said
+    "flow.short_side": maybe(whole(16), None),
+    "backbone.name": text,
+    "backbone.stem": one_of("inflate", "random"),
+    "model.label_smoothing": number(0, 1),
+    "model.dropout": number(0, 1),
+    "model.frozen": rules.streams,
+    "model.fusion": one_of("concat", "concat_features", "conv", "average", "max"),
+    "recipe.lr_factor": number(0, above=True),
+    "optimizer.lr": number(0, above=True),
+    "optimizer.weight_decay": number(0),
+    "optimizer.momentum": number(0, 1),
+    "optimizer.fused": flag,
+    "scheduler.pct_start": number(0, 1),
+    "scheduler.base": number(0, 1),
+    "scheduler.epochs_per_cycle": number(0, above=True),
+    "trainer.max_epochs": whole(1),
+    "trainer.log_every_n_steps": whole(1),
+    "trainer.check_val_every_n_epoch": whole(1),
+    "trainer.accumulate_grad_batches": whole(1),
+    "trainer.num_sanity_val_steps": whole(-1),
+    **{f"trainer.limit_{part}_batches": maybe(number(0, above=True), None) for part in ("train", "val", "test")},
+    "callbacks.*": rules.mapping,
+    "callbacks.*.monitor": one_of(*MONITORED),
+    "callbacks.early_stopping.patience": amount,
+    "callbacks.training_batch.samples": amount,
+    "callbacks.validation.wrong": amount,
+    "callbacks.validation.grad_cam": amount,
+    "callbacks.validation.projected": amount,
+    "workers": maybe(rules.processes, "auto"),  # of extract_flow and import_flow
+    "shard.count": whole(1),
+    "shard.index": amount,
+    "verify": flag,
+    "preview": maybe(path, None),
+    "parts": rules.parts,  # of evaluate
+    "checkpoint": path,
+    "output": maybe(rules.folder, None),
+    "gallery": amount,  # of report
+    "search.trials": whole(1),
+    "source": maybe(rules.paths, None),  # of prepare and import_flow
+    "source_splits": maybe(rules.paths, None),
+    "expect_complete": flag,
+    "dataset.seed": whole(0),
+}
+
+# The parameters of an estimator, for which some have no limits of their own and silently do something else.
+FLOW_PARAMS: dict[str, dict[str, Rule]] = {
+    "dis": {"preset": one_of("ultrafast", "fast", "medium"), "finest_scale": maybe(whole(0, 7), None)},
+    "farneback": {
+        "pyr_scale": number(0, 0.99, above=True),
+        "levels": whole(1, 20),
+        "winsize": whole(1, 500),
+        "iterations": whole(1, 100),
+        "poly_n": whole(3, 31),
+        "poly_sigma": number(0, 10, above=True),
+    },
+    "tvl1": {
+        "tau": number(0, 1, above=True),
+        "lambda_": number(0, 10, above=True),
+        "theta": number(0, 10, above=True),
+        "warps": whole(1, 100),
+        "epsilon": number(0, 1, above=True),
+    },
+    "raft": {"network": one_of("raft_small", "raft_large"), "weights": text, "updates": whole(1, 100)},
+}
+
+
+def check(config: DictConfig) -> None:
+    """Check the composed settings of a verb; a setting that it does not have, or that is `???`, is passed over.
+
+    Raises:
+        ActionRecError: the first setting that is not what it may be, as `key=value: use …`.
+    """
+    if "trainer" in config:
+        require("seed", config.seed, whole(0, MAX_SEED))
+        require("split", config.split, whole(1))
+    foreign = tuple(f"{group}." for group in ("data", "model", "callbacks") if _is_foreign(config, group))
+    for pattern, rule in SETTINGS.items():
+        for key, value in _values(config, pattern.split(".")) if not pattern.startswith(foreign) else ():
+            require(key, value, rule)
+    for place in ("flow", "data.flow"):
+        for _, algorithm in _values(config, [*place.split("."), "algorithm"]):
+            for param, rule in FLOW_PARAMS.get(str(algorithm), {}).items():
+                for key, value in _values(config, [*place.split("."), "params", param]):
+                    require(key, value, rule)
+    if "callbacks." not in foreign:
+        _check_monitors(config)
+    _check_devices(config)
+    _check_space(config)
+
+
+def check_stage(config: DictConfig, choices: Mapping[str, Any], groups: Mapping[str, Collection[str]]) -> None:
+    """Refuse to call the stage of one experiment by the name of another, in whose folders its runs would lie."""
+    shipped, experiment = groups["experiment"], choices.get("experiment")
+    if experiment in shipped and config.stage in shipped and config.stage != experiment:
+        raise ActionRecError(f"stage={config.stage}: experiment={experiment} is another stage; say experiment= instead")
+
+
+def require(key: str, value: Any, rule: Rule) -> None:
+    """Raise unless the value is what `rule` takes."""
+    if words := rule(value):
+        raise ActionRecError(f"{key}={shown(value)}: use {words}")
+
+
+def _is_foreign(config: DictConfig, group: str) -> bool:
+    """Whether modules of the user's own read that group; what they take and log is theirs to say."""
+    module = {"callbacks": "model"}.get(group, group)
+    return any(not str(target).startswith("actionrec.") for _, target in _values(config, [module, "_target_"]))
+
+
+def _values(config: Any, pattern: Sequence[str], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted keys that match a pattern, with their values."""
+    if not isinstance(config, DictConfig) or config._is_none() or config._is_missing():
+        return
+    first, rest = pattern[0], pattern[1:]
+    keys = [str(key) for key in config]
+    for key in keys if first == "*" else [first] if first in keys else []:
+        if OmegaConf.is_missing(config, key):
+            continue
+        try:
+            value = config[key]
+        except InterpolationToMissingValueError:  # whoever needs it says so
+            continue
+        if rest:
+            yield from _values(value, rest, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _check_monitors(config: DictConfig) -> None:
+    """A loss is monitored for its lowest value, an accuracy for its highest."""
+    for key, monitor in _values(config, ["callbacks", "*", "monitor"]):
+        above = key.rpartition(".")[0]
+        wanted = "min" if monitor.endswith("loss") else "max"
+        for mode_key, mode in _values(config, [*above.split("."), "mode"]):
+            if mode != wanted:
+                raise ActionRecError(f"{mode_key}={shown(mode)}: {key}={monitor} needs {mode_key}={wanted}")
+
+
+def _check_devices(config: DictConfig) -> None:
+    """On the CPU each device is a process of its own; two of them may share one core, for a trial."""
+    most = max(usable_cores(), 2)
+    for key, devices in _values(config, ["trainer", "devices"]):
+        count = int(devices) if isinstance(devices, str) and devices.isdigit() else devices
+        if isinstance(count, bool) or not isinstance(count, int) or count <= most:
+            continue  # Lightning names what is none of its
+        accelerator = config.trainer.get("accelerator", "auto")
+        if accelerator == "cpu" or (accelerator == "auto" and not _has_accelerator()):
+            raise ActionRecError(f"{key}={devices}: use at most {most} on this CPU, where each is a whole process")
+
+
+def _has_accelerator() -> bool:
+    import torch  # heavy; needed only where a number is suspicious
+
+    return torch.accelerator.is_available()
+
+
+def _check_space(config: DictConfig) -> None:
+    """The ranges and values of a search, each by what its setting may be; `search` knows which settings there are."""
+    for key, space in _values(config, ["search", "space"]):
+        if not isinstance(space, ListConfig) or not len(space):
+            raise ActionRecError(f"{key}={shown(space)}: name one setting or more, such as {{key: optimizer.lr, …}}")
+        for line in space:
+            if not isinstance(line, DictConfig):
+                raise ActionRecError(f"{key}: {shown(line)} is no setting; use {{key: …, low: …, high: …}}")
+            _check_line(line)
+        named = [str(line.get("key", "")) for line in space]
+        if doubled := [each for each in named if named.count(each) > 1]:
+            raise ActionRecError(f"{key} names {doubled[0]} twice; give it one line")
+
+
+def _check_line(line: DictConfig) -> None:
+    setting = str(line.get("key", ""))
+    rule = next((rule for pattern, rule in SETTINGS.items() if _matches(pattern, setting)), None)
+    where = f"search.space: {setting}"
+    if "values" in line:
+        values = line["values"]
+        if not isinstance(values, ListConfig) or not len(values):
+            raise ActionRecError(f"{where}: values={shown(values)}: use a list of one value or more")
+        if any(isinstance(value, (ListConfig, DictConfig)) for value in values):
+            raise ActionRecError(f"{where}: values={shown(values)}: use a list of plain values")
+        for value in values if rule else ():
+            require(where, value, rule)  # type: ignore[arg-type]
+    if "low" in line and "high" in line:
+        low, high, log = line["low"], line["high"], line.get("log", False)
+        for end, value in (("low", low), ("high", high)):
+            require(f"{where}: {end}", value, number(-math.inf))
+        require(f"{where}: log", log, flag)
+        if log and low <= 0:
+            raise ActionRecError(f"{where}: low={shown(low)}: use a number above 0, as log: true needs it")
+        if low > high:
+            raise ActionRecError(f"{where}: low={shown(low)} high={shown(high)}: low must be at most high")
+        for value in (low, high) if rule else ():
+            require(where, value, rule)  # type: ignore[arg-type]
+
+
+def _matches(pattern: str, key: str) -> bool:
+    wanted, found = pattern.split("."), key.split(".")
+    return len(wanted) == len(found) and all(each in ("*", one) for each, one in zip(wanted, found, strict=True))

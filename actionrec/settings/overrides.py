@@ -1,0 +1,74 @@
+"""Command lines: mistakes that Hydra takes silently or answers with a traceback, and values that it cannot read."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.errors import HydraException
+
+from actionrec.settings.rules import path, shown
+from actionrec.system.errors import ActionRecError
+
+_NO_OPTION = (type(None), int, float, dict, list)  # of a config group, whose options are names
+_FUNCTION = re.compile(  # of Hydra's grammar
+    r"(bool|choice|extend_list|float|glob|int|interval|json_str|range|shuffle|sort|str|tag)\("
+)
+
+
+def check(words: Iterable[str], groups: Mapping[str, Collection[str]], choose: str | None) -> None:
+    """Check the overrides of a command line for mistakes that Hydra takes silently, or answers with a traceback.
+
+    Args:
+        words: the arguments.
+        groups: the choices of each config group.
+        choose: the group of which one is chosen, see `cli.verb`.
+    """
+    overrides = _parse(words)
+    chosen = {str(override.input_line).partition("=")[2] for override in overrides if override.key_or_group == choose}
+    if len(chosen) > 1 or any(each.startswith("[") for each in chosen):
+        raise ActionRecError(f"{choose}={f' {choose}='.join(sorted(chosen))}: name one of them")
+    for override in overrides:
+        key, value = override.key_or_group, override.value()
+        if key in groups and override.is_delete() and value is not None and not isinstance(value, str):
+            raise ActionRecError(f"~{key}={shown(value)}: say ~{key} alone")
+        if key in groups and not override.is_delete() and any(isinstance(each, _NO_OPTION) for each in _options(value)):
+            options = "none" if "none" in groups[key] else "|".join(sorted(groups[key]))
+            raise ActionRecError(f"{key}={shown(value)}: say {key}={options}")
+        if isinstance(value, ChoiceSweep):
+            swept = list(override.sweep_string_iterator())
+            if doubled := [each for each in swept if swept.count(each) > 1]:
+                raise ActionRecError(f"{key}={','.join(swept)} has {doubled[0]} twice; name each value once")
+
+
+def _options(value: Any) -> list[Any]:
+    """The options that an override of a config group chooses."""
+    return value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
+
+
+def unreadable(override: str) -> str | None:
+    """How to quote a value that Hydra's grammar does not take; None where quotes are not the mend."""
+    key, equals, value = override.partition("=")
+    if not equals or not re.fullmatch(r"[+~]*[\w./@-]+", key) or _FUNCTION.match(value):
+        return None
+    if value.startswith("~"):
+        return f"{override}: use {path(value)}"
+    for quote in "'", '"':
+        quoted = f"{key}={quote}{value}{quote}"
+        if _parse([quoted]):
+            outer = '"' if quote == "'" else "'"
+            return f"{override}: Hydra cannot read this value as it is; quote it twice, {outer}{quoted}{outer}"
+    return None
+
+
+def _parse(words: Iterable[str]) -> list[Override]:
+    """The overrides among arguments, but for those that Hydra will complain of."""
+    parser, overrides = OverridesParser.create(), []
+    for word in words:
+        if not word.startswith("-"):
+            try:
+                overrides.append(parser.parse_override(word))
+            except HydraException:
+                continue
+    return overrides

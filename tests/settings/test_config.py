@@ -1,0 +1,170 @@
+"""Every experiment composes and instantiates with every option of every config group."""
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import product
+
+import pytest
+import torch
+from hydra.errors import ConfigCompositionException, InstantiationException
+from hydra.utils import instantiate
+from lightning import LightningDataModule, LightningModule
+from omegaconf import OmegaConf
+
+from actionrec.experiment.build import create_data, create_module
+from actionrec.experiment.manifest import settings_of
+from actionrec.settings.composition import CONF
+from actionrec.system.errors import ActionRecError
+from tests.conftest import QUICK, VERBS
+
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+GROUPS = ("backbone", "optimizer", "scheduler", "trainer", "callbacks", "logger", "flow", "recipe", "sweep")
+
+
+def choices() -> Iterator[tuple[str, str]]:
+    for experiment, group in product(EXPERIMENTS, GROUPS):
+        for path in sorted((CONF / group).glob("*.yaml")):
+            of_no_use = group == "flow" and (path.stem == "default" or experiment.endswith("_frame"))
+            if not of_no_use:
+                yield experiment, f"{group}={path.stem}"
+
+
+@pytest.fixture(scope="module")
+def data_of(compose_config, demo_root, demo_flow, demo_frames, tmp_path_factory):
+    """A stage's data module, the same for all options that do not reach it."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    places = {"root": demo_root, "flow": demo_flow, "frames": demo_frames, "outputs": outputs}
+    paths = [f"paths.{name}={place}" for name, place in places.items()]
+    return cache(lambda experiment: create_data(compose_config("train", f"experiment={experiment}", *paths, *QUICK)))
+
+
+@pytest.mark.parametrize(("experiment", "option"), list(choices()))
+def test_every_option_instantiates(compose_config, paths, tmp_path, data_of, experiment, option):
+    group = option.partition("=")[0]
+    overrides = [f"experiment={experiment}", *paths, *QUICK]
+    if group == "trainer":
+        overrides.remove("trainer=cpu")
+    if group == "flow":
+        overrides += [f"paths.flow={tmp_path / 'none'}", "flow.bound=20"]
+    config = compose_config("train", *overrides, option)
+    OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    if group == "flow":  # the store holds one estimator's
+        with pytest.raises(ActionRecError, match="not extracted"):
+            create_data(config)
+        return
+    data = create_data(config) if group == "recipe" else data_of(experiment)
+    module = create_module(config, data, parents={})
+    assert isinstance(data, LightningDataModule)
+    assert isinstance(module, LightningModule)
+    for callback in config.callbacks.values():
+        instantiate(callback)
+    instantiate(config.logger)
+    if torch.cuda.is_available() or option not in ("trainer=gpu", "trainer=ddp"):
+        module.trainer = instantiate(config.trainer)
+    else:
+        with pytest.raises(InstantiationException, match="use trainer=auto"):
+            instantiate(config.trainer)
+    if group in ("backbone", "recipe"):
+        batch = next(iter(data.val_dataloader()))
+        with torch.no_grad():
+            assert module(batch).shape == (len(batch["label"]), 12)
+
+
+@pytest.mark.parametrize(
+    ("verb", "choice"),
+    [
+        ("train", ["experiment=hmdb51_flow"]),
+        ("evaluate", ["experiment=hmdb51_flow"]),
+        ("extract_flow", []),
+        ("fuse", []),
+        ("import_flow", []),
+        ("prepare", ["dataset=hmdb51"]),
+        ("report", []),
+    ],
+)
+def test_every_verb_composes_and_a_typo_in_a_key_is_an_error(compose_config, verb, choice):
+    assert {path.stem for path in CONF.glob("*.yaml")} == set(VERBS)
+    OmegaConf.to_container(compose_config(verb, *choice), resolve=True)
+    with pytest.raises(ConfigCompositionException, match=r"paths\.nam"):
+        compose_config(verb, *choice, "paths.nam=x")
+
+
+def test_every_paths_file_names_itself():
+    """Make takes DATA for both."""
+    for path in (CONF / "paths").glob("*.yaml"):
+        if path.stem != "default":
+            assert OmegaConf.load(path).name == path.stem
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_runs_have_stable_places_without_equals_signs(compose_config, experiment):
+    config = compose_config("train", f"experiment={experiment}", "split=1", "seed=3", "paths=real")
+    assert config.run_dir == f"outputs/real/{experiment}/split1-seed3"
+    parents = OmegaConf.to_container(config, resolve=True)["init_from"]
+    for parent in parents.values() if isinstance(parents, dict) else [parents] if parents else []:
+        assert parent.endswith("/split1-seed3/checkpoints/best.ckpt")
+
+
+# Rate and weight decay by experiment and recipe, with the optimiser that the recipe chooses.
+RATES = {
+    ("stanford40_frame", "reference"): ("Adam", 1e-3, 0.0),
+    ("hmdb51_frame", "reference"): ("Adam", 1e-4, 1e-5),
+    ("hmdb51_flow", "reference"): ("Adam", 1e-3, 0.0),
+    ("hmdb51_two_stream", "reference"): ("Adam", 1e-3, 0.0),
+    ("stanford40_frame", "strong"): ("AdamW", 5e-4, 0.01),
+    ("hmdb51_frame", "strong"): ("AdamW", 5e-4, 0.01),
+    ("hmdb51_flow", "strong"): ("AdamW", 5e-4, 0.01),
+    ("hmdb51_two_stream", "strong"): ("AdamW", 1e-4, 0.01),
+    ("stanford40_frame", "demo"): ("AdamW", 1e-3, 0.01),
+    ("hmdb51_frame", "demo"): ("AdamW", 5e-4, 0.01),
+    ("hmdb51_flow", "demo"): ("AdamW", 1e-3, 0.01),
+    ("hmdb51_two_stream", "demo"): ("AdamW", 3e-4, 0.01),
+}
+
+
+@pytest.mark.parametrize(("experiment", "recipe"), RATES)
+def test_rates_are_the_optimisers_own_by_the_factor_of_the_stage(compose_config, experiment, recipe):
+    choice = [f"experiment={experiment}", f"recipe={recipe}"]
+    usual = compose_config("train", *choice).optimizer
+    assert (usual._target_.rpartition(".")[2], usual.lr, usual.weight_decay) == RATES[experiment, recipe]
+    adam, adamw, sgd = (
+        compose_config("train", *choice, f"optimizer={name}").optimizer for name in ("adam", "adamw", "sgd")
+    )
+    assert adam.lr == pytest.approx(2 * adamw.lr)
+    assert (sgd.lr, sgd.weight_decay, sgd.momentum) == (pytest.approx(20 * adamw.lr), 1e-4, 0.9)
+    assert 1e-3 <= sgd.lr <= 2e-2
+    assert compose_config("train", *choice, "optimizer=sgd", "optimizer.lr=0.3").optimizer.lr == 0.3
+
+
+def test_stages_of_other_names_have_a_rate_and_epochs(compose_config):
+    for recipe, epochs in (("strong", 12), ("demo", 6)):
+        config = compose_config("train", "experiment=hmdb51_frame", f"recipe={recipe}", "stage=mine")
+        assert (config.optimizer.lr, config.trainer.max_epochs) == (5e-4, epochs)
+
+
+@pytest.mark.parametrize(
+    ("override", "counts"),
+    [
+        ("callbacks.best.tie_breaker=null", True),
+        ("+callbacks.ema={_target_: lightning.pytorch.callbacks.EMAWeightAveraging}", True),
+        ("model.optimizer={_target_: torch.optim.SGD, lr: 0.1}", True),
+        ("optimizer.lr=0.5", True),
+        ("callbacks.early_stopping.patience=3", True),
+        ("trainer.max_epochs=9", True),
+        ("trainer.accelerator=gpu", False),
+        ("callbacks.validation.wrong=1", False),
+        ("~callbacks.speed", False),
+        ("data.num_workers=3", False),
+        ("paths.outputs=/elsewhere", False),
+        ("paths.stanford40=/elsewhere", False),
+        ("split=2", False),  # of stills
+        ("flow=farneback", False),
+        ("resume=false", False),
+        ("tag=x", False),
+    ],
+)
+def test_settings_that_decide_the_result_are_what_a_run_is_known_by(compose_config, override, counts):
+    plain, changed = (
+        settings_of(compose_config("train", "experiment=stanford40_frame", *given)) for given in ([], [override])
+    )
+    assert (plain != changed) == counts
