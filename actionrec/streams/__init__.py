@@ -1,0 +1,18 @@
+"""Modalities: what a stream of a network sees of a clip, one module for each."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.utils import get_class
+
+from actionrec.streams.base import Modality
+from actionrec.streams.flow import Flow
+from actionrec.streams.frame import Frame
+
+__all__ = ["Flow", "Frame", "Modality", "create"]
+
+
+def create(settings: Mapping[str, Any]) -> Modality:
+    """The modality that `Modality.settings` describes, without the places that it reads from."""
+    arguments = dict(settings)
+    return get_class(arguments.pop("_target_"))(**arguments)
