@@ -122,8 +122,8 @@ def without_head(classifier: nn.Module) -> tuple[nn.Module, int, str]:
 
     Returns:
         The network, (B, 3, T, S, S) → (B, features); the number of features; and the name of the layer that gives the
-        last volume, (B, C, T', H', W'). But for MViT, the features are the mean of that volume, whatever its size: so
-        S3D, whose own pooling is built for 16 frames of 224, takes smaller clips and fewer frames.
+        last volume, (B, C, T', H', W'). Except for MViT, the features are the mean of that volume, whatever its size:
+        S3D, whose own pooling is built for 16 frames of 224, so takes smaller clips and fewer frames.
     """
     if isinstance(classifier, MViT):
         features = classifier.head[-1].in_features
@@ -133,7 +133,7 @@ def without_head(classifier: nn.Module) -> tuple[nn.Module, int, str]:
     del layers["avgpool"]
     _, head = layers.popitem()  # ResNets and Swin have a linear layer, S3D has dropout and a 1×1×1 convolution
     last = [layer for layer in head.modules() if isinstance(layer, (nn.Linear, nn.Conv3d))][-1]
-    # Swin's last layer norm leaves the channels last; the others' volumes are as they are to be.
+    # Swin's volume is (B, T', H', W', C).
     layers["volume"] = Permute([0, 4, 1, 2, 3]) if "norm" in layers else nn.Identity()
     layers["pool"] = nn.AdaptiveAvgPool3d(1)
     layers["flatten"] = nn.Flatten()

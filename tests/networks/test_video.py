@@ -51,8 +51,12 @@ def test_every_video_classifier_gives_features_and_maps(name):
 @torch.no_grad()
 def test_the_head_makes_torchvisions_logits_of_the_features(classifiers, name, head):
     theirs, file = classifiers[name]
-    features = create(name, file, 8, 32).eval()(clip())
-    assert torch.allclose(theirs.get_submodule(head)(features), theirs(clip()), atol=1e-5)
+    ours = create(name, file, 8, 64).eval()
+    x = clip(size=64)
+    features, maps = ours(x), ours.maps(x)
+    assert torch.allclose(theirs.get_submodule(head)(features), theirs(x), atol=1e-5)
+    assert torch.allclose(maps.mean((2, 3)), features, atol=1e-5)
+    assert maps.shape[2] == maps.shape[3] > 1
 
 
 @torch.no_grad()
@@ -64,7 +68,7 @@ def test_s3d_pools_clips_of_every_size_as_torchvision_pools_its_own(classifiers)
     assert ours(clip()).shape == (2, 1024)
 
 
-@pytest.mark.parametrize(("name", "size"), [("mc3_18", 32), ("s3d", 64), ("swin3d_t", 64)])
+@pytest.mark.parametrize(("name", "size"), [("mc3_18", 32), ("s3d", 64)])
 @torch.no_grad()
 def test_a_rebuilt_network_gives_the_features_and_the_maps_of_the_one_that_was_saved(classifiers, name, size):
     network = create(name, classifiers[name][1], 8, size).eval()
