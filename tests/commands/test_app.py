@@ -127,7 +127,7 @@ def child_of(pipe):
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_composes_without_loading_torch(verb):
     """So that --help, --cfg job and typos answer at once."""
-    code = f"import sys; import actionrec.{verb}; print([m for m in ('torch', 'lightning', 'cv2') if m in sys.modules])"
+    code = f"import sys; import actionrec.commands.{verb}; print([m for m in ('torch', 'lightning', 'cv2') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
