@@ -23,7 +23,7 @@ def sample_pictures(sample: Mapping[str, Any], inputs: Mapping[str, Any]) -> dic
     """What a sample shows, by modality: its frame (3, S, S), its flow (C, S, S) as colours; features are left out.
 
     Args:
-        sample: see `datamodules.datasets.Sample`.
+        sample: see `datamodules.samples.Sample`.
         inputs: what the data module's `inputs` says.
     """
     pictures = {}

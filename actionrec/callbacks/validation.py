@@ -18,7 +18,7 @@ from actionrec.callbacks import projector
 from actionrec.callbacks.pictures import BLACK, RED, filters, grid, note, sample_pictures, tile
 from actionrec.callbacks.tensorboard import step_of, writer_of
 from actionrec.datamodules.base import collate
-from actionrec.datamodules.datasets import Sample
+from actionrec.datamodules.samples import Sample
 from actionrec.evaluation.metrics import confusion, per_action, probabilities_of
 from actionrec.evaluation.plots import confusion_matrix, pixels
 from actionrec.evaluation.scores import Scores

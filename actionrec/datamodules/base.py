@@ -11,9 +11,9 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, default_collate
 
-from actionrec.datamodules import cache
-from actionrec.datamodules.datasets import ActionDataset, Sample
-from actionrec.datamodules.transforms import eval_views
+from actionrec.storage import cache
+from actionrec.datamodules.samples import ActionDataset, Sample
+from actionrec.streams.transforms import eval_views
 from actionrec.datasets.records import Splits
 from actionrec.system.errors import ActionRecError
 from actionrec.system.hardware import loader_workers
@@ -29,10 +29,10 @@ class ActionDataModule(LightningDataModule, ABC):
         size: side of the input, in pixels.
         batch_size: samples per batch, on each device.
         num_workers: loader processes; `auto` asks `hardware.loader_workers`.
-        augmentation: preset of training, see `datamodules.transforms`.
+        augmentation: preset of training, see `streams.transforms`.
         strict: whether a listed file that is not on disk is an error, or left out.
-        crops: views of each picture that are averaged in the test, see `datamodules.transforms.eval_views`.
-        cache: `ram` keeps the decoded pictures of training and validation in memory, see `datamodules.cache`.
+        crops: views of each picture that are averaged in the test, see `streams.transforms.eval_views`.
+        cache: `ram` keeps the decoded pictures of training and validation in memory, see `storage.cache`.
     """
 
     def __init__(

@@ -5,10 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from actionrec.datamodules import sampling
+from actionrec.streams import sampling
 from actionrec.datamodules.base import ActionDataModule, unique_names
-from actionrec.datamodules.datasets import ClipDataset, FlowStack, check_flow
-from actionrec.datamodules.transforms import CLIP_PRESETS, WHOLE, preset
+from actionrec.datamodules.samples import ClipDataset, FlowStack, check_flow
+from actionrec.streams.transforms import CLIP_PRESETS, WHOLE, preset
 from actionrec.datasets import hmdb51
 from actionrec.datasets.records import Clip, Splits
 from actionrec.storage import frames

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from actionrec.datamodules.base import ActionDataModule
-from actionrec.datamodules.datasets import StillDataset
-from actionrec.datamodules.transforms import STILL_PRESETS, WHOLE, preset
+from actionrec.datamodules.samples import StillDataset
+from actionrec.streams.transforms import STILL_PRESETS, WHOLE, preset
 from actionrec.datasets import stanford40
 from actionrec.datasets.records import Splits, Still
 

@@ -6,7 +6,7 @@ import torch
 from lightning import LightningModule, Trainer
 
 from actionrec.datamodules.base import ActionDataModule
-from actionrec.datamodules.datasets import ClipDataset
+from actionrec.datamodules.samples import ClipDataset
 from actionrec.modules.two_stream import TwoStreamModule
 from actionrec.system.errors import ActionRecError
 

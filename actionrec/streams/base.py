@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from actionrec.datamodules.cache import Pictures, Source
-from actionrec.datamodules.transforms import Augmentation, View
+from actionrec.storage.cache import Pictures, Source
+from actionrec.streams.transforms import Augmentation, View
 from actionrec.datasets.records import Clip
 
 Constants = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation, in units of uint8

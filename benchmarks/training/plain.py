@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from actionrec.datamodules.transforms import STILL_PRESETS
+from actionrec.streams.transforms import STILL_PRESETS
 from actionrec.datasets import stanford40
 from actionrec.datasets.records import Still
 from benchmarks.common import fresh, median

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from actionrec.datamodules.transforms import (
+from actionrec.streams.transforms import (
     CLIP_PRESETS,
     NONE,
     STILL_PRESETS,

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from actionrec.datamodules import cache, sampling
-from actionrec.datamodules.cache import Source
-from actionrec.datamodules.transforms import (
+from actionrec.storage import cache
+from actionrec.streams import sampling
+from actionrec.storage.cache import Source
+from actionrec.streams.transforms import (
     NONE,
     WHOLE,
     Augmentation,
