@@ -212,7 +212,7 @@ def draw(clips: Sequence[Clip], seed: int) -> list[Listed]:
 
 
 def place_in(path: Path, root: Path) -> str:
-    """A file's path within a folder, or its whole path without the leading slash: it never climbs."""
+    """A file's path within a folder, or its whole path without the leading slash."""
     return (path.relative_to(root) if path.is_relative_to(root) else path.relative_to(path.anchor)).as_posix()
 
 
