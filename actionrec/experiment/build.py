@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from actionrec.settings.composition import plain
 
@@ -33,8 +33,9 @@ def create_module(config: DictConfig, data: "ActionDataModule", parents: "Mappin
     from hydra.utils import instantiate
 
     model = plain(config.model)
+    [first, *_] = data.inputs["streams"]
     for role, parent in parents.items():
-        model["backbone" if role == "parent" else f"{role}_backbone"] |= parent.architecture()
+        model[first if role == "parent" else role]["backbone"] |= parent.architecture()
     return instantiate(model, actions=list(data.actions), inputs=data.inputs, _recursive_=False, _convert_="all")
 
 
@@ -48,13 +49,13 @@ def create_lineage(
     model = plain(config.model)
     trained_on = set(data.names("train")).union(*(parent.lineage["trained_on"] for parent in parents.values()))
     return Lineage(
-        model=model_name(config),
+        model=type(module).__name__,
         stage=config.stage,
         data=config.paths.name,
         split=data_split(config),
         seed=config.seed,
         actions=list(data.actions),
-        backbone=model.get("backbone") or {key: model[f"{key}_backbone"] for key in ("frame", "flow")},
+        backbone={stream: model[stream]["backbone"] for stream in data.inputs["streams"]},
         inputs=data.inputs,
         trained_on=sorted(trained_on),
         parents={role: parent.record() for role, parent in parents.items()},
@@ -64,8 +65,8 @@ def create_lineage(
 
 
 def data_split(config: DictConfig) -> int | None:
-    """The HMDB51 split of this stage; None for stills."""
-    return config.data.get("split")
+    """The official split of this stage; None for data sets that have one only."""
+    return OmegaConf.select(config, "data.dataset.split")
 
 
 def model_name(config: DictConfig) -> str:

@@ -120,7 +120,7 @@ def create(config: DictConfig) -> Manifest:
     return Manifest(
         settings=settings_of(config),
         choices={key: str(choices[key]) for key in CHOICES if choices.get(key)},
-        lists=_lists(config.data),
+        lists=_lists(config),
         parents={role: sha256(path) if path.is_file() else None for role, path in parent_files(config).items()},
         overrides=list(hydra.overrides.task) if hydra else [],
         command=[*Path(sys.argv[0]).stem.split(), *sys.argv[1:]],
@@ -225,12 +225,13 @@ def _text(settings: Mapping[str, Any], key: str) -> str:
     return shown(settings[key]) if key in settings else "not set"
 
 
-def _lists(data: DictConfig) -> str:
+def _lists(config: DictConfig) -> str:
     """sha256 over the names and bytes of the split lists that a data module reads; empty where there are none."""
-    if "splits" in data:
-        files = sorted(Path(data.splits).glob(f"*_test_split{data.split}.txt"))
-    else:
-        files = sorted((Path(data.root) / "ImageSplits").glob("*.txt")) if "root" in data else []
+    from actionrec.datasets.base import create as create_data_set
+
+    if not OmegaConf.select(config, "data.dataset._target_"):
+        return ""
+    files = create_data_set(config.data.dataset).lists()
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
