@@ -66,10 +66,12 @@ def create(dataset: DataSet, **options: Any) -> ActionDataModule:
         raise ActionRecError(f"data.dataset: {type(dataset).__name__} is no data set; choose one with dataset=")
     instants = [key for key in INSTANTS if key in options]
     if isinstance(dataset, StillSet) and instants:
-        raise ActionRecError(f"data.{instants[0]}: stills have no instants; say data=stills with dataset={dataset.name}")
+        raise ActionRecError(
+            f"data.{instants[0]}: stills have no instants; say data=stills with dataset={dataset.name}"
+        )
     if isinstance(dataset, ClipSet) and len(instants) < len(INSTANTS):
         raise ActionRecError(f"dataset={dataset.name} has clips, which are seen at instants; say data=clips")
     streams = tuple(sorted(name for name, each in options.items() if isinstance(each, Modality)))
     usual = getattr(named, f"{type(dataset).__name__}{STREAMS.get(streams, '')}DataModule", None)
-    kind = usual or (ClipDataModule if isinstance(dataset, ClipSet) else StillDataModule)
+    kind: type[ActionDataModule] = usual or (ClipDataModule if isinstance(dataset, ClipSet) else StillDataModule)
     return kind(dataset=dataset, **options)

@@ -79,7 +79,9 @@ def _preview(config: DictConfig, settings: "FlowSettings") -> None:
     if not path.is_file():
         named = [clip.path for clip in clips_of(config) if config.preview in (clip.path.name, clip.path.stem)]
         if not named:
-            raise ActionRecError(f"preview={config.preview} is neither a file nor a clip of dataset={config.dataset.name}")
+            raise ActionRecError(
+                f"preview={config.preview} is neither a file nor a clip of dataset={config.dataset.name}"
+            )
         [path] = named[:1]
     video = Path(config.paths.outputs) / config.paths.name / "previews" / config.flow.name / f"{path.stem}.mp4"
     write_preview(video, Clip(path, "", ""), settings)

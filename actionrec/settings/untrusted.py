@@ -18,6 +18,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from actionrec.settings.earlier import renew
 from actionrec.system.errors import ActionRecError
 
 LARGEST_CONFIG = 1 << 18  # bytes; a run's has three thousand
@@ -197,12 +198,16 @@ _KEY = re.compile(r"[\w-]+", re.ASCII)
 _HYDRA = re.compile(r"_\w*_")
 
 
+_NAMED_STREAMS = ("Flow", "Frame", "TwoStream")
 # Names, not imports: those modules read files through this one. A test holds the lists against the packages.
-MODULES = ("FlowModule", "FrameModule", "TwoStreamModule")
+MODULES = ("FlowModule", "FrameModule", "MultiStreamModule", "StreamModule", "TwoStreamModule")
 DATAMODULES = (
-    *("HMDB51FlowDataModule", "HMDB51FrameDataModule", "HMDB51TwoStreamDataModule"),
-    "Stanford40FrameDataModule",
+    *(f"{name}{streams}DataModule" for name in ("Folder", "HMDB51", "JHMDB", "UCF101") for streams in _NAMED_STREAMS),
+    *("ClipDataModule", "Stanford40FrameDataModule", "StillDataModule"),
 )
+DATASETS = ("folder.Folder", "hmdb51.HMDB51", "jhmdb.JHMDB", "stanford40.Stanford40", "ucf101.UCF101")
+STREAMS = ("Flow", "Frame")
+READERS = ("actionrec.streams.Flow",)  # streams that write nothing into their folder
 SCHEDULES = ("cosine", "cyclic", "onecycle")
 CALLBACKS = (
     *("BestCheckpoint", "Divergence", "EpochLine", "LastCheckpoint", "LearningRate", "Origin", "Progress"),
@@ -215,11 +220,19 @@ def _of_ours(package: str, names: Sequence[str]) -> set[str]:
 
 
 def _modules() -> set[str]:
-    return _of_ours("modules", MODULES)
+    return _of_ours("modules", ("create", *MODULES))
 
 
 def _datamodules() -> set[str]:
-    return _of_ours("datamodules", DATAMODULES)
+    return _of_ours("datamodules", ("create", *DATAMODULES))
+
+
+def _datasets() -> set[str]:
+    return _of_ours("datasets", DATASETS)
+
+
+def _streams() -> set[str]:
+    return _of_ours("streams", STREAMS)
 
 
 def _optimizers() -> set[str]:
@@ -259,7 +272,10 @@ def _subclasses(module: Any, base: type) -> set[str]:
 
 # Where a target may stand: a key of the configuration, `*` for any one key.
 PLACES: dict[str, Callable[[], set[str]]] = {
+    "dataset": _datasets,
     "data": _datamodules,
+    "data.dataset": _datasets,
+    "data.*": _streams,
     "model": _modules,
     "optimizer": _optimizers,
     "model.optimizer": _optimizers,
@@ -382,6 +398,8 @@ def _check_below(value: Any, place: str, work_dir: Any, folder: bool) -> None:
 def read_config(path: Path) -> dict[str, Any]:
     """A run's `config.yaml` as plain types: numbers as OmegaConf reads them (1e-4 is one), nothing resolved.
 
+    Settings of earlier versions are made those of today, see `settings.earlier`.
+
     Raises:
         ActionRecError: the file is missing, large, no UTF-8, no mapping of plain types, or has tags, aliases or
             interpolations, which a run's never has.
@@ -394,7 +412,7 @@ def read_config(path: Path) -> dict[str, Any]:
         _check_plain(found)
     except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise ActionRecError(f"{path}: {reason(error)}; {mend}") from None
-    return found  # type: ignore[return-value]
+    return renew(found)  # type: ignore[arg-type]
 
 
 def read_overrides(path: Path) -> list[str]:
@@ -536,15 +554,49 @@ FLOW: dict[str, Check] = {
     "bound": number(1e-6, 1e4),
     "short_side": optional(integer(16, 10_000)),
 }
-# A data module's `inputs`.
-INPUTS: dict[str, Check] = {
-    "size": integer(1, 2048),
-    "position": text(50),
-    "flow": table(FLOW, ("algorithm",)),
-    "fields": integer(1, 1000),
+# Arguments of a modality, but for places.
+MODALITY: dict[str, Check] = {
+    **FLOW,
+    "fields": optional(integer(1, 1000)),
+    "length": integer(2, 1000),
+    "frames": integer(1, 1000),
     "stride": integer(1, 1000),
     "representation": text(50),
 }
+
+
+def _stream(trust: Sequence[str], places: Mapping[str, Check]) -> Check:
+    """A modality's `_target_` and arguments; of a trusted class any that are scalars or lists of them."""
+
+    def check(value: Any, place: str) -> None:
+        _mapping(value, place, 100)
+        target, allowed = value.get("_target_"), _streams()
+        check_target(target, f"{place}._target_", allowed, trust)
+        arguments = {key: each for key, each in value.items() if key != "_target_"}
+        if target in allowed:
+            table({**MODALITY, **places})(arguments, place)
+        else:
+            mapping_of(_NAME, either(mapping_of(_NAME, _ARGUMENT), _ARGUMENT))(arguments, place)
+
+    return check
+
+
+def _inputs(trust: Sequence[str]) -> Check:
+    """A data module's `inputs`."""
+    known: dict[str, Check] = {
+        "size": integer(1, 2048),
+        "position": text(50),
+        "streams": mapping_of(_NAME, _stream(trust, {}), 16),
+    }
+    before = {
+        "flow": table(FLOW, ("algorithm",)),
+        **{key: MODALITY[key] for key in ("fields", "stride", "representation")},
+    }
+    return lambda value, place: table(known if isinstance(value, dict) and "streams" in value else {**known, **before})(
+        value, place
+    )
+
+
 # Arguments of `networks.backbone.create`.
 BACKBONE: dict[str, Check] = {
     "name": pattern(r"(timm:)?\w[\w.\-]*", "the name of a backbone"),
@@ -562,13 +614,13 @@ def _model(value: Any, place: str) -> None:
 
 
 def _of_streams(backbone: dict[str, Check]) -> Check:
-    """One backbone, or that of each stream."""
+    """The backbone of each stream, by name; of before, that of the only one."""
     single = table(backbone, ("name",))
-    streams = table({"frame": single, "flow": single}, ("frame", "flow"))
-    return lambda value, place: (streams if isinstance(value, dict) and "frame" in value else single)(value, place)
+    streams = mapping_of(_NAME, single, 16)
+    return lambda value, place: (single if isinstance(value, dict) and "name" in value else streams)(value, place)
 
 
-# See `modules.checkpoint.Lineage`; but for `parents`, which holds lineages again.
+# See `modules.checkpoint.Lineage`; but for `inputs`, see `_inputs`, and `parents`, which holds lineages again.
 LINEAGE: dict[str, Check] = {
     "model": _model,
     "stage": text(200),
@@ -577,7 +629,6 @@ LINEAGE: dict[str, Check] = {
     "seed": integer(0, 2**32 - 1),
     "actions": _ACTIONS,
     "backbone": _of_streams(BACKBONE),
-    "inputs": table(INPUTS),
     "trained_on": list_of(_FILE_NAME, longest=10_000_000),
     "versions": mapping_of(text(100), text(200)),
     "normalisation": mapping_of(_NAME, table({"mean": _CONSTANTS, "std": _CONSTANTS}, ("mean", "std"))),
@@ -591,12 +642,13 @@ _PARENT = {
 }
 
 
-def check_lineage(lineage: Any, path: Path) -> dict[str, Any]:
+def check_lineage(lineage: Any, path: Path, trust: Sequence[str] = ()) -> dict[str, Any]:
     """A checkpoint's `lineage`, which is what it should be: the keys, types and ranges of `LINEAGE`.
 
     Args:
         lineage: as the file has it.
         path: the file, for the message.
+        trust: see `check_targets`.
 
     Returns:
         The lineage, `parents` and `versions` empty where it has none.
@@ -605,7 +657,7 @@ def check_lineage(lineage: Any, path: Path) -> dict[str, Any]:
         ActionRecError: it has another key, or a value that is none.
     """
     try:
-        return _checked_lineage(lineage, "lineage", LINEAGE, _NEEDED, 0)
+        return _checked_lineage(lineage, "lineage", LINEAGE, _NEEDED, _inputs(trust))
     except UnfitError as error:
         raise ActionRecError(f"{path}: {error}; {_MEND}") from None
 
@@ -614,18 +666,24 @@ _MEND = "it is no checkpoint of this version of actionrec, or it was tampered wi
 
 
 def _checked_lineage(
-    lineage: Any, place: str, known: Mapping[str, Check], needed: Sequence[str], generation: int
+    lineage: Any,
+    place: str,
+    known: Mapping[str, Check],
+    needed: Sequence[str],
+    inputs: Check,
+    generation: int = 0,
 ) -> dict[str, Any]:
     _mapping(lineage, place)
     if generation > _GENERATIONS:
         raise UnfitError(f"{place[:60]}… has more than {_GENERATIONS} generations")
     parents = lineage.get("parents", {})
-    table(known, needed)({key: value for key, value in lineage.items() if key != "parents"}, place)
+    own = {key: value for key, value in lineage.items() if key != "parents"}
+    table({**known, "inputs": inputs}, needed)(own, place)
     _mapping(parents, f"{place}.parents", 16)
     checked = {}
     for role, parent in parents.items():
         _NAME(role, f"{place}.parents: the key")
-        checked[role] = _checked_lineage(parent, f"{place}.parents.{role}", _PARENT, (), generation + 1)
+        checked[role] = _checked_lineage(parent, f"{place}.parents.{role}", _PARENT, (), inputs, generation + 1)
     return {"versions": {}, **lineage, "parents": checked}
 
 
@@ -643,20 +701,23 @@ def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) 
     optimizer, scheduler = _arguments(_optimizers, trust), _arguments(_schedulers, trust)
     backbone = table(_REBUILT, ("name",))
     known: dict[str, Check] = {
-        "backbone": backbone,
-        "frame_backbone": backbone,
-        "flow_backbone": backbone,
+        **dict.fromkeys(("backbone", "frame_backbone", "flow_backbone"), backbone),  # of before
         "actions": _ACTIONS,
-        "inputs": table(INPUTS),
+        "inputs": _inputs(trust),
         "optimizer": optimizer,
         "scheduler": either(one_of(None, {}), scheduler),
         "label_smoothing": number(0, 1),
         "dropout": number(0, 1),
         "fusion": text(50),
-        "frozen": list_of(one_of("frame", "flow"), longest=2),
+        "frozen": list_of(_NAME, longest=16),
     }
     try:
-        table(known)(hparams, "hyper_parameters")
+        _mapping(hparams, "hyper_parameters")
+        seen = hparams.get("inputs")
+        streams = seen.get("streams") if isinstance(seen, dict) else None
+        of_stream = table({"backbone": backbone}, ("backbone",))
+        names = [name for name in streams if name not in known] if isinstance(streams, dict) else []
+        table({**known, **dict.fromkeys(names, of_stream)})(hparams, "hyper_parameters")
     except UnfitError as error:
         raise ActionRecError(f"{path}: {error}; {_MEND}") from None
 
@@ -684,39 +745,53 @@ def _arguments(allowed: Callable[[], set[str]], trust: Sequence[str]) -> Check:
 DATA: dict[str, Check] = {
     "actions": either(one_of("shared", "all"), _ACTIONS),
     "strict": one_of(True, False),
+    "size": integer(1, 2048),
     "batch_size": integer(1, 1 << 20),
     "num_workers": either(one_of("auto"), integer(0, 1024)),
     "crops": integer(1, 100),
     "cache": one_of(None, "ram"),
     "augmentation": text(50),
-    "root": text(4096),
-    "protocol": text(50),
-    "videos": text(4096),
-    "splits": text(4096),
-    "split": integer(0, 1000),
+    "position": text(50),
     "segments": integer(1, 1000),
-    "frame_folder": text(4096),
-    "flow_folder": text(4096),
-    **INPUTS,
-    "fields": optional(INPUTS["fields"]),
+}
+# Arguments of a data set.
+DATASET: dict[str, Check] = {
+    "name": text(200),
+    **dict.fromkeys(("root", "videos", "splits"), optional(text(4096))),
+    "split": integer(0, 1000),
+    "protocol": text(50),
+    **dict.fromkeys(("csv", "split_file", "group_pattern"), optional(text(4096))),
+    "seed": integer(0, 2**32 - 1),
 }
 
 
-def check_data(data: Any, where: Path) -> tuple[str, dict[str, Any]]:
-    """The class of `actionrec.datamodules` that a file's `data` names, and the arguments, as plain types.
+def writes(stream: Any) -> bool:
+    """Whether a part of a file's `data` is a stream that may write pictures into its folder."""
+    return isinstance(stream, dict) and "folder" in stream and stream.get("_target_") not in READERS
+
+
+def check_data(data: Any, where: Path, trust: Sequence[str] = ()) -> dict[str, Any]:
+    """A file's `data`, if Hydra may make a data module of it.
 
     Args:
         data: as `read_config` gives it.
         where: the file, for the message.
+        trust: see `check_targets`; classes of streams may be of those modules.
 
     Raises:
-        ActionRecError: it names another class, or an argument is none.
+        ActionRecError: it names another class than one of ours, or an argument is none.
     """
     try:
         _mapping(data, "data")
-        options = {key: value for key, value in data.items() if key != "_target_"}
         check_target(data.get("_target_"), "data._target_", _datamodules())
+        section = data.get("dataset")
+        _mapping(section, "data.dataset")
+        check_target(section.get("_target_"), "data.dataset._target_", _datasets())
+        table(DATASET)({key: value for key, value in section.items() if key != "_target_"}, "data.dataset")
+        streams = {key: value for key, value in data.items() if isinstance(value, dict) and key != "dataset"}
+        mapping_of(_NAME, _stream(trust, {"folder": text(4096)}), 16)(streams, "data")
+        options = {key: value for key, value in data.items() if key not in ("_target_", "dataset", *streams)}
         table(DATA)(options, "data")
     except UnfitError as error:
         raise ActionRecError(f"{where}: {error}") from None
-    return data["_target_"].rpartition(".")[2], options
+    return data

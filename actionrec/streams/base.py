@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from actionrec.datasets.records import Clip
 from actionrec.storage.cache import Pictures, Source
 from actionrec.streams.transforms import Augmentation, View
 from actionrec.system.errors import ActionRecError
-from actionrec.datasets.records import Clip
 
 Constants = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation, in units of uint8
 
