@@ -136,9 +136,7 @@ def _pictures(run: Run, names: Sequence[str], answers: np.ndarray, trust: Sequen
     batch = _batch(run, inputs, names)
     module = load_module(best, checkpoint)
     modalities = [modality for modality in ("frame", "flow") if modality in batch]
-    maps = saliency(module.network, tuple(batch[each] for each in modalities), torch.from_numpy(answers))
-    if "input" in maps:
-        maps = {modalities[0]: maps["input"]}
+    maps = saliency(module.network, {each: batch[each] for each in modalities}, torch.from_numpy(answers))
     found = []
     for index in range(len(names)):
         seen: dict[str, np.ndarray] = {}
