@@ -44,7 +44,8 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
     """
     from actionrec.evaluation.scores import FILES
     from actionrec.experiment.build import create_data, data_split
-    from actionrec.modules.checkpoint import Parent, check_parent, load_module, read
+    from actionrec.modules.checkpoint import load_module, read
+    from actionrec.modules.parents import Parent, check_parent
 
     path = Path(config.checkpoint)
     parts = plain(config)["parts"]

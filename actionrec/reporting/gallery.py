@@ -137,9 +137,7 @@ def _pictures(run: Run, names: Sequence[str], answers: np.ndarray, trust: Sequen
     batch = _batch(run, inputs, names, trust)
     module = load_module(best, checkpoint)
     streams = list(inputs["streams"])
-    maps = saliency(module.network, tuple(batch[stream] for stream in streams), torch.from_numpy(answers))
-    if "input" in maps:
-        maps = {streams[0]: maps["input"]}
+    maps = saliency(module.network, {stream: batch[stream] for stream in streams}, torch.from_numpy(answers))
     found = []
     for index in range(len(names)):
         seen = sample_pictures({stream: batch[stream][index] for stream in streams}, inputs)

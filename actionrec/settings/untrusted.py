@@ -206,7 +206,6 @@ DATAMODULES = (
     *("ClipDataModule", "Stanford40FrameDataModule", "StillDataModule"),
 )
 DATASETS = ("folder.Folder", "hmdb51.HMDB51", "jhmdb.JHMDB", "stanford40.Stanford40", "ucf101.UCF101")
-STREAMS = ("Flow", "Frame")
 READERS = ("actionrec.streams.Flow",)  # streams that write nothing into their folder
 SCHEDULES = ("cosine", "cyclic", "onecycle")
 CALLBACKS = (
@@ -220,19 +219,21 @@ def _of_ours(package: str, names: Sequence[str]) -> set[str]:
 
 
 def _modules() -> set[str]:
-    return _of_ours("modules", ("create", *MODULES))
+    return _of_ours("modules", (*MODULES, "create"))
 
 
 def _datamodules() -> set[str]:
-    return _of_ours("datamodules", ("create", *DATAMODULES))
+    return _of_ours("datamodules", (*DATAMODULES, "create"))
 
 
 def _datasets() -> set[str]:
     return _of_ours("datasets", DATASETS)
 
 
-def _streams() -> set[str]:
-    return _of_ours("streams", STREAMS)
+def _modalities() -> set[str]:
+    from actionrec import streams
+
+    return _subclasses(streams, streams.Modality) - _subclasses(streams.base, streams.Modality)
 
 
 def _optimizers() -> set[str]:
@@ -275,7 +276,7 @@ PLACES: dict[str, Callable[[], set[str]]] = {
     "dataset": _datasets,
     "data": _datamodules,
     "data.dataset": _datasets,
-    "data.*": _streams,
+    "data.*": _modalities,
     "model": _modules,
     "optimizer": _optimizers,
     "model.optimizer": _optimizers,
@@ -554,49 +555,15 @@ FLOW: dict[str, Check] = {
     "bound": number(1e-6, 1e4),
     "short_side": optional(integer(16, 10_000)),
 }
-# Arguments of a modality, but for places.
-MODALITY: dict[str, Check] = {
-    **FLOW,
-    "fields": optional(integer(1, 1000)),
-    "length": integer(2, 1000),
-    "frames": integer(1, 1000),
+# A data module's `inputs`, but for its streams; those of earlier versions had the settings of flow beside the size.
+INPUTS: dict[str, Check] = {
+    "size": integer(1, 2048),
+    "position": text(50),
+    "flow": table(FLOW, ("algorithm",)),
+    "fields": integer(1, 1000),
     "stride": integer(1, 1000),
     "representation": text(50),
 }
-
-
-def _stream(trust: Sequence[str], places: Mapping[str, Check]) -> Check:
-    """A modality's `_target_` and arguments; of a trusted class any that are scalars or lists of them."""
-
-    def check(value: Any, place: str) -> None:
-        _mapping(value, place, 100)
-        target, allowed = value.get("_target_"), _streams()
-        check_target(target, f"{place}._target_", allowed, trust)
-        arguments = {key: each for key, each in value.items() if key != "_target_"}
-        if target in allowed:
-            table({**MODALITY, **places})(arguments, place)
-        else:
-            mapping_of(_NAME, either(mapping_of(_NAME, _ARGUMENT), _ARGUMENT))(arguments, place)
-
-    return check
-
-
-def _inputs(trust: Sequence[str]) -> Check:
-    """A data module's `inputs`."""
-    known: dict[str, Check] = {
-        "size": integer(1, 2048),
-        "position": text(50),
-        "streams": mapping_of(_NAME, _stream(trust, {}), 16),
-    }
-    before = {
-        "flow": table(FLOW, ("algorithm",)),
-        **{key: MODALITY[key] for key in ("fields", "stride", "representation")},
-    }
-    return lambda value, place: table(known if isinstance(value, dict) and "streams" in value else {**known, **before})(
-        value, place
-    )
-
-
 # Arguments of `networks.backbone.create`.
 BACKBONE: dict[str, Check] = {
     "name": pattern(r"(timm:)?\w[\w.\-]*", "the name of a backbone"),
@@ -613,14 +580,41 @@ def _model(value: Any, place: str) -> None:
     one_of(*MODULES)(value, place)
 
 
-def _of_streams(backbone: dict[str, Check]) -> Check:
-    """The backbone of each stream, by name; of before, that of the only one."""
-    single = table(backbone, ("name",))
-    streams = mapping_of(_NAME, single, 16)
-    return lambda value, place: (single if isinstance(value, dict) and "name" in value else streams)(value, place)
+_SINGLE = table(BACKBONE, ("name",))
+_BEFORE = ("frame", "flow")  # the streams of networks of earlier versions
 
 
-# See `modules.checkpoint.Lineage`; but for `inputs`, see `_inputs`, and `parents`, which holds lineages again.
+def _backbones(value: Any, place: str) -> None:
+    """The backbone of each stream, or of earlier versions of the only one."""
+    alone = isinstance(value, Mapping) and "name" in value and not isinstance(value["name"], Mapping)
+    (_SINGLE if alone else mapping_of(_NAME, _SINGLE))(value, place)
+
+
+def _stream(trust: Sequence[str]) -> Check:
+    """A modality and its settings."""
+    scalar = either(one_of(None, True, False), number(-1e4, 1e4), text(4096))  # numbers of channels are among them
+    return _arguments(_modalities, trust, either(mapping_of(_NAME, _ARGUMENT), list_of(scalar), scalar))
+
+
+def _inputs(trust: Sequence[str]) -> Check:
+    """A data module's `inputs`; of each stream the modality and its settings, which say of no place to read from."""
+    settings = _stream(trust)
+
+    def check(value: Any, place: str) -> None:
+        settings(value, place)
+        if "folder" in value:
+            raise UnfitError(f"{place}.folder: a checkpoint may not say where files are")
+
+    return table({**INPUTS, "streams": mapping_of(_NAME, check)})
+
+
+def _streams(inputs: Any) -> Sequence[str]:
+    """The names of the streams that checked `inputs` have, or may have had in an earlier version."""
+    streams = inputs.get("streams") if isinstance(inputs, Mapping) else None
+    return tuple(streams) if isinstance(streams, Mapping) else _BEFORE
+
+
+# See `modules.checkpoint.Lineage`; but for `inputs`, and for `parents`, which holds lineages again.
 LINEAGE: dict[str, Check] = {
     "model": _model,
     "stage": text(200),
@@ -628,18 +622,13 @@ LINEAGE: dict[str, Check] = {
     "split": optional(integer(0, 1000)),
     "seed": integer(0, 2**32 - 1),
     "actions": _ACTIONS,
-    "backbone": _of_streams(BACKBONE),
+    "backbone": _backbones,
     "trained_on": list_of(_FILE_NAME, longest=10_000_000),
     "versions": mapping_of(text(100), text(200)),
     "normalisation": mapping_of(_NAME, table({"mean": _CONSTANTS, "std": _CONSTANTS}, ("mean", "std"))),
 }
 _NEEDED = ("model", "stage", "data", "split", "seed", "actions", "backbone", "inputs", "trained_on")
-# A parent's own record: a lineage without `trained_on`, and its file.
-_PARENT = {
-    **{key: check for key, check in LINEAGE.items() if key != "trained_on"},
-    "path": text(4096, resolved=False),
-    "sha256": SHA256,
-}
+_FILE = {"path": text(4096, resolved=False), "sha256": SHA256}  # of a parent, beside a lineage without `trained_on`
 
 
 def check_lineage(lineage: Any, path: Path, trust: Sequence[str] = ()) -> dict[str, Any]:
@@ -657,7 +646,7 @@ def check_lineage(lineage: Any, path: Path, trust: Sequence[str] = ()) -> dict[s
         ActionRecError: it has another key, or a value that is none.
     """
     try:
-        return _checked_lineage(lineage, "lineage", LINEAGE, _NEEDED, _inputs(trust))
+        return _checked_lineage(lineage, "lineage", {**LINEAGE, "inputs": _inputs(trust)}, _NEEDED, 0)
     except UnfitError as error:
         raise ActionRecError(f"{path}: {error}; {_MEND}") from None
 
@@ -666,25 +655,28 @@ _MEND = "it is no checkpoint of this version of actionrec, or it was tampered wi
 
 
 def _checked_lineage(
-    lineage: Any,
-    place: str,
-    known: Mapping[str, Check],
-    needed: Sequence[str],
-    inputs: Check,
-    generation: int = 0,
+    lineage: Any, place: str, known: Mapping[str, Check], needed: Sequence[str], generation: int
 ) -> dict[str, Any]:
     _mapping(lineage, place)
     if generation > _GENERATIONS:
         raise UnfitError(f"{place[:60]}… has more than {_GENERATIONS} generations")
     parents = lineage.get("parents", {})
-    own = {key: value for key, value in lineage.items() if key != "parents"}
-    table({**known, "inputs": inputs}, needed)(own, place)
+    table(known, needed)({key: value for key, value in lineage.items() if key != "parents"}, place)
+    _check_names(lineage, place)
     _mapping(parents, f"{place}.parents", 16)
     checked = {}
+    of_parents = {**{key: check for key, check in known.items() if key != "trained_on"}, **_FILE}
     for role, parent in parents.items():
         _NAME(role, f"{place}.parents: the key")
-        checked[role] = _checked_lineage(parent, f"{place}.parents.{role}", _PARENT, (), inputs, generation + 1)
+        checked[role] = _checked_lineage(parent, f"{place}.parents.{role}", of_parents, (), generation + 1)
     return {"versions": {}, **lineage, "parents": checked}
+
+
+def _check_names(lineage: Mapping[str, Any], place: str) -> None:
+    """Raise unless backbones are of the streams that the inputs have."""
+    backbones = lineage.get("backbone", {})
+    if "inputs" in lineage and "name" not in backbones and set(backbones) - {*_streams(lineage["inputs"])}:
+        raise UnfitError(f"{place}.backbone has other streams than {place}.inputs")
 
 
 def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) -> None:
@@ -700,8 +692,12 @@ def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) 
     """
     optimizer, scheduler = _arguments(_optimizers, trust), _arguments(_schedulers, trust)
     backbone = table(_REBUILT, ("name",))
+    streams = _streams(hparams.get("inputs") if isinstance(hparams, Mapping) else None)
     known: dict[str, Check] = {
-        **dict.fromkeys(("backbone", "frame_backbone", "flow_backbone"), backbone),  # of before
+        **{name: table({"backbone": backbone}, ("backbone",)) for name in streams if type(name) is str},
+        "backbone": backbone,  # this one and the next two are of earlier versions
+        "frame_backbone": backbone,
+        "flow_backbone": backbone,
         "actions": _ACTIONS,
         "inputs": _inputs(trust),
         "optimizer": optimizer,
@@ -709,21 +705,16 @@ def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) 
         "label_smoothing": number(0, 1),
         "dropout": number(0, 1),
         "fusion": text(50),
-        "frozen": list_of(_NAME, longest=16),
+        "frozen": list_of(one_of(*streams), longest=len(streams)),
     }
     try:
-        _mapping(hparams, "hyper_parameters")
-        seen = hparams.get("inputs")
-        streams = seen.get("streams") if isinstance(seen, dict) else None
-        of_stream = table({"backbone": backbone}, ("backbone",))
-        names = [name for name in streams if name not in known] if isinstance(streams, dict) else []
-        table({**known, **dict.fromkeys(names, of_stream)})(hparams, "hyper_parameters")
+        table(known)(hparams, "hyper_parameters")
     except UnfitError as error:
         raise ActionRecError(f"{path}: {error}; {_MEND}") from None
 
 
-def _arguments(allowed: Callable[[], set[str]], trust: Sequence[str]) -> Check:
-    """A mapping with a `_target_` and arguments that are scalars or lists of them."""
+def _arguments(allowed: Callable[[], set[str]], trust: Sequence[str], argument: Check = _ARGUMENT) -> Check:
+    """A mapping with a `_target_` and arguments, by default scalars or lists of them."""
 
     def check(value: Any, place: str) -> None:
         _mapping(value, place, 100)
@@ -732,7 +723,7 @@ def _arguments(allowed: Callable[[], set[str]], trust: Sequence[str]) -> Check:
                 check_target(each, f"{place}._target_", allowed(), trust)
                 continue
             _NAME(key, f"{place}: the key")
-            _ARGUMENT(each, _join(place, key))
+            argument(each, _join(place, key))
         if "_target_" not in value:
             raise UnfitError(f"{place}._target_ is missing")
 
@@ -745,13 +736,13 @@ def _arguments(allowed: Callable[[], set[str]], trust: Sequence[str]) -> Check:
 DATA: dict[str, Check] = {
     "actions": either(one_of("shared", "all"), _ACTIONS),
     "strict": one_of(True, False),
-    "size": integer(1, 2048),
+    "size": INPUTS["size"],
     "batch_size": integer(1, 1 << 20),
     "num_workers": either(one_of("auto"), integer(0, 1024)),
     "crops": integer(1, 100),
     "cache": one_of(None, "ram"),
     "augmentation": text(50),
-    "position": text(50),
+    "position": INPUTS["position"],
     "segments": integer(1, 1000),
 }
 # Arguments of a data set.
@@ -763,11 +754,6 @@ DATASET: dict[str, Check] = {
     **dict.fromkeys(("csv", "split_file", "group_pattern"), optional(text(4096))),
     "seed": integer(0, 2**32 - 1),
 }
-
-
-def writes(stream: Any) -> bool:
-    """Whether a part of a file's `data` is a stream that may write pictures into its folder."""
-    return isinstance(stream, dict) and "folder" in stream and stream.get("_target_") not in READERS
 
 
 def check_data(data: Any, where: Path, trust: Sequence[str] = ()) -> dict[str, Any]:
@@ -789,9 +775,13 @@ def check_data(data: Any, where: Path, trust: Sequence[str] = ()) -> dict[str, A
         check_target(section.get("_target_"), "data.dataset._target_", _datasets())
         table(DATASET)({key: value for key, value in section.items() if key != "_target_"}, "data.dataset")
         streams = {key: value for key, value in data.items() if isinstance(value, dict) and key != "dataset"}
-        mapping_of(_NAME, _stream(trust, {"folder": text(4096)}), 16)(streams, "data")
-        options = {key: value for key, value in data.items() if key not in ("_target_", "dataset", *streams)}
-        table(DATA)(options, "data")
+        mapping_of(_NAME, _stream(trust), 16)(streams, "data")
+        table(DATA)({key: each for key, each in data.items() if key not in ("_target_", "dataset", *streams)}, "data")
     except UnfitError as error:
         raise ActionRecError(f"{where}: {error}") from None
     return data
+
+
+def writes(stream: Any) -> bool:
+    """Whether a part of a file's `data` is a stream that may write pictures into its folder."""
+    return isinstance(stream, dict) and "folder" in stream and stream.get("_target_") not in READERS
