@@ -126,6 +126,10 @@ class Stanford40(StillSet):
         """See `DataSet.index`."""
         return index(self.root, actions, self.protocol, strict)
 
+    def lists(self) -> list[Path]:
+        """See `DataSet.lists`."""
+        return sorted((self.root / "ImageSplits").glob("*.txt"))
+
     def stills(self, actions: str | Sequence[str]) -> list[Still]:
         """See `StillSet.stills`."""
         lists, chosen = _read_lists(self.root, actions)

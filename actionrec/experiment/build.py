@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from actionrec.settings.composition import plain
 
@@ -63,8 +63,8 @@ def create_lineage(
 
 
 def data_split(config: DictConfig) -> int | None:
-    """The HMDB51 split of this stage; None for stills."""
-    return config.data.get("split")
+    """The official split of this stage; None for data sets that have one only."""
+    return OmegaConf.select(config, "data.dataset.split")
 
 
 def stream_names(config: DictConfig) -> list[str]:

@@ -18,6 +18,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from actionrec.settings.earlier import renew
 from actionrec.system.errors import ActionRecError
 
 LARGEST_CONFIG = 1 << 18  # bytes; a run's has three thousand
@@ -197,12 +198,15 @@ _KEY = re.compile(r"[\w-]+", re.ASCII)
 _HYDRA = re.compile(r"_\w*_")
 
 
+_NAMED_STREAMS = ("Flow", "Frame", "TwoStream")
 # Names, not imports: those modules read files through this one. A test holds the lists against the packages.
 MODULES = ("FlowModule", "FrameModule", "MultiStreamModule", "StreamModule", "TwoStreamModule")
 DATAMODULES = (
-    *("HMDB51FlowDataModule", "HMDB51FrameDataModule", "HMDB51TwoStreamDataModule"),
-    "Stanford40FrameDataModule",
+    *(f"{name}{streams}DataModule" for name in ("Folder", "HMDB51", "JHMDB", "UCF101") for streams in _NAMED_STREAMS),
+    *("ClipDataModule", "Stanford40FrameDataModule", "StillDataModule"),
 )
+DATASETS = ("folder.Folder", "hmdb51.HMDB51", "jhmdb.JHMDB", "stanford40.Stanford40", "ucf101.UCF101")
+READERS = ("actionrec.streams.Flow",)  # streams that write nothing into their folder
 SCHEDULES = ("cosine", "cyclic", "onecycle")
 CALLBACKS = (
     *("BestCheckpoint", "Divergence", "EpochLine", "LastCheckpoint", "LearningRate", "Origin", "Progress"),
@@ -219,7 +223,11 @@ def _modules() -> set[str]:
 
 
 def _datamodules() -> set[str]:
-    return _of_ours("datamodules", DATAMODULES)
+    return _of_ours("datamodules", (*DATAMODULES, "create"))
+
+
+def _datasets() -> set[str]:
+    return _of_ours("datasets", DATASETS)
 
 
 def _modalities() -> set[str]:
@@ -265,7 +273,10 @@ def _subclasses(module: Any, base: type) -> set[str]:
 
 # Where a target may stand: a key of the configuration, `*` for any one key.
 PLACES: dict[str, Callable[[], set[str]]] = {
+    "dataset": _datasets,
     "data": _datamodules,
+    "data.dataset": _datasets,
+    "data.*": _modalities,
     "model": _modules,
     "optimizer": _optimizers,
     "model.optimizer": _optimizers,
@@ -388,6 +399,8 @@ def _check_below(value: Any, place: str, work_dir: Any, folder: bool) -> None:
 def read_config(path: Path) -> dict[str, Any]:
     """A run's `config.yaml` as plain types: numbers as OmegaConf reads them (1e-4 is one), nothing resolved.
 
+    Settings of earlier versions are made those of today, see `settings.earlier`.
+
     Raises:
         ActionRecError: the file is missing, large, no UTF-8, no mapping of plain types, or has tags, aliases or
             interpolations, which a run's never has.
@@ -400,7 +413,7 @@ def read_config(path: Path) -> dict[str, Any]:
         _check_plain(found)
     except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise ActionRecError(f"{path}: {reason(error)}; {mend}") from None
-    return found  # type: ignore[return-value]
+    return renew(found)  # type: ignore[arg-type]
 
 
 def read_overrides(path: Path) -> list[str]:
@@ -577,10 +590,15 @@ def _backbones(value: Any, place: str) -> None:
     (_SINGLE if alone else mapping_of(_NAME, _SINGLE))(value, place)
 
 
+def _stream(trust: Sequence[str]) -> Check:
+    """A modality and its settings."""
+    scalar = either(one_of(None, True, False), number(-1e4, 1e4), text(4096))  # numbers of channels are among them
+    return _arguments(_modalities, trust, either(mapping_of(_NAME, _ARGUMENT), list_of(scalar), scalar))
+
+
 def _inputs(trust: Sequence[str]) -> Check:
     """A data module's `inputs`; of each stream the modality and its settings, which say of no place to read from."""
-    scalar = either(one_of(None, True, False), number(-1e4, 1e4), text(200))  # numbers of channels are among them
-    settings = _arguments(_modalities, trust, either(mapping_of(_NAME, _ARGUMENT), list_of(scalar), scalar))
+    settings = _stream(trust)
 
     def check(value: Any, place: str) -> None:
         settings(value, place)
@@ -718,39 +736,52 @@ def _arguments(allowed: Callable[[], set[str]], trust: Sequence[str], argument: 
 DATA: dict[str, Check] = {
     "actions": either(one_of("shared", "all"), _ACTIONS),
     "strict": one_of(True, False),
+    "size": INPUTS["size"],
     "batch_size": integer(1, 1 << 20),
     "num_workers": either(one_of("auto"), integer(0, 1024)),
     "crops": integer(1, 100),
     "cache": one_of(None, "ram"),
     "augmentation": text(50),
-    "root": text(4096),
-    "protocol": text(50),
-    "videos": text(4096),
-    "splits": text(4096),
-    "split": integer(0, 1000),
+    "position": INPUTS["position"],
     "segments": integer(1, 1000),
-    "frame_folder": text(4096),
-    "flow_folder": text(4096),
-    **INPUTS,
-    "fields": optional(INPUTS["fields"]),
+}
+# Arguments of a data set.
+DATASET: dict[str, Check] = {
+    "name": text(200),
+    **dict.fromkeys(("root", "videos", "splits"), optional(text(4096))),
+    "split": integer(0, 1000),
+    "protocol": text(50),
+    **dict.fromkeys(("csv", "split_file", "group_pattern"), optional(text(4096))),
+    "seed": integer(0, 2**32 - 1),
 }
 
 
-def check_data(data: Any, where: Path) -> tuple[str, dict[str, Any]]:
-    """The class of `actionrec.datamodules` that a file's `data` names, and the arguments, as plain types.
+def check_data(data: Any, where: Path, trust: Sequence[str] = ()) -> dict[str, Any]:
+    """A file's `data`, if Hydra may make a data module of it.
 
     Args:
         data: as `read_config` gives it.
         where: the file, for the message.
+        trust: see `check_targets`; classes of streams may be of those modules.
 
     Raises:
-        ActionRecError: it names another class, or an argument is none.
+        ActionRecError: it names another class than one of ours, or an argument is none.
     """
     try:
         _mapping(data, "data")
-        options = {key: value for key, value in data.items() if key != "_target_"}
         check_target(data.get("_target_"), "data._target_", _datamodules())
-        table(DATA)(options, "data")
+        section = data.get("dataset")
+        _mapping(section, "data.dataset")
+        check_target(section.get("_target_"), "data.dataset._target_", _datasets())
+        table(DATASET)({key: value for key, value in section.items() if key != "_target_"}, "data.dataset")
+        streams = {key: value for key, value in data.items() if isinstance(value, dict) and key != "dataset"}
+        mapping_of(_NAME, _stream(trust), 16)(streams, "data")
+        table(DATA)({key: each for key, each in data.items() if key not in ("_target_", "dataset", *streams)}, "data")
     except UnfitError as error:
         raise ActionRecError(f"{where}: {error}") from None
-    return data["_target_"].rpartition(".")[2], options
+    return data
+
+
+def writes(stream: Any) -> bool:
+    """Whether a part of a file's `data` is a stream that may write pictures into its folder."""
+    return isinstance(stream, dict) and "folder" in stream and stream.get("_target_") not in READERS
