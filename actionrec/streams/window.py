@@ -30,7 +30,7 @@ class FrameWindow(Modality):
 
     def __init__(self, length: int, stride: int, folder: str | None):
         if length < 1 or stride < 1:
-            raise ActionRecError(f"data.{self.label}: {length} frames with stride={stride}; both must be at least 1")
+            raise ActionRecError(f"{self.key('stride')}={stride} over {length} frames: both must be at least 1")
         self.window, self.stride = length, stride
         self.folder = Path(folder) if folder else None
 
