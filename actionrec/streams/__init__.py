@@ -8,8 +8,9 @@ from hydra.utils import get_class
 from actionrec.streams.base import Modality
 from actionrec.streams.flow import Flow
 from actionrec.streams.frame import Frame
+from actionrec.streams.rgb_difference import RGBDifference
 
-__all__ = ["Flow", "Frame", "Modality", "create", "create_all"]
+__all__ = ["Flow", "Frame", "Modality", "RGBDifference", "create", "create_all"]
 
 
 def create(settings: Mapping[str, Any]) -> Modality:

@@ -137,3 +137,13 @@ def test_a_clip_that_is_too_short_repeats_its_last_frame():
     assert frames.window(5, 10, 3, 2) == [3, 5, 7]
     assert frames.window(0, 10, 3, 2) == [0, 2, 4]
     assert frames.window(9, 10, 3, 2) == [5, 7, 9]
+
+
+def test_differences_are_of_the_frames_that_follow_each_other():
+    levels = [0, 255, 0, 100, 101, 101]
+    pictures = [np.full((8, 8, 3), level, np.uint8) for level in levels]
+    modality = streams.RGBDifference()
+    codes = modality.see(pictures, WHOLE, 8, None, np.random.default_rng(0))
+    assert codes[::3, 0, 0].tolist() == [255, 1, 178, 128, 128]
+    backwards = modality.see(pictures[::-1], WHOLE, 8, None, np.random.default_rng(0))
+    assert torch.equal(backwards.int(), 256 - codes.flip(0).int())
