@@ -147,3 +147,23 @@ def test_differences_are_of_the_frames_that_follow_each_other():
     assert codes[::3, 0, 0].tolist() == [255, 1, 178, 128, 128]
     backwards = modality.see(pictures[::-1], WHOLE, 8, None, np.random.default_rng(0))
     assert torch.equal(backwards.int(), 256 - codes.flip(0).int())
+
+
+def test_dynamic_images_tell_the_order_of_frames():
+    rng = np.random.default_rng(0)
+    pictures = list(rng.integers(0, 256, (10, 16, 16, 3), np.uint8))
+    modality = streams.DynamicImage()
+    forth, back = (modality.see(each, WHOLE, 16, None, rng).int() - 128 for each in (pictures, pictures[::-1]))
+    assert torch.equal(forth, -back)
+    assert forth.abs().max() == 127
+    weights = [2 * t - 11 for t in range(1, 11)]
+    pooled = sum(weight * picture.astype(int) for weight, picture in zip(weights, pictures, strict=True))
+    expected = torch.from_numpy(pooled / np.abs(pooled).max() * 127).permute(2, 0, 1)
+    assert (forth - expected).abs().max() <= 0.51
+
+
+def test_dynamic_images_of_what_brightens_are_bright():
+    pictures = [np.full((8, 8, 3), 100 + 10 * step, np.uint8) for step in range(10)]
+    assert (streams.DynamicImage().see(pictures, WHOLE, 8, None, np.random.default_rng(0)) == 255).all()
+    with pytest.raises(ActionRecError, match=r"data\.dynamic_image\.length=1"):
+        streams.DynamicImage(length=1)
