@@ -167,3 +167,11 @@ def test_dynamic_images_of_what_brightens_are_bright():
     assert (streams.DynamicImage().see(pictures, WHOLE, 8, None, np.random.default_rng(0)) == 255).all()
     with pytest.raises(ActionRecError, match=r"data\.dynamic_image\.length=1"):
         streams.DynamicImage(length=1)
+
+
+def test_clips_keep_the_order_of_frames():
+    modality = streams.Clip(frames=4, stride=1)
+    pictures = [np.full((8, 8, 3), (step, 50, 100), np.uint8) for step in range(4)]
+    sample = modality.see(pictures, WHOLE, 8, None, np.random.default_rng(0))
+    assert sample[:, :, 0, 0].tolist() == [[0, 1, 2, 3], [50] * 4, [100] * 4]
+    assert (modality.picture(sample) == pictures[2]).all()
