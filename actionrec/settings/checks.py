@@ -159,7 +159,8 @@ def check(config: DictConfig) -> None:
 def check_stage(config: DictConfig, choices: Mapping[str, Any], groups: Mapping[str, Collection[str]]) -> None:
     """Refuse to call the stage of one experiment by the name of another, in whose folders its runs would lie."""
     shipped, experiment = groups["experiment"], choices.get("experiment")
-    if experiment in shipped and config.stage in shipped and config.stage != experiment:
+    own = (experiment, f"{config.dataset.name}_{experiment}") if "dataset" in config else (experiment,)
+    if experiment in shipped and config.stage in shipped and config.stage not in own:
         raise ActionRecError(f"stage={config.stage}: experiment={experiment} is another stage; say experiment= instead")
 
 
