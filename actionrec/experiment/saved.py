@@ -181,7 +181,8 @@ def _leaves(config: DictConfig, saved: Mapping[str, Any], prefix: str = "") -> I
         node = OmegaConf.select(config, path, throw_on_missing=False)
         whole = key in _WHOLE or _interpolated(config, path)  # such as a model's optimiser, which is the group's
         if isinstance(value, dict) and isinstance(node, DictConfig):
-            whole = whole or value.get("_target_") != node.get("_target_")  # arguments of one class are not another's
+            # Arguments of one class are not another's.
+            whole = whole or value.get("_target_", node.get("_target_")) != node.get("_target_")
         if isinstance(value, dict) and isinstance(node, DictConfig) and not whole:
             yield from _leaves(config, value, f"{path}.")
         else:

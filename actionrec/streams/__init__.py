@@ -6,10 +6,13 @@ from typing import Any
 from hydra.utils import get_class
 
 from actionrec.streams.base import Modality
+from actionrec.streams.clip import Clip
+from actionrec.streams.dynamic_image import DynamicImage
 from actionrec.streams.flow import Flow
 from actionrec.streams.frame import Frame
+from actionrec.streams.rgb_difference import RGBDifference
 
-__all__ = ["Flow", "Frame", "Modality", "create", "create_all"]
+__all__ = ["Clip", "DynamicImage", "Flow", "Frame", "Modality", "RGBDifference", "create", "create_all"]
 
 
 def create(settings: Mapping[str, Any]) -> Modality:

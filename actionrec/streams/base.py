@@ -38,6 +38,11 @@ class Modality(ABC):
     hatch: ClassVar[str]
     of_stills: ClassVar[bool] = False
 
+    @classmethod
+    def key(cls, setting: str) -> str:
+        """Where `conf/stream/` has a setting, for messages."""
+        return f"data.{cls.label.lower().replace(' ', '_')}.{setting}"
+
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """What decides the values that a network sees, as plain types and without places; kept in checkpoints.
@@ -105,5 +110,5 @@ def place(folder: Path | None, modality: Modality) -> Path:
         ActionRecError: it was made without one.
     """
     if folder is None:
-        raise ActionRecError(f"data.{modality.label}.folder is not set, and samples are read from there")
+        raise ActionRecError(f"{modality.key('folder')} is not set, and samples are read from there")
     return folder
