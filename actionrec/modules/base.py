@@ -12,11 +12,9 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from actionrec import streams
 from actionrec.modules.earlier import renew
 from actionrec.modules.metrics import MeanClassAccuracy
 from actionrec.networks.streams import MultiStream, Stream, channels_last
-from actionrec.streams import Modality
 
 
 class ActionModule(LightningModule):
@@ -74,11 +72,6 @@ class ActionModule(LightningModule):
         if isinstance(self.network, MultiStream):
             return self.network.streams
         return dict.fromkeys(self.inputs["streams"], self.network)
-
-    @property
-    def modalities(self) -> dict[str, Modality]:
-        """What the streams see, by name; without the places that it is read from."""
-        return {name: streams.create(settings) for name, settings in self.inputs["streams"].items()}
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         logits, labels = self(batch), batch["label"]

@@ -10,20 +10,22 @@ from actionrec.modules.streams import MultiStreamModule, StreamModule
 class FrameModule(StreamModule):
     """Classifies RGB frames: `frame` (B, 3, S, S) uint8 → logits (B, K)."""
 
+    takes = frozenset({"frame"})
+
 
 class FlowModule(StreamModule):
     """Classifies stacks of optical flow: `flow` (B, C, S, S) uint8 → logits (B, K), C as `inputs` says."""
+
+    takes = frozenset({"flow"})
 
 
 class TwoStreamModule(MultiStreamModule):
     """Classifies pairs: `frame` (B, 3, S, S) and `flow` (B, C, S, S), both uint8 → logits (B, K)."""
 
+    takes = frozenset({"frame", "flow"})
 
-_BY_STREAMS: dict[frozenset[str], type[ActionModule]] = {
-    frozenset({"frame"}): FrameModule,
-    frozenset({"flow"}): FlowModule,
-    frozenset({"frame", "flow"}): TwoStreamModule,
-}
+
+_BY_STREAMS = {kind.takes: kind for kind in (FrameModule, FlowModule, TwoStreamModule)}
 
 
 def create(inputs: Mapping[str, Any], **options: Any) -> ActionModule:

@@ -1,7 +1,7 @@
 """LightningModules of one stream and of several, of whatever they see."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -17,7 +17,34 @@ from actionrec.system.errors import ActionRecError
 _TAKEN = ("label", "name")  # what a batch holds beside its streams
 
 
-class StreamModule(ActionModule):
+class _Streams(ActionModule):
+    """What modules of one stream and of several share.
+
+    Attributes:
+        takes: names of the streams of a class that is for these alone; None where it takes any.
+    """
+
+    takes: ClassVar[frozenset[str] | None] = None
+
+    def _split(
+        self, options: Mapping[str, Any], inputs: Mapping[str, Any]
+    ) -> tuple[dict[str, Mapping[str, Any]], dict[str, Any]]:
+        """The settings of the streams that a data module gives, in its order, and the other options."""
+        names = list(inputs["streams"])
+        if self.takes and self.takes != set(names):
+            wanted, found = (", ".join(sorted(each)) for each in (self.takes, names))
+            raise ActionRecError(f"{type(self).__name__} takes {wanted}, not {found}; use actionrec.modules.create")
+        if missing := [name for name in names if name not in options]:
+            raise ActionRecError(f"model.{missing[0]} is missing, the settings of the stream that the data have")
+        others = {key: value for key, value in options.items() if key not in names}
+        if unseen := [key for key, value in others.items() if isinstance(value, Mapping)]:
+            raise ActionRecError(
+                f"model.{unseen[0]} is the setting of a stream, which the data do not have; leave it out"
+            )
+        return {name: options[name] for name in names}, others
+
+
+class StreamModule(_Streams):
     """Classifies what one stream sees, under the stream's name in the batch → logits (B, K).
 
     Args:
@@ -38,7 +65,7 @@ class StreamModule(ActionModule):
         dropout: float = 0.0,
         **options: Any,
     ):
-        settings, others = _split(options, inputs)
+        settings, others = self._split(options, inputs)
         if len(settings) != 1:
             raise ActionRecError(f"{type(self).__name__} takes one stream, not {', '.join(settings) or 'none'}")
         streams = create_streams(settings, len(actions), dropout, inputs)
@@ -52,7 +79,7 @@ class StreamModule(ActionModule):
         return self.network(batch[name])
 
 
-class MultiStreamModule(ActionModule):
+class MultiStreamModule(_Streams):
     """Classifies what several streams see of the same samples, each under its name in the batch → logits (B, K).
 
     Args:
@@ -76,7 +103,7 @@ class MultiStreamModule(ActionModule):
         frozen: Sequence[str] = (),
         **options: Any,
     ):
-        settings, others = _split(options, inputs)
+        settings, others = self._split(options, inputs)
         streams = create_streams(settings, len(actions), dropout, inputs)
         network = MultiStream(streams, len(actions), fusion, frozen)
         super().__init__(network, actions, inputs, optimizer, scheduler, label_smoothing, **others)
@@ -136,19 +163,6 @@ def create_stream(modality: Modality, backbone: Mapping[str, Any], classes: int,
         backbones.check_size(network, backbone["name"], size, shape[0])
     mean, std = modality.normalisation(network.mean, network.std)
     return Stream(network, classes, mean, std, dropout, dimensions=1 + len(shape))
-
-
-def _split(
-    options: Mapping[str, Any], inputs: Mapping[str, Any]
-) -> tuple[dict[str, Mapping[str, Any]], dict[str, Any]]:
-    """The settings of the streams that a data module gives, in its order, and the other options."""
-    names = list(inputs["streams"])
-    if missing := [name for name in names if name not in options]:
-        raise ActionRecError(f"model.{missing[0]} is missing, the settings of the stream that the data have")
-    others = {key: value for key, value in options.items() if key not in names}
-    if unseen := [key for key, value in others.items() if isinstance(value, Mapping)]:
-        raise ActionRecError(f"model.{unseen[0]} is the setting of a stream, which the data do not have; leave it out")
-    return {name: options[name] for name in names}, others
 
 
 def _without_weights(

@@ -275,8 +275,10 @@ def test_streams_that_do_not_fit_the_data_are_refused():
     with pytest.raises(ActionRecError, match=r"model\.frame is the setting of a stream, which the data do not have"):
         FlowModule(ACTIONS, inputs, ADAM, frame=RESNET, flow=RESNET)
     both = {"size": 32, "streams": {"frame": SEEN["frame"], "flow": SEEN["flow"]}}
-    with pytest.raises(ActionRecError, match="FrameModule takes one stream, not frame, flow"):
-        FrameModule(ACTIONS, both, ADAM, frame=RESNET, flow=RESNET)
+    with pytest.raises(ActionRecError, match="StreamModule takes one stream, not frame, flow"):
+        StreamModule(ACTIONS, both, ADAM, frame=RESNET, flow=RESNET)
+    with pytest.raises(ActionRecError, match="FrameModule takes frame, not flow"):
+        FrameModule(ACTIONS, inputs, ADAM, flow=RESNET)
     with pytest.raises(ActionRecError, match="cannot be called label"):
         StreamModule(ACTIONS, {"size": 32, "streams": {"label": SEEN["frame"]}}, ADAM, label=RESNET)
 
