@@ -89,9 +89,9 @@ def prepare(config: DictConfig) -> None:
         )
     if config.check and data:
         _check(data)
-    elif "prepare" in section:
+    elif config.get("gather"):
         given = Given(config.source, config.source_splits, Path(config.downloads), config.expect_complete)
-        instantiate(section.prepare, _convert_="all")(data, given)
+        instantiate(config.gather, _convert_="all")(data, given)
     elif data:
         if config.source or config.source_splits:
             raise ActionRecError(

@@ -6,6 +6,7 @@ file.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from actionrec.datasets.records import Clip, Splits, Still
@@ -29,6 +30,10 @@ class DataSet(ABC):
         Raises:
             ActionRecError: a place is missing, a list cannot be read, or a part has no record.
         """
+
+    @abstractmethod
+    def lists(self) -> list[Path]:
+        """Files that say which record is on which side, of those that are there; a run keeps their hash."""
 
 
 class ClipSet(DataSet):
@@ -60,7 +65,7 @@ class StillSet(DataSet):
 
 
 def create(section: Mapping[str, Any]) -> DataSet:
-    """The data set of a composed `dataset` section, whose `prepare` concerns `actionrec prepare` alone."""
+    """The data set of a composed `dataset` section."""
     from hydra.utils import instantiate
 
-    return instantiate({key: section[key] for key in section if key != "prepare"}, _convert_="all")
+    return instantiate(section, _convert_="all")

@@ -97,6 +97,10 @@ class Folder(ClipSet):
             )
         return chosen, require_filled(splits, chosen, "clips")
 
+    def lists(self) -> list[Path]:
+        """See `DataSet.lists`."""
+        return [path for path in (self.csv, self.split_file) if path and path.is_file()]
+
     def clips(self, actions: str | Sequence[str]) -> list[Clip]:
         """See `ClipSet.clips`."""
         listed = self._listed()

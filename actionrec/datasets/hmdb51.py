@@ -174,6 +174,10 @@ class HMDB51(ClipSet):
         """See `DataSet.index`."""
         return index(self.videos, self.splits, self.split, actions, strict, self.places)
 
+    def lists(self) -> list[Path]:
+        """See `DataSet.lists`."""
+        return sorted(self.splits.glob("*" + _LIST_SUFFIX.format(self.split)))
+
     def clips(self, actions: str | Sequence[str]) -> list[Clip]:
         """See `ClipSet.clips`."""
         chosen = _class_list(self.videos, self.splits, self.split, actions, self.places)

@@ -126,6 +126,10 @@ class UCF101(ClipSet):
         )
         return official_parts(train, test, chosen, self.split, self.videos, strict)
 
+    def lists(self) -> list[Path]:
+        """See `DataSet.lists`."""
+        return sorted(self.splits.glob(f"*list{self.split:02}.txt"))
+
     def clips(self, actions: str | Sequence[str]) -> list[Clip]:
         """See `ClipSet.clips`."""
         _, chosen = self._classes(actions)

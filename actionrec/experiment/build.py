@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from actionrec.settings.composition import plain
 
 if TYPE_CHECKING:  # heavy; a verb's --help does without
     from actionrec.datamodules.base import ActionDataModule
     from actionrec.modules.base import ActionModule
-    from actionrec.modules.checkpoint import Parent
+    from actionrec.modules.parents import Parent
 
 
 def create_data(config: DictConfig) -> "ActionDataModule":
@@ -28,13 +28,13 @@ def create_module(config: DictConfig, data: "ActionDataModule", parents: "Mappin
     Args:
         config: of the run.
         data: the stage's data module, set up.
-        parents: by role, see `modules.checkpoint.open_parents`.
+        parents: by role, see `modules.parents.open_parents`.
     """
     from hydra.utils import instantiate
 
     model = plain(config.model)
     for role, parent in parents.items():
-        model["backbone" if role == "parent" else f"{role}_backbone"] |= parent.architecture()
+        model[role if role in model else stream_names(config)[0]]["backbone"] |= parent.architecture()
     return instantiate(model, actions=list(data.actions), inputs=data.inputs, _recursive_=False, _convert_="all")
 
 
@@ -45,29 +45,28 @@ def create_lineage(
     from actionrec.modules.base import normalisation
     from actionrec.modules.checkpoint import Lineage, versions
 
-    model = plain(config.model)
     trained_on = set(data.names("train")).union(*(parent.lineage["trained_on"] for parent in parents.values()))
     return Lineage(
-        model=model_name(config),
+        model=type(module).__name__,
         stage=config.stage,
         data=config.paths.name,
         split=data_split(config),
         seed=config.seed,
         actions=list(data.actions),
-        backbone=model.get("backbone") or {key: model[f"{key}_backbone"] for key in ("frame", "flow")},
+        backbone={name: plain(config.model)[name]["backbone"] for name in module.streams},
         inputs=data.inputs,
         trained_on=sorted(trained_on),
         parents={role: parent.record() for role, parent in parents.items()},
         versions=versions(),
-        normalisation=normalisation(module.network),
+        normalisation=normalisation(module),
     ).plain()
 
 
 def data_split(config: DictConfig) -> int | None:
-    """The HMDB51 split of this stage; None for stills."""
-    return config.data.get("split")
+    """The official split of this stage; None for data sets that have one only."""
+    return OmegaConf.select(config, "data.dataset.split")
 
 
-def model_name(config: DictConfig) -> str:
-    """Class name of the stage's LightningModule."""
-    return str(config.model._target_).rpartition(".")[2]
+def stream_names(config: DictConfig) -> list[str]:
+    """Names of the streams of the stage's network, in their order."""
+    return [str(name) for name, node in config.model.items() if isinstance(node, DictConfig) and "backbone" in node]

@@ -44,7 +44,8 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
     """
     from actionrec.evaluation.scores import FILES
     from actionrec.experiment.build import create_data, data_split
-    from actionrec.modules.checkpoint import Parent, check_parent, load_module, read
+    from actionrec.modules.checkpoint import load_module, read
+    from actionrec.modules.parents import Parent, check_parent
 
     path = Path(config.checkpoint)
     parts = plain(config)["parts"]
@@ -64,7 +65,7 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
         saved.for_measurement(config, run, plain(config)["trust"])
     _check_inputs(config, lineage["inputs"], path)
     OmegaConf.update(config, "data.actions", lineage["actions"])
-    for key, value in lineage["inputs"].items():
+    for key, value in _seen(lineage["inputs"]).items():
         OmegaConf.update(config, f"data.{key}", value, merge=False)  # params of one estimator are not another's
     if run and not {"trainer", "trainer.precision"} & set(saved.given_keys()):
         config.trainer.precision = _precision(run) or config.trainer.precision
@@ -112,13 +113,28 @@ def _check_given(config: DictConfig, run: Path) -> None:
         )
 
 
+def _seen(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's `inputs` by the keys that they have below `data`."""
+    own = {key: value for key, value in inputs.items() if key != "streams"}
+    streams = inputs["streams"].items()
+    return own | {f"{name}.{key}": value for name, settings in streams for key, value in settings.items()}
+
+
 def _check_inputs(config: DictConfig, inputs: dict[str, Any], path: Path) -> None:
+    """Raise where the configuration has other streams than the checkpoint, or the command line sets what it was fed."""
+    asked = {str(name) for name, node in config.data.items() if isinstance(node, DictConfig) and name != "dataset"}
+    if asked != set(inputs["streams"]):
+        raise ActionRecError(
+            f"{path} has the streams {', '.join(inputs['streams'])}, and {', '.join(sorted(asked))} are asked for; say "
+            f"stream=[{','.join(inputs['streams'])}]"
+        )
+    seen = _seen(inputs)
     for key in saved.given_keys():
         group, _, name = key.partition(".")
-        asked = saved.value_at(config, key)
-        if group == "data" and name in inputs and asked != inputs[name]:
+        asked_for = saved.value_at(config, key)
+        if group == "data" and name in seen and asked_for != seen[name]:
             raise ActionRecError(
-                f"{key}={manifest.shown(asked)}: {path} was trained with {manifest.shown(inputs[name])}, which a "
+                f"{key}={manifest.shown(asked_for)}: {path} was trained with {manifest.shown(seen[name])}, which a "
                 f"measurement cannot change; leave {key} out"
             )
 

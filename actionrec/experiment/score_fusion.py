@@ -24,7 +24,8 @@ def fuse(config: DictConfig) -> None:
             are of another checkpoint than the run's best.
     """
     from actionrec.evaluation import fusion, scores
-    from actionrec.modules.checkpoint import Parent, check_parent, read
+    from actionrec.modules.checkpoint import read
+    from actionrec.modules.parents import Parent, check_parent
     from actionrec.reporting.gather import Fusion
     from actionrec.reporting.results import fusion_table
     from actionrec.reporting.tables import lines_of, texts

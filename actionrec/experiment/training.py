@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from actionrec.experiment import manifest, measurement, saved
-from actionrec.experiment.build import create_data, create_lineage, create_module, data_split, model_name
+from actionrec.experiment.build import create_data, create_lineage, create_module, data_split, stream_names
 from actionrec.experiment.manifest import Manifest
 from actionrec.experiment.runs import RunFolder, is_first_process, run_folder
 from actionrec.settings import checks
@@ -75,18 +75,18 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
     import lightning
 
     from actionrec.callbacks import Progress
-    from actionrec.modules.checkpoint import check_parent, open_parents, start_from
-    from actionrec.modules.earlier import add_normalisation
+    from actionrec.modules.earlier import renew
     from actionrec.modules.features import keep_features
+    from actionrec.modules.parents import check_parent, open_parents, start_from
 
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    parents = open_parents(plain(config)["init_from"], model_name(config), plain(config)["trust"])
+    parents = open_parents(plain(config)["init_from"], stream_names(config), plain(config)["trust"])
     data = create_data(config)
     split = data_split(config)
     for parent in parents.values():
         check_parent(parent, split, data.names("val") + data.names("test"))
     module = create_module(config, data, parents)
-    for line in start_from(module.network, data.actions, parents):
+    for line in start_from(module, parents):
         log.info("init_from %s", line)
     module.lineage = create_lineage(config, data, parents, module)
 
@@ -114,7 +114,7 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
                 "least one epoch, with callbacks.best"
             )
         kept = read_tensors(best, "checkpoint", "a checkpoint")  # of this run's own, which may name a user's classes
-        add_normalisation(kept)  # the best epoch may be of a run that an earlier version began
+        renew(kept)  # the best epoch may be of a run that an earlier version began
         module.load_state_dict(kept["state_dict"])
         measuring = measurement.create_trainer(config)
         found = sha256(best)
@@ -169,13 +169,13 @@ def _check_resumable(path: Path, module: "ActionModule", config: DictConfig) -> 
             number of epochs.
     """
     from actionrec.modules.checkpoint import read
-    from actionrec.modules.earlier import add_normalisation
+    from actionrec.modules.earlier import renew
 
     if path.is_relative_to(config.run_dir) or path.is_relative_to(f"{config.run_dir}.partial"):
         checkpoint = read_tensors(path, "resume", "a checkpoint")
     else:
         checkpoint = read(path, "resume", list(config.trust))
-    add_normalisation(checkpoint)  # it may be of an earlier version
+    renew(checkpoint)  # it may be of an earlier version
     if "optimizer_states" not in checkpoint:
         raise ActionRecError(f"resume={path} holds weights alone, no state of a training; start from it with init_from")
     if checkpoint["lineage"]["stage"] != config.stage:

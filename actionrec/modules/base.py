@@ -7,18 +7,14 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from lightning import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from actionrec.modules.earlier import add_normalisation
+from actionrec.modules.earlier import renew
 from actionrec.modules.metrics import MeanClassAccuracy
-from actionrec.networks import backbone as backbones
-from actionrec.networks.backbone import Backbone
-from actionrec.networks.fusion import Stream, TwoStream
-
-FLOW_MEAN, FLOW_STD = {"xy": (128.0,), "magnitude": (0.0,)}, (57.63,)  # the codes of no motion; see create_stream
+from actionrec.networks.streams import MultiStream, Stream, channels_last
 
 
 class ActionModule(LightningModule):
@@ -28,6 +24,7 @@ class ActionModule(LightningModule):
     itself. Names of pretrained weights are not among them: the checkpoint has the weights.
 
     Args:
+        network: classifies what the streams of `inputs` see.
         actions: class list, in the order of the labels.
         inputs: what the data module's `inputs` says.
         optimizer: `_target_` and arguments of a torch optimiser.
@@ -37,7 +34,7 @@ class ActionModule(LightningModule):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Stream | MultiStream,
         actions: Sequence[str],
         inputs: Mapping[str, Any],
         optimizer: Mapping[str, Any],
@@ -45,7 +42,8 @@ class ActionModule(LightningModule):
         label_smoothing: float,
     ):
         super().__init__()
-        self.network = network.to(memory_format=torch.channels_last)
+        channels_last(network)
+        self.network = network
         self.actions = tuple(actions)
         self.inputs = dict(inputs)
         self.optimizer = optimizer
@@ -67,6 +65,13 @@ class ActionModule(LightningModule):
         # Looking for NaN would wait for the device, and leave them out of the mean.
         self.train_loss, self.val_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
         self._views: list[tuple[list[str], Tensor, Tensor]] = []
+
+    @property
+    def streams(self) -> dict[str, Stream]:
+        """The network's streams, by name."""
+        if isinstance(self.network, MultiStream):
+            return self.network.streams
+        return dict.fromkeys(self.inputs["streams"], self.network)
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         logits, labels = self(batch), batch["label"]
@@ -114,82 +119,18 @@ class ActionModule(LightningModule):
         checkpoint["lineage"] = self.lineage
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        add_normalisation(checkpoint)
+        renew(checkpoint)
         self.lineage = checkpoint.get("lineage", {})
 
 
-class StreamModule(ActionModule):
-    """A module of one stream.
-
-    Args:
-        backbone: arguments of `networks.backbone.create`.
-        dropout: of the features.
-        options: see `ActionModule`.
-    """
-
-    modality: str
-
-    def __init__(
-        self,
-        backbone: Mapping[str, Any],
-        actions: Sequence[str],
-        inputs: Mapping[str, Any],
-        optimizer: Mapping[str, Any],
-        scheduler: Mapping[str, Any] | None = None,
-        label_smoothing: float = 0.0,
-        dropout: float = 0.0,
-    ):
-        network = create_stream(self.modality, backbone, len(actions), dropout, inputs)
-        super().__init__(network, actions, inputs, optimizer, scheduler, label_smoothing)
-        self.save_hyperparameters()
-        self.hparams["backbone"] = without_weights(backbone, network.backbone)
-
-    def forward(self, batch: dict[str, Any]) -> Tensor:
-        return self.network(batch[self.modality])
-
-
-def create_stream(
-    modality: str, backbone: Mapping[str, Any], classes: int, dropout: float, inputs: Mapping[str, Any]
-) -> Stream:
-    """The stream of RGB frames (`frame`), or of flow stacks as `inputs` describes them (`flow`).
-
-    Flow is centred on the code of no motion and divided by 57.63 (TSN: Wang et al., ECCV 2016), whatever constants the
-    backbone's pictures have: most motion is a few codes long, so that a larger divisor would push the stem's response
-    below the epsilon of the batch norm behind it. Of EfficientNet-Lite0 (0.5/0.5, epsilon 0.001) the response to real
-    flow has a variance of 0.0028 with 57.63, of which the norm leaves 86 % of the amplitude, and of 0.0006 with its
-    pictures' 127.5, which leaves 60 % (medians over channels, 40 clips of J-HMDB).
-
-    Raises:
-        ActionRecError: there is no such backbone, or it does not take pictures of `inputs["size"]`.
-    """
-    channels = 3
-    if modality == "flow":
-        channels = inputs["fields"] * (2 if inputs["representation"] == "xy" else 1)
-    network = backbones.create(**backbone, in_channels=channels)
-    if "size" in inputs:
-        backbones.check_size(network, backbone["name"], inputs["size"], channels)
-    if modality == "frame":
-        return Stream(network, classes, network.mean, network.std, dropout)
-    return Stream(network, classes, FLOW_MEAN[inputs["representation"]], FLOW_STD, dropout)
-
-
-def without_weights(settings: Mapping[str, Any], backbone: Backbone) -> dict[str, Any]:
-    """Settings that build a backbone again without its pretrained weights, which a checkpoint replaces."""
-    found = {**settings, "weights": None}
-    if backbone.image_size and not settings["name"].startswith("timm:"):  # timm's names say it
-        found["image_size"] = backbone.image_size
-    return found
-
-
-def normalisation(network: nn.Module) -> dict[str, dict[str, list[float]]]:
+def normalisation(module: ActionModule) -> dict[str, dict[str, list[float]]]:
     """Mean and standard deviation of each stream's input, in units of uint8, for the lineage.
 
-    By role, `frame` and `flow`, or `input` for a single stream; one number for all channels, or one for each.
+    One number for all channels, or one for each.
     """
-    streams = {"frame": network.frame, "flow": network.flow} if isinstance(network, TwoStream) else {"input": network}
     return {
-        role: {key: [round(value, 4) for value in getattr(stream, key).flatten().tolist()] for key in ("mean", "std")}
-        for role, stream in streams.items()
+        name: {key: [round(value, 4) for value in getattr(stream, key).flatten().tolist()] for key in ("mean", "std")}
+        for name, stream in module.streams.items()
     }
 
 

@@ -50,18 +50,18 @@ SETTINGS: dict[str, Rule] = {
     "data.size": whole(16, 4096),  # pixels
     "data.batch_size": whole(1),
     "data.num_workers": maybe(rules.loader_processes, "auto"),
-    "data.split": whole(1),
     "data.segments": whole(1, 1000),
     "data.crops": one_of(1, 3, 5, 10),
     "data.cache": one_of("ram", None),
     "data.augmentation": one_of("none", "reference", "strong"),
     "data.position": one_of("first", "quarter", "middle", "three_quarter", "last", "random"),
-    "data.protocol": one_of("official", "pooled"),
-    "data.representation": one_of("xy", "magnitude"),
-    "data.fields": maybe(whole(1), None),
-    "data.stride": whole(1),
-    "data.flow": rules.mapping,
-    "data.flow.params": rules.mapping,
+    "data.*.representation": one_of("xy", "magnitude"),
+    "data.*.fields": maybe(whole(1), None),
+    "data.*.length": whole(2),
+    "data.*.frames": whole(1),
+    "data.*.stride": whole(1),
+    "data.*.params": rules.mapping,
+    "data.*.folder": path,
     "flow.params": rules.mapping,
     "flow.bound": maybe(number(0, above=True), None),  # null in conf/flow/imported.yaml: must be said
     "flow.short_side": maybe(whole(16), None),
@@ -106,6 +106,8 @@ SETTINGS: dict[str, Rule] = {
     "source_splits": maybe(rules.paths, None),
     "expect_complete": flag,
     "dataset.seed": whole(0),
+    "dataset.split": whole(1),
+    "dataset.protocol": one_of("official", "pooled"),
 }
 
 # The parameters of an estimator, for which some have no limits of their own and silently do something else.
@@ -143,10 +145,10 @@ def check(config: DictConfig) -> None:
     for pattern, rule in SETTINGS.items():
         for key, value in _values(config, pattern.split(".")) if not pattern.startswith(foreign) else ():
             require(key, value, rule)
-    for place in ("flow", "data.flow"):
-        for _, algorithm in _values(config, [*place.split("."), "algorithm"]):
+    for place in (["flow"], ["data", "*"]):
+        for named, algorithm in _values(config, [*place, "algorithm"]):
             for param, rule in FLOW_PARAMS.get(str(algorithm), {}).items():
-                for key, value in _values(config, [*place.split("."), "params", param]):
+                for key, value in _values(config, [*named.split(".")[:-1], "params", param]):
                     require(key, value, rule)
     if "callbacks." not in foreign:
         _check_monitors(config)
@@ -157,7 +159,8 @@ def check(config: DictConfig) -> None:
 def check_stage(config: DictConfig, choices: Mapping[str, Any], groups: Mapping[str, Collection[str]]) -> None:
     """Refuse to call the stage of one experiment by the name of another, in whose folders its runs would lie."""
     shipped, experiment = groups["experiment"], choices.get("experiment")
-    if experiment in shipped and config.stage in shipped and config.stage != experiment:
+    own = (experiment, f"{config.dataset.name}_{experiment}") if "dataset" in config else (experiment,)
+    if experiment in shipped and config.stage in shipped and config.stage not in own:
         raise ActionRecError(f"stage={config.stage}: experiment={experiment} is another stage; say experiment= instead")
 
 

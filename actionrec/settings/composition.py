@@ -17,6 +17,8 @@ CONF = next(each for each in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if ea
 OmegaConf.register_new_resolver("suffix", lambda tag: f"-{tag}" if tag else "", replace=True)
 # `${times:a,b}` in conf/: the optimiser's own rate by the factor of the recipe.
 OmegaConf.register_new_resolver("times", lambda a, b: float(f"{a * b:.12g}"), replace=True)
+# `${or:${dataset},none}` is none where no data set is chosen.
+OmegaConf.register_new_resolver("or", lambda a, b: a or b, replace=True)
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 
 

@@ -147,7 +147,7 @@ def loader_processes(value: Any) -> str | None:
 
 def streams(value: Any) -> str | None:
     """A list of streams."""
-    right = isinstance(value, Sequence) and not isinstance(value, str) and set(value) <= {"frame", "flow"}
+    right = isinstance(value, Sequence) and not isinstance(value, str) and not any(map(text, value))
     return None if right else "a list of streams such as [frame] or [frame,flow]"
 
 

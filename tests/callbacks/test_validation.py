@@ -9,8 +9,8 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 from actionrec.callbacks import Validation, validation
 from actionrec.callbacks.pictures import RED, grid, note, sample_pictures, tile
-from actionrec.networks.fusion import FUSIONS
-from tests.callbacks.conftest import ACTIONS, INPUTS, FrameAnswers, PairAnswers, Samples, events, image, stream
+from actionrec.networks.fusions import FUSIONS
+from tests.callbacks.conftest import ACTIONS, FrameAnswers, PairAnswers, Samples, events, image, stream
 
 LABELS, ANSWERS = [0, 0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 0, 2, 0]
 WRONG = [2, 4, 6]  # the surest first
@@ -54,7 +54,7 @@ def test_what_is_shown_as_wrong_is_wrong(fit):
             f"answer: {ACTIONS[answer]} {chance[answer]:.2f}",
             f"clip_{index}",
         ]
-        tiles.append(tile([sample_pictures(sample, INPUTS)["frame"]], lines, RED))
+        tiles.append(tile([sample_pictures(sample, module.inputs)["frame"]], lines, RED))
     assert np.array_equal(image(found, "val/wrong"), grid(tiles))
 
 
@@ -161,7 +161,7 @@ def test_training_draws_what_it_would_have_drawn(fit):
         module = FrameAnswers()
         fit(module, samples(), samples(), callbacks)
         states.append(torch.get_rng_state())
-        assert not module.network.head._forward_pre_hooks
+        assert not module.network.dropout._forward_pre_hooks
     assert torch.equal(*states)
 
 

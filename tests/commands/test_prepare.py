@@ -122,7 +122,7 @@ def test_what_a_set_does_not_do_is_one_line(run, tmp_path, overrides, line):
 
 @pytest.mark.parametrize("dataset", sorted(path.stem for path in (CONF / "dataset").glob("*.yaml")))
 def test_every_data_set_composes_within_a_training(compose_config, dataset):
-    config = compose_config("train", "experiment=hmdb51_frame", "+dataset=" + dataset, "split=2")
+    config = compose_config("train", "experiment=hmdb51_frame", "dataset=" + dataset, "split=2")
     OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     if dataset == "folder":
         config.dataset.videos = "mine"
@@ -135,5 +135,5 @@ def test_every_data_set_composes_within_a_training(compose_config, dataset):
 @pytest.mark.parametrize("dataset", ["hmdb51", "stanford40"])
 def test_places_of_the_users_own_need_no_root(compose_config, dataset):
     places = [f"paths.{name}={name}" for name in ("name", "stanford40", "hmdb51", "hmdb51_splits")]
-    config = compose_config("train", "experiment=hmdb51_frame", "+dataset=" + dataset, "paths=default", *places)
+    config = compose_config("train", "experiment=hmdb51_frame", "dataset=" + dataset, "paths=default", *places)
     assert OmegaConf.to_container(config, resolve=True)["dataset"]["name"] == dataset

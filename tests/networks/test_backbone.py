@@ -4,10 +4,11 @@ import torch
 import torchvision
 from torch import nn
 
-from actionrec.modules.base import create_stream
+from actionrec.modules.streams import create_stream
 from actionrec.networks import backbone
 from actionrec.networks.backbone import create, first_convolution
 from actionrec.networks.stem import inflate
+from actionrec.streams import Frame
 from actionrec.system.errors import ActionRecError
 
 # RegNets cannot be built on the meta device; two small ones are built for real.
@@ -156,7 +157,7 @@ def test_sizes_that_a_backbone_does_not_take_are_one_line(name, size, mend):
             backbone.check_size(network, name, size, 3)
         assert "\n" not in str(said.value)
         with pytest.raises(ActionRecError, match=rf"data\.size={size}"):
-            create_stream("frame", {"name": name, "weights": None}, 2, 0.0, {"size": size})
+            create_stream(Frame(), {"name": name, "weights": None}, 2, 0.0, size)
 
 
 def test_features_that_are_not_finite_are_refused():

@@ -1,4 +1,4 @@
-"""Which frame and which flow fields of a clip a sample takes."""
+"""At which instants a clip is seen, and which flow fields a sample takes there."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
 import pytest
 
-from actionrec.datamodules.sampling import POSITIONS, eval_fractions, stack_indices
 from actionrec.storage.frames import frame_index
+from actionrec.streams.sampling import POSITIONS, eval_fractions, stack_indices
 from actionrec.system.errors import ActionRecError
 
 

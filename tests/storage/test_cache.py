@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from actionrec.datamodules import cache
-from actionrec.datamodules.cache import Source
 from actionrec.experiment.build import create_data
+from actionrec.storage import cache
+from actionrec.storage.cache import Source
 from actionrec.system.errors import ActionRecError
 from tests.conftest import QUICK
 

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from actionrec.datamodules.transforms import (
+from actionrec.flow.estimators import create
+from actionrec.flow.field import dequantize, mirror, quantize, stack
+from actionrec.streams.transforms import (
     CLIP_PRESETS,
     NONE,
     STILL_PRESETS,
@@ -17,8 +19,6 @@ from actionrec.datamodules.transforms import (
     view_flow,
     view_frame,
 )
-from actionrec.flow.estimators import create
-from actionrec.flow.field import dequantize, mirror, quantize, stack
 
 
 @pytest.fixture
