@@ -206,7 +206,7 @@ DATAMODULES = (
 SCHEDULES = ("cosine", "cyclic", "onecycle")
 CALLBACKS = (
     *("BestCheckpoint", "Divergence", "EpochLine", "LastCheckpoint", "LearningRate", "Origin", "Progress"),
-    *("RandomState", "Speed", "TrainingBatch", "Validation"),
+    *("ProgressBar", "RandomState", "Speed", "TrainingBatch", "Validation"),
 )
 
 
