@@ -51,6 +51,7 @@ class ProgressBar(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Mapping[str, Any], batch_idx: int
     ) -> None:
         self._samples += len(batch["label"]) * trainer.world_size
+        self._doing = ""
         self.clock.trained()
         now = time.monotonic()
         if self._shown and now - self._read > READ and (loss := _loss_of(outputs)) is not None:
@@ -66,11 +67,11 @@ class ProgressBar(Callback):
             self.clock.validated()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._doing = ""
         if not trainer.sanity_checking and "val/acc" in trainer.callback_metrics:
             self._accuracy = float(trainer.callback_metrics["val/acc"])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._doing = "saving"
         self.clock.end()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -131,7 +132,7 @@ class Clock:
         self.finished = 0  # epochs
         self.batches = self._answers = 0  # done of this epoch
         self.mark = time.monotonic()  # when the last batch was done, or the epoch began
-        self._started = self._began = self.mark
+        self._began = self.mark  # this epoch, or after it what is between it and the next
         self._epoch_seconds = 0.0  # of the last whole epoch, with all that callbacks do in it
         self._step_seconds = 0.0  # of the batches after the first one, which waits for loaders and compilers
         self._first = 0.0
@@ -141,9 +142,9 @@ class Clock:
         """An epoch begins."""
         now = time.monotonic()
         if self.finished:
-            self._epoch_seconds = now - self._started  # with checkpoints, which are written after `end`
+            self._epoch_seconds += now - self._began  # for checkpoints, which are written after `end`
         self.batches = self._answers = 0
-        self._started = self._began = self.mark = now
+        self._began = self.mark = now
         self._step_seconds = self._first = 0.0
 
     def trained(self) -> None:
@@ -166,16 +167,20 @@ class Clock:
 
     def end(self) -> None:
         """An epoch is over, with its validation."""
-        self._began = time.monotonic()
-        self._epoch_seconds = self._began - self._started
+        now = time.monotonic()
+        once = 0.0
+        if not self.finished and self.batches > 1:  # the first batch of all waited for a compiler
+            once = max(self._first - self._step_seconds / (self.batches - 1), 0.0)
+        self._epoch_seconds = now - self._began - once
+        self._began = now
         self.finished += 1
         self.batches = self._answers = 0
 
     def rate(self, samples: int) -> float:
         """Of the samples that this epoch has trained on so far, how many a second; 0 where that is not known."""
-        seconds = self._step_seconds or self._first
-        batches = self.batches - 1 if self._step_seconds else self.batches
-        return samples * batches / self.batches / seconds if self.batches and seconds else 0.0
+        done = self.batches  # once, since the terminal's thread asks while the training counts
+        seconds, timed = (self._step_seconds, done - 1) if done > 1 else (self._first, done)
+        return samples * timed / done / seconds if done and seconds else 0.0
 
     def fraction(self) -> float:
         """Share of all batches that is done."""
@@ -192,12 +197,13 @@ class Clock:
         if self._epoch_seconds:
             spent = min(time.monotonic() - self._began, self._epoch_seconds)
             return max((self.epochs - self.finished) * self._epoch_seconds - spent, 0.0)
-        if not self.batches:
+        done = self.batches
+        if not done:
             return None
-        step = self._step_seconds / (self.batches - 1) if self.batches > 1 else self._first
+        step = self._step_seconds / (done - 1) if done > 1 else self._first
         validation = self._validation or step / 3
         epoch = self.train * step + self.val * validation
-        rest = (self.train - self.batches) * step + (self.val - self._answers) * validation
+        rest = (self.train - done) * step + (self.val - self._answers) * validation
         return max(rest, 0.0) + max(self.epochs - 1, 0) * epoch
 
     def _lap(self) -> float:

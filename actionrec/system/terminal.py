@@ -75,9 +75,12 @@ class Console(logging.StreamHandler):
     def stream(self, stream: Any) -> None:
         pass
 
+    def format(self, record: logging.LogRecord) -> str:
+        # Joblib's workers write where the process that began them draws its last line.
+        erase = _ERASE if is_terminal() and not isinstance(sys.stderr, _Above) else ""
+        return erase + super().format(record)
+
     def emit(self, record: logging.LogRecord) -> None:
-        if is_terminal() and not isinstance(sys.stderr, _Above):
-            sys.stderr.write(_ERASE)  # of a worker (joblib's, a fork): the line is drawn by the process that began it
         super().emit(record)
         _line.spoke = time.monotonic()
 
@@ -94,6 +97,9 @@ class _Above:
     def writelines(self, lines: list[str]) -> None:
         self.write("".join(lines))
 
+    def flush(self) -> None:
+        _line.flush(self.stream)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
@@ -109,7 +115,7 @@ class _LastLine:
         self.spoke = 0.0  # when the last line of the log was written
         self._texts: list[Text] = []
         self._live = self._drawing = self._drawn = self._open = self._forked = False
-        self._shown = ""
+        self._shown = self._rest = ""
         self._lock = threading.RLock()
         self._ended = threading.Event()
 
@@ -163,20 +169,33 @@ class _LastLine:
     def write(self, stream: TextIO, text: str) -> int:
         """Write to a stream above the line."""
         with self._lock:
+            if self._forked:  # whole lines, each in one piece: the parent draws meanwhile
+                lines, end, self._rest = (self._rest + text).rpartition("\n")
+                if end:
+                    stream.write(f"{_ERASE}{lines}{end}")
+                    stream.flush()
+                return len(text)
             self._erase()
             count = stream.write(text)
             stream.flush()
             if text:
                 self._open = not text.endswith("\n")
             self._draw()
-            self._drawn |= self._forked and not self._open  # the parent draws meanwhile
         return count
+
+    def flush(self, stream: TextIO) -> None:
+        """Write a fork's last line that has no end."""
+        with self._lock:
+            if self._forked and self._rest:
+                stream.write(f"{_ERASE}{self._rest}")
+                self._rest = ""
+            stream.flush()
 
     def forget(self) -> None:
         """In a fork: the line, and the thread, are the parent's."""
         self._lock = threading.RLock()
-        self._forked = self._drawn = self._drawing
-        self._texts, self._live, self._drawing = [], False, False
+        self._forked |= self._drawing
+        self._texts, self._live, self._drawing, self._drawn, self._rest = [], False, False, False, ""
 
     def lock(self) -> None:
         self._lock.acquire()
