@@ -133,7 +133,8 @@ def test_a_second_multirun_of_a_folder_is_refused_and_leaves_the_names_of_the_fi
 
 def test_the_command_line_says_in_one_line_that_another_process_writes_the_sweep(tmp_path, run):
     folder = tmp_path / "demo/sweeps/both"
-    code = f"from actionrec.system import locks; locks.acquire(locks.Path({str(folder)!r}), ''); print(flush=True); input()"
+    code = "from actionrec.system import locks; "
+    code += f"locks.acquire(locks.Path({str(folder)!r}), ''); print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
         first.stdout.readline()
         command = ["experiment=stanford40_frame", f"paths.outputs={tmp_path}", "sweep.name=both", "seed=0,1"]

@@ -6,7 +6,8 @@ from torch import nn
 
 from actionrec.modules.base import create_stream
 from actionrec.networks import backbone
-from actionrec.networks.backbone import create, first_convolution, inflate
+from actionrec.networks.backbone import create, first_convolution
+from actionrec.networks.stem import inflate
 from actionrec.system.errors import ActionRecError
 
 # RegNets cannot be built on the meta device; two small ones are built for real.
@@ -14,7 +15,7 @@ TORCHVISION = [n for n in torchvision.models.list_models(module=torchvision.mode
 REGNETS = ["regnet_x_400mf", "regnet_y_400mf"]
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 8, 20])
+@pytest.mark.parametrize("channels", [1, 2, 3, 8, 15, 20])
 def test_inflation_keeps_the_response_to_a_constant_input(channels):
     rgb = nn.Conv2d(3, 16, 7, bias=False)
     wide = nn.Conv2d(channels, 16, 7, bias=False)
