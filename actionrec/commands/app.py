@@ -14,9 +14,11 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from actionrec.experiment.runs import is_first_process
 from actionrec.settings import checks, overrides, rules
 from actionrec.settings.composition import CONF, config_groups, in_multirun
 from actionrec.settings.messages import is_users, one_line
+from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
 
 # Threads that wait for each other sleep instead of spinning. With one busy process beside a training on two cores,
@@ -41,6 +43,7 @@ def command(config_name: str, choose: str | None = None) -> Callable[[Task], Cal
 
         @wraps(task)
         def job(config: DictConfig) -> Any:
+            _quieten()  # again, since this may be a process of a launcher's
             sys.argv = list(command_line)  # Lightning starts the processes of other devices by it
             try:
                 again = config.get("run_again")
@@ -72,7 +75,7 @@ def command(config_name: str, choose: str | None = None) -> Callable[[Task], Cal
             _quieten()
             try:
                 overrides.check(sys.argv[1:], config_groups(), choose)
-                with heeds_sigterm():
+                with heeds_sigterm(), _live(config_name):
                     run()
             except KeyboardInterrupt:
                 sys.exit(INTERRUPTED)
@@ -130,8 +133,20 @@ def _status(stop: SystemExit) -> Any:
     return stop.code
 
 
+@contextmanager
+def _live(verb: str) -> Iterator[None]:
+    """Show on the terminal what the command is doing; not where Hydra only prints, nor in the further processes of a
+    training on several devices."""
+    prints = [word for word in sys.argv[1:] if word.startswith("-") and word not in ("-m", "--multirun")]
+    if prints or not is_first_process():
+        yield
+        return
+    with terminal.live(f"actionrec {verb}"):
+        yield
+
+
 def _exit_with(error: BaseException) -> None:
-    sys.exit(f"error: {one_line(error)}")
+    sys.exit(f"{terminal.paint('error:', terminal.RED)} {one_line(error)}")
 
 
 def _quieten() -> None:

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from actionrec.commands.app import command
 from actionrec.reporting.tables import lines_of, texts
+from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
 
 
@@ -16,6 +17,7 @@ def report(config: DictConfig) -> None:
     Raises:
         ActionRecError: there is nothing to report, or no run has the `split` and `seed` that are asked for.
     """
+    terminal.doing("reading the runs")
     from actionrec.reporting import results
     from actionrec.reporting.gather import gather
     from actionrec.reporting.missing import Commands
@@ -27,6 +29,7 @@ def report(config: DictConfig) -> None:
         raise ActionRecError(f"no finished run under {folder}; train one, for example: make demo")
     choice = str(HydraConfig.get().runtime.choices["paths"])
     commands = Commands(choice, config.paths.name, config.paths.outputs)
+    terminal.doing("writing the page")
     write(outputs, folder / "report", commands, config.split, config.seed, config.gallery, config.tag)
     if outputs.runs:
         print(lines_of(results.short_lines(outputs)))

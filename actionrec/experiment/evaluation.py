@@ -7,10 +7,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from actionrec.experiment import manifest, measurement, saved
+from actionrec.experiment import manifest, measurement, outcome, saved
 from actionrec.settings import checks
 from actionrec.settings.composition import plain
 from actionrec.settings.untrusted import read_config, read_metrics
+from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256, write_json
 from actionrec.system.locks import only_writer
@@ -26,7 +27,7 @@ CHANGEABLE = (
 
 
 def evaluate(config: DictConfig) -> None:
-    """Measure `checkpoint`, see `remeasure`, and print its metrics."""
+    """Measure `checkpoint`, see `remeasure`, and print its metrics for programs; the log has a table."""
     metrics = remeasure(config)
     print("\n".join(f"{tag:18} {value:.4f}" for tag, value in metrics.items() if isinstance(value, float)))
 
@@ -42,6 +43,7 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
         ActionRecError: the command line asks for what the run was not trained with, or the checkpoint is of another
             stage, or was trained on what it would be measured on.
     """
+    terminal.doing("loading torch and lightning")
     from actionrec.evaluation.scores import FILES
     from actionrec.experiment.build import create_data, data_split
     from actionrec.modules.checkpoint import load_module, read
@@ -70,10 +72,12 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
     if run and not {"trainer", "trainer.precision"} & set(saved.given_keys()):
         config.trainer.precision = _precision(run) or config.trainer.precision
     checks.check(config)
+    terminal.doing("reading the data")
     data = create_data(config)
     if "views.segments" in saved.given_keys() and not hasattr(data, "segments"):
         raise ActionRecError("views.segments: stills have no instants; leave it out")
     check_parent(Parent(path, checkpoint), data_split(config), data.names("val") + data.names("test"))
+    terminal.doing("loading the network")
     module = load_module(path, checkpoint)
 
     trainer = measurement.create_trainer(config)
@@ -87,7 +91,9 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
         earlier = read_metrics(written) if written.exists() else {}
         metrics = measurement.measure(trainer, module, data, folder, protocols)
         write_json(written, {**earlier, **metrics})
-    log.info("%s, %s", folder, measurement.name(protocols[parts[0]]))
+    counts = {part: len(data.names(part)) for part in parts if part != "train"}
+    found = f"\n\n{outcome.table(metrics, counts)}\n" if counts else ""
+    log.info("%s, %s%s", folder, measurement.name(protocols[parts[0]]), found)
     return metrics
 
 

@@ -36,7 +36,7 @@ SHOWN = 4  # differences that a message names
 
 _CALLBACKS = (  # those of ours that only look on; others may change what is learnt
     *("last", "learning_rate", "speed", "random_state", "epoch_line", "origin", "training_batch", "validation"),
-    *("divergence", "best._target_", "best.dirpath"),
+    *("progress_bar", "divergence", "best._target_", "best.dirpath"),
 )
 # Settings that do not decide the result, or that another one says: `data.dataset` is what a stage reads of `dataset`.
 _IGNORED = (

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from actionrec.experiment import manifest, measurement, saved
+from actionrec.experiment import manifest, measurement, outcome, saved
 from actionrec.experiment.build import create_data, create_lineage, create_module, data_split, stream_names
 from actionrec.experiment.manifest import Manifest
 from actionrec.experiment.runs import RunFolder, is_first_process, run_folder
 from actionrec.settings import checks
 from actionrec.settings.composition import in_multirun, plain
 from actionrec.settings.untrusted import read_tensors
+from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256, write_json, write_text
 from actionrec.system.locks import only_writer
@@ -30,7 +31,10 @@ if TYPE_CHECKING:  # heavy; a verb's --help does without
 log = logging.getLogger(__name__)
 
 
-def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
+ALL_PARTS = ("val", "test")
+
+
+def train(config: DictConfig, parts: Sequence[str] = ALL_PARTS) -> float:
     """Train the stage that the configuration describes; returns the best validation accuracy.
 
     The run folder appears when all is written. A run that is finished with the same settings, lists and parents is not
@@ -67,11 +71,19 @@ def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
             if in_multirun():
                 _note_overrides(run.path)
             return run.metrics["val/acc"]
+        recipe = wanted.choices.get("recipe")
+        log.info(
+            "train %s (%s) → %s",
+            config.stage,
+            ", ".join([*([f"recipe {recipe}"] if recipe else []), f"split {config.split}", f"seed {config.seed}"]),
+            run.path,
+        )
         resume = interrupted and _goes_on(run) if config.resume == "auto" else config.resume
         return _train(config, run, wanted, resume, parts)
 
 
 def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | str, parts: Sequence[str]) -> float:
+    terminal.doing("loading torch and lightning")
     import lightning
 
     from actionrec.callbacks import Progress
@@ -81,10 +93,12 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
 
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     parents = open_parents(plain(config)["init_from"], stream_names(config), plain(config)["trust"])
+    terminal.doing("reading the data")
     data = create_data(config)
     split = data_split(config)
     for parent in parents.values():
         check_parent(parent, split, data.names("val") + data.names("test"))
+    terminal.doing("making the network")
     module = create_module(config, data, parents)
     for line in start_from(module, parents):
         log.info("init_from %s", line)
@@ -102,10 +116,13 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
     with _kept_log(run.partial / "log.txt", trainer.is_global_zero):
         with _compiled(module.network, config):
             if config.cache_features:
+                terminal.doing("computing the features of frozen streams")
                 keep_features(trainer, module, data)
+            terminal.doing("training")
             _fit(trainer, module, data, run, run.resume_from(resume))
         if not trainer.is_global_zero:
             return float("nan")
+        terminal.doing("loading the best checkpoint")
         progress = Progress.of(trainer)
         best = run.partial / "checkpoints" / "best.ckpt"
         if not best.is_file():
@@ -129,8 +146,11 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
         }
         write_json(run.partial / "metrics.json", metrics)
         _log_outcome(config, trainer, metrics)
-        tag = f"{parts[-1]}/acc"
-        log.info("%s  %s %.3f  %s_macro %.3f", run.path, tag, metrics[tag], tag, metrics[f"{tag}_macro"])
+        if in_multirun() or parts != ALL_PARTS:  # one of many, whose table comes at their end
+            log.info("%s  %s", run.path, outcome.line(metrics, parts[-1]))
+        else:
+            counts = {part: len(data.names(part)) for part in parts}
+            log.info("measured\n\n%s\n\n%s\n", outcome.table(metrics, counts), outcome.places(config, run.path))
     run.finish()
     return metrics["val/acc"]
 

@@ -210,7 +210,7 @@ READERS = ("actionrec.streams.Flow",)  # streams that write nothing into their f
 SCHEDULES = ("cosine", "cyclic", "onecycle")
 CALLBACKS = (
     *("BestCheckpoint", "Divergence", "EpochLine", "LastCheckpoint", "LearningRate", "Origin", "Progress"),
-    *("RandomState", "Speed", "TrainingBatch", "Validation"),
+    *("ProgressBar", "RandomState", "Speed", "TrainingBatch", "Validation"),
 )
 
 

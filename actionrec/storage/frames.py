@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from actionrec.datasets.records import Clip
 from actionrec.settings.untrusted import SHA256, integer, list_of, one_of, table
@@ -15,6 +14,7 @@ from actionrec.storage import pictures as clipfile
 from actionrec.storage.pictures import clip_path, identify
 from actionrec.storage.video import count_frames, ends_early, probe, read_frames
 from actionrec.system.errors import ActionRecError
+from actionrec.system.gauges import counting
 from actionrec.system.locks import only_writer
 from actionrec.system.parallel import run_jobs
 
@@ -101,11 +101,13 @@ def _gather(clips: Sequence[Clip], folder: Path, wanted: Wanted, workers: int) -
     if not jobs:
         return
     failed, cut = [], []
-    for path, result in tqdm(run_jobs(_take, jobs, workers), "frames", len(jobs), unit="clip", disable=None):
-        if isinstance(result, ActionRecError):
-            failed.append(str(result))
-        elif ends_early(*result):
-            cut.append(path)
+    with counting("frames", "clips", len(jobs)) as bar:
+        for path, result in run_jobs(_take, jobs, workers):
+            bar.done += 1
+            if isinstance(result, ActionRecError):
+                failed.append(str(result))
+            elif ends_early(*result):
+                cut.append(path)
     if cut:
         log.warning(
             "%d of %d clips have far fewer frames than their files announce, cut short perhaps (first: %s)",

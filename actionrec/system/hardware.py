@@ -3,7 +3,6 @@
 import ctypes
 import os
 import platform
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +56,7 @@ def create_trainer(precision: str = "auto", **options: Any) -> "Trainer":
 
     Args:
         precision: Lightning's, or `auto`: bf16 where the device does it fast, else float32.
-        options: of `lightning.Trainer`. The progress bar shows on terminals only, unless they say otherwise.
+        options: of `lightning.Trainer`. Its own progress bar is off by default; `callbacks.ProgressBar` is ours.
 
     Raises:
         ActionRecError: the machine has no such device, or Lightning knows no such option.
@@ -77,7 +76,7 @@ def create_trainer(precision: str = "auto", **options: Any) -> "Trainer":
     if precision == "auto":
         precision = fast_precision(options.get("accelerator", "auto"))
     keep_freed_memory()
-    options.setdefault("enable_progress_bar", sys.stderr.isatty())
+    options.setdefault("enable_progress_bar", False)
     try:
         return lightning.Trainer(precision=precision, **options)  # type: ignore[arg-type]
     except MisconfigurationException as error:
