@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -16,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from actionrec.callbacks import projector
 from actionrec.callbacks.pictures import BLACK, RED, filters, grid, note, sample_pictures, tile
-from actionrec.callbacks.tensorboard import step_of, writer_of
+from actionrec.callbacks.tensorboard import logger_of, step_of, writer_of
 from actionrec.datamodules.base import collate
 from actionrec.datamodules.datasets import Sample
 from actionrec.evaluation.metrics import confusion, per_action, probabilities_of
@@ -138,7 +139,7 @@ class Validation(Callback):
             next(iter(sample_pictures({key: each[row] for key, each in small.items()}, module.inputs).values()))
             for row in range(len(rows) if small else 0)
         ]
-        folder = Path(cast(Any, trainer.logger).log_dir)
+        folder = Path(cast(TensorBoardLogger, logger_of(trainer)).log_dir)
         projector.write(folder, torch.cat(self._features).float().cpu().numpy(), rows, shown)
 
     def _writes(self, trainer: Trainer) -> bool:

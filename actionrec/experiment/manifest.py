@@ -40,12 +40,28 @@ _CALLBACKS = (  # those of ours that only look on; others may change what is lea
 _IGNORED = (
     *("run_dir", "work_dir", "init_from", "resume", "overwrite", "run_again", "trust", "tag", "parent_tag", "split"),
     *("paths", "flow", "views", "backbone", "recipe", "sweep", "search", "logger", "hydra"),
+    *("debug", "objective", "stage_kind", "optimizer.fused", "model.optimizer.fused", "trainer.profiler"),
     *("data.num_workers", "data.cache"),
-    *("trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps"),
+    *(
+        "trainer._target_",
+        "trainer.accelerator",
+        "trainer.default_root_dir",
+        "trainer.log_every_n_steps",
+        "trainer.num_sanity_val_steps",
+    ),
     *("trainer.enable_progress_bar", "trainer.enable_model_summary", "checkpoint", "parts", "output"),
     *(f"callbacks.{name}" for name in _CALLBACKS),
 )
 _COUNTED = ("paths.name",)
+# Settings that runs of before did not have, with what they did. They are left out where they have that value, so that
+# a run of before is still the same run.
+_ADDED = {
+    "model.decay_norms": True,
+    "model.head_lr_factor": 1.0,
+    "model.backbone_lr_factor": 1.0,
+    "model.batch_norm": "train",
+    "trainer.gradient_clip_val": None,
+}
 _PLACES = ("data.root", "data.videos", "data.splits", "data.flow_folder", "data.frame_folder")
 
 
@@ -93,7 +109,8 @@ class Manifest:
             other: the other run's.
             but: keys of settings that do not count.
         """
-        keys = sorted({*self.settings, *other.settings} - {*but})
+        known = {*self.settings, *other.settings} - {*but}
+        keys = sorted(key for key in known if _decides(key))  # an earlier version may have counted others
         if not other.whole:
             keys = [key for key in keys if key in self.settings and key in other.settings]
         found = [_difference(key, self.settings, other.settings) for key in keys]
@@ -202,8 +219,15 @@ def below(key: str, names: Iterable[str]) -> bool:
 
 def _counted(settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     for key, value in settings:
-        if below(key, _COUNTED) or not below(key, _IGNORED):
+        usual = key in _ADDED and value == _ADDED[key]
+        left_out = value is None and key.startswith("callbacks.") and key.count(".") == 1
+        if _decides(key) and not usual and not left_out:
             yield key, value
+
+
+def _decides(key: str) -> bool:
+    """Whether a setting decides what a run's result is."""
+    return below(key, _COUNTED) or not below(key, _IGNORED)
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -35,12 +35,13 @@ class TwoStreamModule(ActionModule):
         dropout: float = 0.0,
         fusion: str = "concat",
         frozen: Sequence[str] = (),
+        **options: Any,
     ):
         classes = len(actions)
         frame = create_stream("frame", frame_backbone, classes, dropout, inputs)
         flow = create_stream("flow", flow_backbone, classes, dropout, inputs)
         network = TwoStream(frame, flow, classes, fusion, frozen)
-        super().__init__(network, actions, inputs, optimizer, scheduler, label_smoothing)
+        super().__init__(network, actions, inputs, optimizer, scheduler, label_smoothing, **options)
         self.save_hyperparameters()
         self.hparams["frame_backbone"] = without_weights(frame_backbone, frame.backbone)
         self.hparams["flow_backbone"] = without_weights(flow_backbone, flow.backbone)

@@ -9,6 +9,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from actionrec.settings.rules import direction
+
 _PACKAGE = Path(__file__).parents[1]
 # A wheel ships the configuration inside the package; in a checkout it lies at the top.
 CONF = next(each for each in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if each.is_dir())
@@ -17,6 +19,8 @@ CONF = next(each for each in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if ea
 OmegaConf.register_new_resolver("suffix", lambda tag: f"-{tag}" if tag else "", replace=True)
 # `${times:a,b}` in conf/: the optimiser's own rate by the factor of the recipe.
 OmegaConf.register_new_resolver("times", lambda a, b: float(f"{a * b:.12g}"), replace=True)
+# `${direction:val/acc}` in conf/: whether the higher or the lower value of a metric is the better.
+OmegaConf.register_new_resolver("direction", direction, replace=True)
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 
 

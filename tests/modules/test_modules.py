@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from lightning import Trainer
+from torch.nn import BatchNorm2d
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
@@ -226,3 +227,42 @@ def test_features_stand_in_for_pixels(batch):
     features = module.predict_step(batch, 0)
     assert features["frame"].shape == features["flow"].shape == (6, 512)
     assert torch.allclose(module({**batch, **features}), module(batch), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "streams"), [("frame", ["network.backbone"]), ("concat", ["network.frame.", "network.flow."])]
+)
+def test_held_norms_stay_as_they_are_from_the_first_step_on(name, streams, batch):
+    """Statistics, scales and shifts of all but the first norm of each backbone, also after train() and validation."""
+    module = partial_norms(name)
+    norms = {key: each for key, each in module.named_modules() if isinstance(each, BatchNorm2d)}
+    free = {next(key for key in norms if key.startswith(stream)) for stream in streams}
+    before = {key: copy.deepcopy(each.state_dict()) for key, each in norms.items()}
+    data = DataLoader([{key: value[row] for key, value in batch.items()} for row in range(6)], batch_size=3)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(accelerator="cpu", max_epochs=2, enable_model_summary=False, num_sanity_val_steps=0, **quiet)
+    trainer.fit(module, data, data)
+    changed = {
+        key
+        for key, each in norms.items()
+        if any((each.state_dict()[part] != value).any() for part, value in before[key].items())
+    }
+    assert changed == free
+
+
+def partial_norms(name):
+    options = {"optimizer": ADAM, "batch_norm": "partial"}
+    if name == "concat":
+        return TwoStreamModule(BACKBONE, BACKBONE, ACTIONS, INPUTS, **options)
+    return FrameModule(BACKBONE, ACTIONS, INPUTS, **options)
+
+
+def test_each_part_of_a_module_has_its_rate(batch):
+    module = TwoStreamModule(BACKBONE, BACKBONE, ACTIONS, INPUTS, ADAM, head_lr_factor=10.0, decay_norms=False)
+    groups = module.configure_optimizers().param_groups
+    rates = {group["name"]: group["lr"] for group in groups}
+    assert rates == {"backbone": 1e-3, "backbone_no_decay": 1e-3, "head": 1e-2, "head_no_decay": 1e-2}
+    heads = {id(each) for group in groups if group["name"].startswith("head") for each in group["params"]}
+    network = module.network
+    wanted = [*network.fusion.parameters(), *network.frame.head.parameters(), *network.flow.head.parameters()]
+    assert heads == {id(each) for each in wanted}
