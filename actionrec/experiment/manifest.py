@@ -42,14 +42,15 @@ _IGNORED = (
     *("paths", "flow", "views", "backbone", "recipe", "sweep", "search", "logger", "hydra"),
     *("debug", "objective", "stage_kind", "optimizer.fused", "model.optimizer.fused", "trainer.profiler"),
     *("data.num_workers", "data.cache"),
+    *("trainer._target_", "trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps"),
     *(
-        "trainer._target_",
-        "trainer.accelerator",
-        "trainer.default_root_dir",
-        "trainer.log_every_n_steps",
         "trainer.num_sanity_val_steps",
+        "trainer.enable_progress_bar",
+        "trainer.enable_model_summary",
+        "checkpoint",
+        "parts",
+        "output",
     ),
-    *("trainer.enable_progress_bar", "trainer.enable_model_summary", "checkpoint", "parts", "output"),
     *(f"callbacks.{name}" for name in _CALLBACKS),
 )
 _COUNTED = ("paths.name",)

@@ -11,7 +11,15 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from actionrec.experiment import manifest, measurement, saved
-from actionrec.experiment.build import create_data, create_lineage, create_module, data_split, model_name
+from actionrec.experiment.build import (
+    create_callbacks,
+    create_data,
+    create_lineage,
+    create_loggers,
+    create_module,
+    data_split,
+    model_name,
+)
 from actionrec.experiment.manifest import Manifest
 from actionrec.experiment.runs import RunFolder, is_first_process, run_folder
 from actionrec.settings import checks
@@ -31,10 +39,11 @@ log = logging.getLogger(__name__)
 
 
 def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
-    """Train the stage that the configuration describes; returns the best validation accuracy.
+    """Train the stage that the configuration describes; returns the best epoch's `objective`.
 
     The run folder appears when all is written. A run that is finished with the same settings, lists and parents is not
-    trained again; another run in its place is replaced by `overwrite=true` only.
+    trained again; another run in its place is replaced by `overwrite=true` only. With `trainer.fast_dev_run` a few
+    batches pass through the stage, and nothing is written.
 
     Args:
         config: see `conf/train.yaml`.
@@ -44,6 +53,8 @@ def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
     if again:
         config = saved.for_training(config, again, list(config.trust))
         checks.check(config)
+    if config.trainer.get("fast_dev_run"):
+        return _try_out(config)
     run = run_folder(config)
     config.run_dir = str(run.path)
     if in_multirun() and config.trainer.get("strategy", "auto") != "auto":
@@ -66,7 +77,7 @@ def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
             log.info("%s is finished with these settings, skipped", run.path)
             if in_multirun():
                 _note_overrides(run.path)
-            return run.metrics["val/acc"]
+            return run.metrics[config.objective]
         resume = interrupted and _goes_on(run) if config.resume == "auto" else config.resume
         return _train(config, run, wanted, resume, parts)
 
@@ -74,7 +85,7 @@ def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
 def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | str, parts: Sequence[str]) -> float:
     import lightning
 
-    from actionrec.callbacks import Progress
+    from actionrec.callbacks import BestCheckpoint, Progress
     from actionrec.modules.checkpoint import check_parent, open_parents, start_from
     from actionrec.modules.earlier import add_normalisation
     from actionrec.modules.features import keep_features
@@ -108,6 +119,9 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
             return float("nan")
         progress = Progress.of(trainer)
         best = run.partial / "checkpoints" / "best.ckpt"
+        if not any(isinstance(each, BestCheckpoint) for each in trainer.checkpoint_callbacks):
+            log.info("without callbacks.best the last epoch's weights are kept as the best")
+            trainer.save_checkpoint(best, weights_only=True)
         if not best.is_file():
             raise ActionRecError(
                 f"the training kept no best checkpoint (trainer.max_epochs={config.trainer.max_epochs}); train at "
@@ -132,7 +146,32 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
         tag = f"{parts[-1]}/acc"
         log.info("%s  %s %.3f  %s_macro %.3f", run.path, tag, metrics[tag], tag, metrics[f"{tag}_macro"])
     run.finish()
-    return metrics["val/acc"]
+    return metrics[config.objective]
+
+
+def _try_out(config: DictConfig) -> float:
+    """Have `trainer.fast_dev_run` batches pass through the stage; returns the `objective` of those of the validation.
+
+    Parents that were not trained yet are left out, so that a whole chain can be tried out before its first run.
+    """
+    import lightning
+
+    from actionrec.modules.checkpoint import open_parents, start_from
+
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    if missing := [str(path) for path in manifest.parent_files(config).values() if not path.is_file()]:
+        log.info("init_from: %s not trained yet, and left out of this trial", ", ".join(missing))
+        config.init_from = None
+    parents = open_parents(plain(config)["init_from"], model_name(config), plain(config)["trust"])
+    data = create_data(config)
+    module = create_module(config, data, parents)
+    start_from(module.network, data.actions, parents)
+    config.logger = None  # Lightning would leave the loggers out, but some write as soon as they are made
+    trainer = create_trainer(config)
+    with _compiled(module.network, config):
+        trainer.fit(module, data)
+    log.info("fast_dev_run: %d training steps and a validation went well; no run was written", trainer.global_step)
+    return float(trainer.callback_metrics[config.objective])
 
 
 def create_trainer(config: DictConfig, callbacks: "Sequence[Callback]" = ()) -> "Trainer":
@@ -141,8 +180,8 @@ def create_trainer(config: DictConfig, callbacks: "Sequence[Callback]" = ()) -> 
 
     from actionrec.callbacks import Progress
 
-    callbacks = [*(instantiate(callback) for callback in config.callbacks.values()), Progress(), *callbacks]
-    return instantiate(config.trainer, callbacks=callbacks, logger=instantiate(config.logger), _convert_="all")
+    callbacks = [*create_callbacks(config), Progress(), *callbacks]
+    return instantiate(config.trainer, callbacks=callbacks, logger=create_loggers(config), _convert_="all")
 
 
 def _note_overrides(folder: Path) -> None:
@@ -180,6 +219,13 @@ def _check_resumable(path: Path, module: "ActionModule", config: DictConfig) -> 
         raise ActionRecError(f"resume={path} holds weights alone, no state of a training; start from it with init_from")
     if checkpoint["lineage"]["stage"] != config.stage:
         raise ActionRecError(f"resume={path} is of stage {checkpoint['lineage']['stage']}, this is {config.stage}")
+    groups = [len(state["param_groups"]) for state in checkpoint["optimizer_states"]]
+    if groups != [len(module.parameter_groups())]:
+        raise ActionRecError(
+            f"resume={path} is of a training with {groups[0] if groups else 0} groups of parameters, this one has "
+            f"{len(module.parameter_groups())}; set model.decay_norms, model.head_lr_factor and "
+            "model.backbone_lr_factor as they were, or start from it with init_from"
+        )
     own, theirs = module.state_dict(), checkpoint["state_dict"]
     if wrong := [key for key in own.keys() ^ theirs.keys() if key.startswith("network.")]:
         raise ActionRecError(f"resume={path} is of another network (at {min(wrong)}); start from it with init_from")
@@ -188,7 +234,7 @@ def _check_resumable(path: Path, module: "ActionModule", config: DictConfig) -> 
     done, steps = checkpoint.get("epoch", 0) + 1, checkpoint.get("global_step", 0)
     for state in checkpoint.get("lr_schedulers") or ():
         whole = state.get("total_steps") or state.get("T_max")
-        if not (whole and steps):
+        if not (whole and steps) or state.get("last_epoch", steps) != steps:  # schedules by epoch are free to end
             continue
         planned = round(whole * done / steps)
         if planned != config.trainer.max_epochs:
@@ -260,16 +306,20 @@ def _fit(
 
 
 def _log_outcome(config: DictConfig, trainer: "Trainer", metrics: dict[str, Any]) -> None:
-    """Final metrics for TensorBoard, as scalars and, beside the settings, in its HPARAMS tab."""
+    """Final metrics for each logger, beside the settings: of TensorBoard, in its HPARAMS tab."""
+    from lightning.pytorch.loggers import WandbLogger
+
     from actionrec.callbacks.tensorboard import TensorBoard, hyperparameters
 
-    if not trainer.logger:
-        return
     numbers = {tag: value for tag, value in metrics.items() if isinstance(value, (int, float))}
     settings = hyperparameters(config) | {name: numbers.pop(name) for name in ("parameters", "epochs")}
     numbers["speed/fit_seconds"] = numbers.pop("fit_seconds")
-    if isinstance(trainer.logger, TensorBoard):
-        trainer.logger.log_outcome(settings, numbers, trainer.global_step)
-    else:
-        trainer.logger.log_metrics(numbers, trainer.global_step)
-    trainer.logger.finalize("success")
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoard):
+            logger.log_outcome(settings, numbers, trainer.global_step)
+        else:
+            logger.log_hyperparams(dict(settings))
+            logger.log_metrics(numbers, trainer.global_step)
+        logger.finalize("success")
+        if isinstance(logger, WandbLogger):  # before the run's folder gets its name, and the next job of a multirun
+            logger.experiment.finish()

@@ -246,7 +246,7 @@ _LOGGERS = ("CSVLogger", "MLFlowLogger", "TensorBoardLogger", "WandbLogger")
 
 
 def _loggers() -> set[str]:
-    own = {"actionrec.callbacks.tensorboard.TensorBoard"}
+    own = {"actionrec.callbacks.tensorboard.TensorBoard", "actionrec.tensorboard.TensorBoard"}  # now and before
     return own | {f"lightning.pytorch.loggers.{name}" for name in _LOGGERS}
 
 
@@ -255,7 +255,7 @@ def _profilers() -> set[str]:
 
 
 def _trainers() -> set[str]:
-    return {"actionrec.system.hardware.create_trainer"}
+    return {"actionrec.system.hardware.create_trainer", "actionrec.hardware.create_trainer"}  # now and before
 
 
 def _subclasses(module: Any, base: type) -> set[str]:
