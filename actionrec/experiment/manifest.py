@@ -43,25 +43,15 @@ _IGNORED = (
     *("debug", "objective", "stage_kind", "optimizer.fused", "model.optimizer.fused", "trainer.profiler"),
     *("data.num_workers", "data.cache"),
     *("trainer._target_", "trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps"),
-    *(
-        "trainer.num_sanity_val_steps",
-        "trainer.enable_progress_bar",
-        "trainer.enable_model_summary",
-        "checkpoint",
-        "parts",
-        "output",
-    ),
+    *("trainer.num_sanity_val_steps", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
+    *("checkpoint", "parts", "output"),
     *(f"callbacks.{name}" for name in _CALLBACKS),
 )
 _COUNTED = ("paths.name",)
-# Settings that runs of before did not have, with what they did. They are left out where they have that value, so that
-# a run of before is still the same run.
+# Settings that earlier runs did not have. They are left out at these values, so that those runs stay the same runs.
 _ADDED = {
-    "model.decay_norms": True,
-    "model.head_lr_factor": 1.0,
-    "model.backbone_lr_factor": 1.0,
-    "model.batch_norm": "train",
-    "trainer.gradient_clip_val": None,
+    **{"model.decay_norms": True, "model.batch_norm": "train", "trainer.gradient_clip_val": None},
+    **dict.fromkeys(("model.head_lr_factor", "model.backbone_lr_factor"), 1.0),
 }
 _PLACES = ("data.root", "data.videos", "data.splits", "data.flow_folder", "data.frame_folder")
 

@@ -21,6 +21,7 @@ from actionrec.experiment.build import (
     model_name,
 )
 from actionrec.experiment.manifest import Manifest
+from actionrec.experiment.resume import check_resumable, goes_on
 from actionrec.experiment.runs import RunFolder, is_first_process, run_folder
 from actionrec.settings import checks
 from actionrec.settings.composition import in_multirun, plain
@@ -78,7 +79,7 @@ def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
             if in_multirun():
                 _note_overrides(run.path)
             return run.metrics[config.objective]
-        resume = interrupted and _goes_on(run) if config.resume == "auto" else config.resume
+        resume = interrupted and goes_on(run) if config.resume == "auto" else config.resume
         return _train(config, run, wanted, resume, parts)
 
 
@@ -102,7 +103,7 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
     module.lineage = create_lineage(config, data, parents, module)
 
     if source := run.source(resume):  # before the run that it is of is touched
-        _check_resumable(source, module, config)
+        check_resumable(source, module, config)
     trainer = create_trainer(config)
     if trainer.is_global_zero:
         run.start(resume)
@@ -166,83 +167,37 @@ def _try_out(config: DictConfig) -> float:
     data = create_data(config)
     module = create_module(config, data, parents)
     start_from(module.network, data.actions, parents)
-    config.logger = None  # Lightning would leave the loggers out, but some write as soon as they are made
     trainer = create_trainer(config)
     with _compiled(module.network, config):
         trainer.fit(module, data)
-    log.info("fast_dev_run: %d training steps and a validation went well; no run was written", trainer.global_step)
+    log.info(
+        "trainer.fast_dev_run: %d training steps went well, and validation; no run is written", trainer.global_step
+    )
     return float(trainer.callback_metrics[config.objective])
 
 
 def create_trainer(config: DictConfig, callbacks: "Sequence[Callback]" = ()) -> "Trainer":
-    """The configuration's trainer, with its callbacks and those given."""
+    """The configuration's trainer, with its callbacks and those given.
+
+    With `trainer.fast_dev_run` it has neither loggers nor checkpoints, since some write as soon as they are made, and
+    Lightning would leave only its own ones out.
+    """
     from hydra.utils import instantiate
+    from lightning.pytorch.callbacks import Checkpoint
 
     from actionrec.callbacks import Progress
 
     callbacks = [*create_callbacks(config), Progress(), *callbacks]
-    return instantiate(config.trainer, callbacks=callbacks, logger=create_loggers(config), _convert_="all")
+    tries_out = bool(config.trainer.get("fast_dev_run"))
+    if tries_out:
+        callbacks = [each for each in callbacks if not isinstance(each, Checkpoint)]
+    loggers = [] if tries_out else create_loggers(config)
+    return instantiate(config.trainer, callbacks=callbacks, logger=loggers, _convert_="all")
 
 
 def _note_overrides(folder: Path) -> None:
     """Write down what this job of a multirun was asked for; its table is made of that."""
     write_text(folder / "overrides.yaml", OmegaConf.to_yaml(HydraConfig.get().overrides.task))
-
-
-def _goes_on(run: RunFolder) -> bool:
-    """Whether the run that was interrupted left checkpoints that load."""
-    from actionrec.callbacks.best import checkpoints_whole
-
-    if not checkpoints_whole(run.last.parent):
-        log.warning("%s: best.ckpt or last.ckpt is torn or lost; the training begins again", run.partial)
-        return False
-    log.info("goes on with %s", run.partial)
-    return True
-
-
-def _check_resumable(path: Path, module: "ActionModule", config: DictConfig) -> None:
-    """Raise unless a training can go on from a checkpoint.
-
-    Raises:
-        ActionRecError: it holds weights alone, is of another stage or network, or its schedule was made for another
-            number of epochs.
-    """
-    from actionrec.modules.checkpoint import read
-    from actionrec.modules.earlier import add_normalisation
-
-    if path.is_relative_to(config.run_dir) or path.is_relative_to(f"{config.run_dir}.partial"):
-        checkpoint = read_tensors(path, "resume", "a checkpoint")
-    else:
-        checkpoint = read(path, "resume", list(config.trust))
-    add_normalisation(checkpoint)  # it may be of an earlier version
-    if "optimizer_states" not in checkpoint:
-        raise ActionRecError(f"resume={path} holds weights alone, no state of a training; start from it with init_from")
-    if checkpoint["lineage"]["stage"] != config.stage:
-        raise ActionRecError(f"resume={path} is of stage {checkpoint['lineage']['stage']}, this is {config.stage}")
-    groups = [len(state["param_groups"]) for state in checkpoint["optimizer_states"]]
-    if groups != [len(module.parameter_groups())]:
-        raise ActionRecError(
-            f"resume={path} is of a training with {groups[0] if groups else 0} groups of parameters, this one has "
-            f"{len(module.parameter_groups())}; set model.decay_norms, model.head_lr_factor and "
-            "model.backbone_lr_factor as they were, or start from it with init_from"
-        )
-    own, theirs = module.state_dict(), checkpoint["state_dict"]
-    if wrong := [key for key in own.keys() ^ theirs.keys() if key.startswith("network.")]:
-        raise ActionRecError(f"resume={path} is of another network (at {min(wrong)}); start from it with init_from")
-    if wrong := [key for key in own if key in theirs and own[key].shape != theirs[key].shape]:
-        raise ActionRecError(f"resume={path} is of another network (at {wrong[0]}); start from it with init_from")
-    done, steps = checkpoint.get("epoch", 0) + 1, checkpoint.get("global_step", 0)
-    for state in checkpoint.get("lr_schedulers") or ():
-        whole = state.get("total_steps") or state.get("T_max")
-        if not (whole and steps) or state.get("last_epoch", steps) != steps:  # schedules by epoch are free to end
-            continue
-        planned = round(whole * done / steps)
-        if planned != config.trainer.max_epochs:
-            raise ActionRecError(
-                f"resume={path}: its learning-rate schedule was made for {planned} epochs and cannot stretch to "
-                f"trainer.max_epochs={config.trainer.max_epochs}; train afresh, start from it with init_from, or set "
-                f"trainer.max_epochs={planned}"
-            )
 
 
 @contextmanager
