@@ -117,8 +117,8 @@ def gather(folder: Path, swept: Swept, objective: str = "val/acc") -> list[dict[
     A job counts once, by the folder that this sweep gives it where there are several. A row holds the values of the
     swept keys but for `REPEATS`, `views` (how the runs were measured; None where that is not recorded), `runs`, `n`
     (samples of the test), `sources` (the videos that they come from), mean and standard deviation (`… sd`, None of one
-    run) of the objective and of `METRICS` over the runs, for those of the test also the bounds of a run's 95 % interval (`… low`, `… high`;
-    their mean over the runs), and `values`: the test accuracy of each run.
+    run) of the objective and of `METRICS` over the runs, for those of the test also the bounds of a run's 95 % interval
+    (`… low`, `… high`; their mean over the runs), and `values`: the test accuracy of each run.
     """
     jobs: dict[tuple[str, ...], Path] = {}
     for path in sorted(folder.glob("*/overrides.yaml")):
