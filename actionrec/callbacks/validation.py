@@ -36,9 +36,9 @@ class Validation(Callback):
 
     After each validation the confusion matrix, and accuracy by action; where the metric that `BestCheckpoint` monitors
     (`val/acc` without one) is better than ever before, or equal at a lower `val/loss`, also the pictures, which are
-    thus those of the best checkpoint: samples with a wrong answer, those of the surest first; Grad-CAM of samples spread
-    over the set, the same each time; filters of the first convolution; and the features for the projector. There are no
-    pictures of streams whose features are kept.
+    thus those of the best checkpoint: samples with a wrong answer, those of the surest first; Grad-CAM of samples
+    spread over the set, the same each time; filters of the first convolution; and the features for the projector. There
+    are no pictures of streams whose features are kept.
 
     Args:
         wrong: samples with a wrong answer that are shown, at most; 0 leaves them out.

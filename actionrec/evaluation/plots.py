@@ -165,7 +165,7 @@ def history(found: Mapping[int, float], metric: str = "val/acc", lowest: bool = 
 
 
 def importances(shares: Mapping[str, float], trials: int, metric: str = "val/acc") -> Figure:
-    """Share of a metric's variance over a search's trials that each setting explains (fANOVA: Hutter et al., ICML 2014)."""
+    """Share of a metric's variance over trials that each setting explains (fANOVA: Hutter et al., ICML 2014)."""
     figure = Figure(figsize=(6, 0.9 + 0.34 * len(shares)), layout="constrained")
     axes = figure.subplots()
     axes.barh(list(shares), list(shares.values()), **_look("frame"))
