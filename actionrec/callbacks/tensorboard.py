@@ -112,10 +112,14 @@ def varied() -> list[str]:
 
 
 def writer_of(trainer: Trainer) -> SummaryWriter | None:
-    """Where callbacks write; None on all processes but the first, and where the logger is another or none."""
-    if trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
-        return trainer.logger.experiment
-    return None
+    """Where callbacks write; None on all processes but the first, and where no logger is TensorBoard's."""
+    logger = logger_of(trainer)
+    return logger.experiment if logger and trainer.is_global_zero else None
+
+
+def logger_of(trainer: Trainer) -> TensorBoardLogger | None:
+    """TensorBoard's among a trainer's loggers, if there is one."""
+    return next((each for each in trainer.loggers if isinstance(each, TensorBoardLogger)), None)
 
 
 def step_of(trainer: Trainer) -> int:

@@ -9,14 +9,16 @@ from typing import Any, cast
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torch.utils.hooks import RemovableHandle
 
 from actionrec.callbacks import projector
+from actionrec.callbacks.best import BestCheckpoint
 from actionrec.callbacks.pictures import BLACK, RED, filters, grid, note, sample_pictures, tile
-from actionrec.callbacks.tensorboard import step_of, writer_of
+from actionrec.callbacks.tensorboard import logger_of, step_of, writer_of
 from actionrec.datamodules.base import collate
 from actionrec.datamodules.samples import Sample
 from actionrec.evaluation.metrics import confusion, per_action, probabilities_of
@@ -32,10 +34,11 @@ THUMBNAIL = 32  # side of a sample's picture in the projector
 class Validation(Callback):
     """Answers to the validation samples, for TensorBoard.
 
-    After each validation the confusion matrix, and accuracy by action; where `val/acc` is better than ever before, or
-    equal at a lower `val/loss`, also the pictures, which are thus those of the best checkpoint: samples with a wrong
-    answer, those of the surest first; Grad-CAM of samples spread over the set, the same each time; filters of the first
-    convolution; and the features for the projector. There are no pictures of streams whose features are kept.
+    After each validation the confusion matrix, and accuracy by action; where the metric that `BestCheckpoint` monitors
+    (`val/acc` without one) is better than ever before, or equal at a lower `val/loss`, also the pictures, which are
+    thus those of the best checkpoint: samples with a wrong answer, those of the surest first; Grad-CAM of samples
+    spread over the set, the same each time; filters of the first convolution; and the features for the projector. There
+    are no pictures of streams whose features are kept.
 
     Args:
         wrong: samples with a wrong answer that are shown, at most; 0 leaves them out.
@@ -104,7 +107,8 @@ class Validation(Callback):
         figure = confusion_matrix(confusion(scores), scores.actions)
         writer.add_image("val/confusion", pixels(figure), step, dataformats="HWC")
 
-        reached, loss = (float(trainer.callback_metrics[tag]) for tag in ("val/acc", "val/loss"))
+        monitor, sign = monitored(trainer)
+        reached, loss = sign * float(trainer.callback_metrics[monitor]), float(trainer.callback_metrics["val/loss"])
         if (reached, -loss) > (self.best, -self._tie):
             self.best, self._tie = reached, loss
             for tag, picture in self._pictures(trainer, pl_module, scores).items():
@@ -138,7 +142,7 @@ class Validation(Callback):
             next(iter(sample_pictures({key: each[row] for key, each in small.items()}, module.inputs).values()))
             for row in range(len(rows) if small else 0)
         ]
-        folder = Path(cast(Any, trainer.logger).log_dir)
+        folder = Path(cast(TensorBoardLogger, logger_of(trainer)).log_dir)
         projector.write(folder, torch.cat(self._features).float().cpu().numpy(), rows, shown)
 
     def _writes(self, trainer: Trainer) -> bool:
@@ -165,6 +169,12 @@ class Validation(Callback):
             hook.remove()
         for each in (self._answers, self._features, self._thumbnails, self._hooks, self._inputs):
             each.clear()
+
+
+def monitored(trainer: Trainer) -> tuple[str, float]:
+    """The metric by which the best checkpoint is chosen, and 1 where its highest value is the best, else -1."""
+    best = next((each for each in trainer.checkpoint_callbacks if isinstance(each, BestCheckpoint)), None)
+    return (best.monitor, best.sign) if best else ("val/acc", 1.0)
 
 
 def deciding_layers(network: Stream | MultiStream) -> list[nn.Module]:

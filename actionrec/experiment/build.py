@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from actionrec.settings.composition import plain
+from actionrec.system.errors import ActionRecError
 
 if TYPE_CHECKING:  # heavy; a verb's --help does without
+    from lightning import Callback
+    from lightning.pytorch.loggers import Logger
+
     from actionrec.datamodules.base import ActionDataModule
     from actionrec.modules.base import ActionModule
     from actionrec.modules.parents import Parent
@@ -36,6 +40,53 @@ def create_module(config: DictConfig, data: "ActionDataModule", parents: "Mappin
     for role, parent in parents.items():
         model[role if role in model else stream_names(config)[0]]["backbone"] |= parent.architecture()
     return instantiate(model, actions=list(data.actions), inputs=data.inputs, _recursive_=False, _convert_="all")
+
+
+def create_callbacks(config: DictConfig) -> "list[Callback]":
+    """The configuration's callbacks, but for those that are set to null.
+
+    Raises:
+        ActionRecError: settings are of a callback that was not chosen.
+    """
+    from hydra.utils import instantiate
+
+    made = []
+    for name, settings in (config.callbacks or {}).items():
+        if settings is None:
+            continue
+        if "_target_" not in settings:
+            raise ActionRecError(f"callbacks.{name} has no _target_; choose its file with callbacks=[default,{name}]")
+        made.append(instantiate(settings))
+    return made
+
+
+# What the loggers that are not installed by default come with.
+_EXTRAS = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}
+
+
+def create_loggers(config: DictConfig) -> "list[Logger]":
+    """The configuration's loggers: one, or one a name; none of a name that is set to null.
+
+    Raises:
+        ActionRecError: a logger's package is not installed.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    settings = config.logger or {}
+    made = []
+    for name, each in {"": settings}.items() if "_target_" in settings else settings.items():
+        try:
+            made += [instantiate(each)] if each else []
+        except InstantiationException as error:
+            kind = str(each.get("_target_")).rpartition(".")[2]
+            if kind in _EXTRAS and isinstance(error.__cause__, ImportError):
+                extra = _EXTRAS[kind]
+                raise ActionRecError(
+                    f"logger={name or kind} needs a package: pip install 'actionrec[{extra}]'"
+                ) from None
+            raise
+    return made
 
 
 def create_lineage(

@@ -42,14 +42,21 @@ _CALLBACKS = (  # those of ours that only look on; others may change what is lea
 _IGNORED = (
     *("run_dir", "work_dir", "init_from", "resume", "overwrite", "run_again", "trust", "tag", "parent_tag", "split"),
     *("paths", "flow", "dataset", "views", "backbone", "recipe", "sweep", "search", "logger", "hydra"),
+    *("debug", "objective", "stage_kind", "optimizer.fused", "model.optimizer.fused", "trainer.profiler"),
     *("data.num_workers", "data.cache"),
-    *("trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps"),
-    *("trainer.enable_progress_bar", "trainer.enable_model_summary", "checkpoint", "parts", "output"),
+    *("trainer._target_", "trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps"),
+    *("trainer.num_sanity_val_steps", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
+    *("checkpoint", "parts", "output"),
     *(f"callbacks.{name}" for name in _CALLBACKS),
 )
 _COUNTED = ("paths.name",)
 # Where records and pictures lie; `Manifest.lists` says which records they are.
 _PLACES = re.compile(r"data\.dataset\.(root|videos|splits|csv|split_file)|data\.[^.]+\.folder")
+# Settings that earlier runs did not have. They are left out at these values, so that those runs stay the same runs.
+_ADDED = {
+    **{"model.decay_norms": True, "model.batch_norm": "train", "trainer.gradient_clip_val": None},
+    **dict.fromkeys(("model.head_lr_factor", "model.backbone_lr_factor"), 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,8 @@ class Manifest:
             other: the other run's.
             but: keys of settings that do not count.
         """
-        keys = sorted({*self.settings, *other.settings} - {*but})
+        known = {*self.settings, *other.settings} - {*but}
+        keys = sorted(key for key in known if _decides(key))  # an earlier version may have counted others
         if not other.whole:
             keys = [key for key in keys if key in self.settings and key in other.settings]
         found = [_difference(key, self.settings, other.settings) for key in keys]
@@ -205,8 +213,15 @@ def below(key: str, names: Iterable[str]) -> bool:
 
 def _counted(settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     for key, value in settings:
-        if below(key, _COUNTED) or not (below(key, _IGNORED) or _PLACES.fullmatch(key)):
+        usual = key in _ADDED and value == _ADDED[key]
+        left_out = value is None and key.startswith("callbacks.") and key.count(".") == 1
+        if _decides(key) and not usual and not left_out:
             yield key, value
+
+
+def _decides(key: str) -> bool:
+    """Whether a setting decides what a run's result is."""
+    return below(key, _COUNTED) or not below(key, _IGNORED)
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

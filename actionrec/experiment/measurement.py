@@ -39,9 +39,11 @@ def create_trainer(config: DictConfig) -> "Trainer":
         "logger": False,
         "enable_checkpointing": False,
         "num_nodes": 1,
-        "fast_dev_run": False,  # these two are the training's; a measurement sees the whole part
+        "fast_dev_run": False,  # these are the training's; a measurement sees the whole part
+        "overfit_batches": 0.0,
         "limit_test_batches": 1.0,
         "callbacks": [ProgressBar()],
+        "profiler": None,
         "default_root_dir": os.devnull,  # under SLURM Lightning loads an hpc_ckpt that it finds there over the weights
     }
     return instantiate(config.trainer, **options)

@@ -107,7 +107,7 @@ def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictCon
         # The folder was moved, or is a stranger's, who does not say where files are written here.
         taken["paths"] = _without(saved["paths"], ("outputs", "frames"))
         taken["data"] = _with_own_folders(saved["data"])
-    taken["trainer"] = _without(saved["trainer"], ("default_root_dir",))
+    taken["trainer"] = _without(saved["trainer"], ("default_root_dir", "_target_"))
     taken["callbacks"] = {
         name: {key: value for key, value in node.items() if key in config.callbacks[name] and key not in _OWN}
         for name, node in callbacks.items()

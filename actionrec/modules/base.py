@@ -5,7 +5,6 @@ from itertools import chain
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from lightning import LightningModule
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,7 +12,9 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from actionrec.modules.earlier import renew
-from actionrec.modules.metrics import MeanClassAccuracy
+from actionrec.modules.metrics import MeanClassAccuracy, RankingMetrics
+from actionrec.modules.norms import held_norms
+from actionrec.modules.optimizers import create_optimizer, create_schedule, parameter_groups
 from actionrec.networks.streams import MultiStream, Stream, channels_last
 
 
@@ -27,9 +28,11 @@ class ActionModule(LightningModule):
         network: classifies what the streams of `inputs` see.
         actions: class list, in the order of the labels.
         inputs: what the data module's `inputs` says.
-        optimizer: `_target_` and arguments of a torch optimiser.
-        scheduler: `_target_` and arguments of one of `schedules`; empty for a constant rate.
+        optimizer: `_target_` and arguments of a torch optimiser, see `optimizers.create_optimizer`.
+        scheduler: of one of `schedules` or of torch, see `optimizers.create_schedule`; empty for a constant rate.
         label_smoothing: of the training objective (Szegedy et al., CVPR 2016); `train/loss` is without.
+        decay_norms, head_lr_factor, backbone_lr_factor: see `optimizers.parameter_groups`.
+        batch_norm: see `norms.held_norms`.
     """
 
     def __init__(
@@ -40,6 +43,10 @@ class ActionModule(LightningModule):
         optimizer: Mapping[str, Any],
         scheduler: Mapping[str, Any] | None,
         label_smoothing: float,
+        decay_norms: bool = True,
+        head_lr_factor: float = 1.0,
+        backbone_lr_factor: float = 1.0,
+        batch_norm: str = "train",
     ):
         super().__init__()
         channels_last(network)
@@ -50,6 +57,11 @@ class ActionModule(LightningModule):
         self.scheduler = scheduler
         self.label_smoothing = label_smoothing
         self.lineage: dict[str, Any] = {}
+        self.factors = {"head_lr_factor": head_lr_factor, "backbone_lr_factor": backbone_lr_factor}
+        self.decay_norms = decay_norms
+        self.batch_norm = batch_norm
+        for norm in held_norms(self.network, batch_norm):
+            norm.requires_grad_(False)
 
         classes = len(self.actions)
         self.train_metrics = MetricCollection({"acc": _accuracy(classes)}, prefix="train/")
@@ -64,7 +76,21 @@ class ActionModule(LightningModule):
         )
         # Looking for NaN would wait for the device, and leave them out of the mean.
         self.train_loss, self.val_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
+        self.val_ranking = RankingMetrics()
         self._views: list[tuple[list[str], Tensor, Tensor]] = []
+        self._hold_norms()  # Lightning does not call train() before the first epoch
+
+    def train(self, mode: bool = True) -> "ActionModule":
+        super().train(mode)
+        self._hold_norms()
+        return self
+
+    def on_train_start(self) -> None:
+        self._hold_norms()  # trainer.sync_batchnorm has replaced them
+
+    def _hold_norms(self) -> None:
+        for norm in held_norms(self.network, self.batch_norm):
+            norm.eval()
 
     @property
     def streams(self) -> dict[str, Stream]:
@@ -88,11 +114,14 @@ class ActionModule(LightningModule):
         logits, labels = self(batch), batch["label"]
         self.val_loss.update(F.cross_entropy(logits, labels, reduction="none"))
         self.val_metrics.update(logits, labels)
+        self.val_ranking.update(logits, labels)
         return logits  # for callbacks
 
     def on_validation_epoch_end(self) -> None:
         self.log("val/loss", self.val_loss)
         self.log_dict(self.val_metrics)
+        self.log_dict({f"val/{name}": value for name, value in self.val_ranking.compute().items()})
+        self.val_ranking.reset()
 
     def on_test_epoch_start(self) -> None:
         self._views = []
@@ -105,15 +134,21 @@ class ActionModule(LightningModule):
         names, logits, labels = zip(*self._views, strict=True)
         return list(chain(*names)), torch.cat(logits), torch.cat(labels)
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """See `optimizers.parameter_groups`."""
+        return parameter_groups(self.named_parameters(), **self.factors, decay_norms=self.decay_norms)
+
     def configure_optimizers(self) -> Any:
-        parameters = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = instantiate(dict(self.optimizer), parameters)
+        clips = self._trainer is not None and bool(self.trainer.gradient_clip_val)
+        optimizer = create_optimizer(self.optimizer, self.parameter_groups(), clips)
         if not self.scheduler:
             return optimizer
         total = max(1, int(self.trainer.estimated_stepping_batches))
         per_epoch = max(1, total // max(1, self.trainer.max_epochs or 1))
-        scheduler = instantiate(dict(self.scheduler), optimizer, total_steps=total, steps_per_epoch=per_epoch)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": create_schedule(self.scheduler, optimizer, total, per_epoch),
+        }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["lineage"] = self.lineage

@@ -16,7 +16,8 @@ from actionrec.system.errors import ActionRecError
 from actionrec.system.hardware import usable_cores
 
 MAX_SEED = 2**32 - 1  # numpy's
-MONITORED = ("val/acc", "val/acc_macro", "val/acc_top5", "val/loss", "train/acc", "train/loss")
+OBJECTIVES = ("val/acc", "val/acc_macro", "val/acc_top5", "val/f1_macro", "val/map", "val/loss")
+MONITORED = (*OBJECTIVES, "train/acc", "train/loss")
 
 
 # Dotted keys, `*` for every key of a mapping.
@@ -69,13 +70,18 @@ SETTINGS: dict[str, Rule] = {
     "backbone.stem": one_of("inflate", "random"),
     "model.label_smoothing": number(0, 1),
     "model.dropout": number(0, 1),
+    "model.decay_norms": flag,
+    "model.head_lr_factor": number(0, above=True),
+    "model.backbone_lr_factor": number(0, above=True),
+    "model.batch_norm": one_of("train", "partial", "frozen"),
     "model.frozen": rules.streams,
     "model.fusion": one_of("concat", "concat_features", "conv", "average", "max"),
     "recipe.lr_factor": number(0, above=True),
+    "recipe.patience": amount,
     "optimizer.lr": number(0, above=True),
     "optimizer.weight_decay": number(0),
     "optimizer.momentum": number(0, 1),
-    "optimizer.fused": flag,
+    "optimizer.fused": maybe(flag, "auto"),
     "scheduler.pct_start": number(0, 1),
     "scheduler.base": number(0, 1),
     "scheduler.epochs_per_cycle": number(0, above=True),
@@ -84,8 +90,10 @@ SETTINGS: dict[str, Rule] = {
     "trainer.check_val_every_n_epoch": whole(1),
     "trainer.accumulate_grad_batches": whole(1),
     "trainer.num_sanity_val_steps": whole(-1),
+    "trainer.gradient_clip_val": maybe(number(0), None),
     **{f"trainer.limit_{part}_batches": maybe(number(0, above=True), None) for part in ("train", "val", "test")},
-    "callbacks.*": rules.mapping,
+    "objective": one_of(*OBJECTIVES),
+    "callbacks.*": maybe(rules.mapping, None),
     "callbacks.*.monitor": one_of(*MONITORED),
     "callbacks.early_stopping.patience": amount,
     "callbacks.training_batch.samples": amount,

@@ -9,6 +9,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from actionrec.settings.rules import direction
+
 _PACKAGE = Path(__file__).parents[1]
 # A wheel ships the configuration inside the package; in a checkout it lies at the top.
 CONF = next(each for each in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if each.is_dir())
@@ -19,6 +21,8 @@ OmegaConf.register_new_resolver("suffix", lambda tag: f"-{tag}" if tag else "", 
 OmegaConf.register_new_resolver("times", lambda a, b: float(f"{a * b:.12g}"), replace=True)
 # `${or:${dataset},none}` is none where no data set is chosen.
 OmegaConf.register_new_resolver("or", lambda a, b: a or b, replace=True)
+# `${direction:val/acc}` in conf/: whether the higher or the lower value of a metric is the better.
+OmegaConf.register_new_resolver("direction", direction, replace=True)
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 
 

@@ -194,5 +194,10 @@ def compilation(value: Any) -> str | None:
     return None if right else "true, false, or arguments of torch.compile such as {mode: max-autotune}"
 
 
+def direction(metric: str) -> str:
+    """`min` where the lower value of a metric is the better, as of a loss or an error; else `max`."""
+    return "min" if metric.endswith(("loss", "ece")) else "max"
+
+
 flag = one_of(True, False)
 amount = whole(0)

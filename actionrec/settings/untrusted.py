@@ -256,13 +256,20 @@ def _callbacks() -> set[str]:
     return own | {f"lightning.pytorch.callbacks.{name}" for name in (*lightnings.split(), "StochasticWeightAveraging")}
 
 
+_LOGGERS = ("CSVLogger", "MLFlowLogger", "TensorBoardLogger", "WandbLogger")
+
+
 def _loggers() -> set[str]:
-    own = {"actionrec.callbacks.tensorboard.TensorBoard"}
-    return own | {f"lightning.pytorch.loggers.{name}" for name in ("CSVLogger", "TensorBoardLogger")}
+    own = {"actionrec.callbacks.tensorboard.TensorBoard", "actionrec.tensorboard.TensorBoard"}  # now and before
+    return own | {f"lightning.pytorch.loggers.{name}" for name in _LOGGERS}
+
+
+def _profilers() -> set[str]:
+    return {f"lightning.pytorch.profilers.{name}" for name in ("AdvancedProfiler", "SimpleProfiler")}
 
 
 def _trainers() -> set[str]:
-    return {"actionrec.system.hardware.create_trainer"}
+    return {"actionrec.system.hardware.create_trainer", "actionrec.hardware.create_trainer"}  # now and before
 
 
 def _subclasses(module: Any, base: type) -> set[str]:
@@ -286,6 +293,7 @@ PLACES: dict[str, Callable[[], set[str]]] = {
     "logger": _loggers,
     "logger.*": _loggers,
     "trainer": _trainers,
+    "trainer.profiler": _profilers,
 }
 # Arguments of those that are places of files: folders at or below the run's own working folder, and names in them.
 FOLDERS = ("config", "default_root_dir", "dirpath", "save_dir")
@@ -704,6 +712,10 @@ def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) 
         "scheduler": either(one_of(None, {}), scheduler),
         "label_smoothing": number(0, 1),
         "dropout": number(0, 1),
+        "decay_norms": one_of(True, False),
+        "head_lr_factor": number(0, 1e6),
+        "backbone_lr_factor": number(0, 1e6),
+        "batch_norm": one_of("train", "partial", "frozen"),
         "fusion": text(50),
         "frozen": list_of(one_of(*streams), longest=len(streams)),
     }

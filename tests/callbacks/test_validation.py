@@ -1,14 +1,17 @@
 import math
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from google.protobuf import text_format
+from lightning.pytorch.loggers import CSVLogger
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
-from actionrec.callbacks import Validation, validation
+from actionrec.callbacks import BestCheckpoint, Validation, validation
 from actionrec.callbacks.pictures import RED, grid, note, sample_pictures, tile
+from actionrec.callbacks.tensorboard import TensorBoard, writer_of
 from actionrec.networks.fusions import FUSIONS
 from tests.callbacks.conftest import ACTIONS, FrameAnswers, PairAnswers, Samples, events, image, stream
 
@@ -152,6 +155,19 @@ def test_without_tensorboard_it_does_nothing(fit):
     folder = fit(module, samples(), samples(), [callback], logger=False)
     assert not folder.exists()
     assert callback.best == -math.inf
+
+
+def test_pictures_are_those_of_the_epoch_that_the_best_checkpoint_is_chosen_by(fit, tmp_path):
+    best, callback = BestCheckpoint(str(tmp_path), monitor="val/loss", mode="min"), Validation()
+    fit(FrameAnswers(), samples(), samples(), [callback, best])
+    assert callback.best == best.best.value < 0  # the negative loss
+
+
+def test_tensorboard_is_found_among_other_loggers(tmp_path):
+    loggers = [CSVLogger(tmp_path), TensorBoard(tmp_path)]
+    trainer = SimpleNamespace(loggers=loggers, is_global_zero=True)
+    assert writer_of(trainer) is loggers[1].experiment
+    assert writer_of(SimpleNamespace(loggers=loggers[:1], is_global_zero=True)) is None
 
 
 def test_training_draws_what_it_would_have_drawn(fit):

@@ -74,7 +74,7 @@ class OperationalError(Exception):
         (RuntimeError(KILLED), r"a loader process was killed by signal: Killed, .* lower data\.num_workers"),
         (
             RuntimeError("AdamW does not allow for gradient clipping because"),
-            r"trainer.*; set optimizer\.fused=false",
+            r"trainer.*; set optimizer\.fused=auto",
         ),
         (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), r"a loader process exited unexpectedly"),
         (OperationalError("(sqlite3.OperationalError) database or disk is full\n[SQL"), r"study\.db: .*; make room"),

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from lightning import Trainer
+from torch.nn import BatchNorm2d
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
@@ -299,3 +300,39 @@ def test_clips_go_through_a_video_backbone():
         assert network(torch.zeros(2, 3, 5, 32, 32, dtype=torch.uint8)).shape == (2, 3)
     with pytest.raises(ActionRecError, match=r"resnet18: not a torchvision video classifier"):
         create_stream(Clip("none"), {"name": "resnet18", "weights": None}, 3, 0.0, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "streams"), [("frame", ["network.backbone"]), ("concat", ["network.frame.", "network.flow."])]
+)
+def test_held_norms_stay_as_they_are_from_the_first_step_on(name, streams, batch):
+    """Statistics, scales and shifts of all but the first norm of each backbone, also after train() and validation."""
+    module = partial_norms(name)
+    norms = {key: each for key, each in module.named_modules() if isinstance(each, BatchNorm2d)}
+    free = {next(key for key in norms if key.startswith(stream)) for stream in streams}
+    before = {key: copy.deepcopy(each.state_dict()) for key, each in norms.items()}
+    data = DataLoader([{key: value[row] for key, value in batch.items()} for row in range(6)], batch_size=3)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(accelerator="cpu", max_epochs=2, enable_model_summary=False, num_sanity_val_steps=0, **quiet)
+    trainer.fit(module, data, data)
+    changed = {
+        key
+        for key, each in norms.items()
+        if any((each.state_dict()[part] != value).any() for part, value in before[key].items())
+    }
+    assert changed == free
+
+
+def partial_norms(name):
+    return create(*(["frame", "flow"] if name == "concat" else [name]), batch_norm="partial")
+
+
+def test_each_part_of_a_module_has_its_rate(batch):
+    module = create("frame", "flow", head_lr_factor=10.0, decay_norms=False)
+    groups = module.configure_optimizers().param_groups
+    rates = {group["name"]: group["lr"] for group in groups}
+    assert rates == {"backbone": 1e-3, "backbone_no_decay": 1e-3, "head": 1e-2, "head_no_decay": 1e-2}
+    heads = {id(each) for group in groups if group["name"].startswith("head") for each in group["params"]}
+    network = module.network
+    wanted = [*network.fusion.parameters(), *network.frame.head.parameters(), *network.flow.head.parameters()]
+    assert heads == {id(each) for each in wanted}
