@@ -240,7 +240,7 @@ def test_a_stage_does_not_take_the_name_of_another_experiment(base):
         (["optimizer=adam,5", "-m"], "say optimizer=adam|adamw|sgd"),
         (["~trainer=5"], "~trainer=5: say ~trainer alone"),
         (["logger=[none,5]"], "say logger=none"),
-        (["experiment=null"], "experiment=null: say experiment=hmdb51_flow|"),
+        (["experiment=null"], "experiment=null: say experiment=clip|"),
         (["seed=0,0", "--multirun"], "seed=0,0 has 0 twice"),
         (["optimizer.lr=choice(1,2,1)", "-m"], "optimizer.lr=1,2,1 has 1 twice"),
     ],
