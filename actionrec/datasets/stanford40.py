@@ -67,7 +67,7 @@ def index(
     if protocol == "pooled":
         train, test = _draw(train + test, 0.1, seed=0)
     elif protocol != "official":
-        raise ActionRecError(f"data.protocol={protocol}: use official or pooled")
+        raise ActionRecError(f"dataset.protocol={protocol}: use official or pooled")
     train, val = _draw(train, VAL_FRACTION, seed=42)
     return chosen, require_filled(Splits(train, val, test), chosen, "images")
 

@@ -15,7 +15,7 @@ from benchmarks.training.__main__ import PARTS
 from benchmarks.training.stages import bare_step, compose_stage
 
 # In which the stages that are measured may differ from those that users train: in their data, and no download.
-ALLOWED = {"data.actions", *(f"model.{each}.backbone.weights" for each in ("frame", "flow"))}
+ALLOWED = {"data.actions", *(f"model.{stream}.backbone.weights" for stream in ("frame", "flow"))}
 
 
 def test_the_bare_step_is_the_modules_own(compose_config):
@@ -24,8 +24,8 @@ def test_the_bare_step_is_the_modules_own(compose_config):
     backbone = {"name": "resnet18", "weights": None, "stem": "inflate"}
     optimizer = {"_target_": "torch.optim.SGD", "lr": 0.1}
     inputs = {"size": 32, "streams": {"frame": Frame().settings()}}
-    settings = {"frame": {"backbone": backbone}, "label_smoothing": 0.1}
-    module = FrameModule(["clap", "wave"], inputs, optimizer, **settings).train()
+    frame = {"backbone": backbone}
+    module = FrameModule(["clap", "wave"], inputs, optimizer, label_smoothing=0.1, frame=frame).train()
     batch = {"frame": torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8), "label": torch.tensor([0, 1, 0, 1])}
     before = {name: value.clone() for name, value in module.network.named_parameters()}
 
