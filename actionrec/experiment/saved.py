@@ -24,7 +24,7 @@ MEASURED = ("paths", "flow", "recipe", "split", "seed", "views", "data")
 # What `run_again` takes: all that decides a result, and the places.
 TRAINED = (
     *("stage", "paths", "flow", "backbone", "optimizer", "scheduler", "recipe", "split", "seed", "views", "data"),
-    *("model", "trainer", "init_from", "compile", "cache_features"),
+    *("model", "trainer", "init_from", "compile", "cache_features", "objective"),
 )
 _WHOLE = ("params", "compile")  # mappings whose keys belong together, such as the arguments of one flow estimator
 _COMPILE = ("fullgraph", "dynamic", "mode")  # of torch.compile's arguments, those that are plain choices
