@@ -24,7 +24,7 @@ MEASURED = ("paths", "flow", "recipe", "split", "seed", "views", "dataset", "dat
 # What `run_again` takes: all that decides a result, and the places.
 TRAINED = (
     *("stage", "paths", "flow", "backbone", "optimizer", "scheduler", "recipe", "split", "seed", "views", "dataset"),
-    *("data", "model", "trainer", "init_from", "compile", "cache_features"),
+    *("data", "model", "trainer", "init_from", "compile", "cache_features", "objective"),
 )
 _WHOLE = ("params", "compile")  # mappings whose keys belong together, such as the arguments of one flow estimator
 _COMPILE = ("fullgraph", "dynamic", "mode")  # of torch.compile's arguments, those that are plain choices
@@ -107,13 +107,8 @@ def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictCon
     if not _lies_where_it_says(run, saved["paths"]):
         # The folder was moved, or is a stranger's, who does not say where files are written here.
         taken["paths"] = _without(saved["paths"], ("outputs", "frames"))
-<<<<<<< HEAD
-        taken["data"] = _with_own_folders(saved["data"])
-    taken["trainer"] = _without(saved["trainer"], ("default_root_dir", "_target_"))
-=======
         taken |= _with_own_places(saved["data"])
-    taken["trainer"] = _without(saved["trainer"], ("default_root_dir",))
->>>>>>> net
+    taken["trainer"] = _without(saved["trainer"], ("default_root_dir", "_target_"))
     taken["callbacks"] = {
         name: {key: value for key, value in node.items() if key in config.callbacks[name] and key not in _OWN}
         for name, node in callbacks.items()

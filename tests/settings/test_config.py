@@ -26,7 +26,8 @@ def choices() -> Iterator[tuple[str, str]]:
     for experiment, group in product(EXPERIMENTS, GROUPS):
         for path in sorted((CONF / group).glob("*.yaml")):
             of_no_use = group == "flow" and (path.stem == "default" or experiment.endswith("_frame"))
-            if not of_no_use:
+            alike = group in ("callbacks", "logger") and experiment != EXPERIMENTS[0]  # they see nothing of the stage
+            if not of_no_use and not alike:
                 yield experiment, f"{group}={path.stem}"
 
 
