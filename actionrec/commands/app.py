@@ -66,6 +66,7 @@ def command(config_name: str, choose: str | None = None) -> Callable[[Task], Cal
             os.environ[FULL_ERROR] = "1"  # Hydra would print its own errors; this hands them to us
             _quieten()
             try:
+                sys.argv[1:] = overrides.opened(sys.argv[1:])
                 overrides.check(sys.argv[1:], config_groups(), choose)
                 with heeds_sigterm():
                     run()

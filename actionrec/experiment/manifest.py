@@ -39,6 +39,7 @@ _CALLBACKS = (  # those of ours that only look on; others may change what is lea
 # Settings that do not decide the result, or that another one says: `data.flow` is what a stage reads of `flow`.
 _IGNORED = (
     *("run_dir", "work_dir", "init_from", "resume", "overwrite", "run_again", "trust", "tag", "parent_tag", "split"),
+    *("chain", "parents"),
     *("paths", "flow", "views", "backbone", "recipe", "sweep", "search", "logger", "hydra"),
     *("data.num_workers", "data.cache"),
     *("trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps"),

@@ -9,6 +9,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from actionrec.settings import chain as chain  # whose resolvers conf/ needs
+
 CONF = Path(__file__).parents[2] / "conf"
 
 # `split1-seed0${suffix:${tag}}` is split1-seed0, or with a tag split1-seed0-<tag>.

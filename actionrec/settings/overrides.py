@@ -16,6 +16,19 @@ _FUNCTION = re.compile(  # of Hydra's grammar
     r"(bool|choice|extend_list|float|glob|int|interval|json_str|range|shuffle|sort|str|tag)\("
 )
 
+# Mappings whose keys are the user's own, such as the names of runs, by what a command line calls them.
+_OPEN = {"init_from": "parents", "runs": "runs", "trained": "trained"}
+
+
+def opened(words: Iterable[str]) -> list[str]:
+    """Arguments with `++` before what sets a key in a mapping that takes any, which Hydra wants."""
+    found = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        name, dot, rest = key.partition(".")
+        found.append(f"++{_OPEN[name]}.{rest}={value}" if dot and equals and name in _OPEN else word)
+    return found
+
 
 def check(words: Iterable[str], groups: Mapping[str, Collection[str]], choose: str | None) -> None:
     """Check the overrides of a command line for mistakes that Hydra takes silently, or answers with a traceback.
