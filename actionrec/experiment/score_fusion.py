@@ -26,8 +26,8 @@ def fuse(config: DictConfig) -> None:
     """
     from actionrec.evaluation import fusion, scores
     from actionrec.modules.checkpoint import Parent, check_parent, read
-    from actionrec.reporting.gather import Fusion
-    from actionrec.reporting.results import fusion_table
+    from actionrec.reporting.fusions import fusion_table
+    from actionrec.reporting.records import Fusion
     from actionrec.reporting.tables import lines_of, texts
 
     runs, trained = _of_chain(config)

@@ -82,8 +82,8 @@ class ChainConfig:
 
     name: str
     title: str
-    stages: Mapping[str, Stage]
-    variants: Mapping[str, Variant] = field(default_factory=dict)
+    stages: dict[str, Stage]
+    variants: dict[str, Variant] = field(default_factory=dict)
 
     @property
     def last(self) -> Stage:

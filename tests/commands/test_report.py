@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import write_splits
 from tests.reporting.browser import check_layout, opened
 from tests.reporting.trees import STAGES, write_chain, write_checkpoint, write_run, write_studies
 
@@ -40,6 +41,7 @@ def test_an_empty_tree_is_an_error_and_nothing_is_written(tmp_path, run):
 
 def test_a_half_finished_tree_names_what_is_missing(tmp_path, run):
     data = tmp_path / "demo"
+    write_splits(data / "data/hmdb51_splits", {"wave": {}}, (1, 2, 3))
     write_run(data, "stanford40_frame")
     write_run(data, "hmdb51_frame")
     (data / "hmdb51_flow" / "split1-seed0.partial" / "checkpoints").mkdir(parents=True)
