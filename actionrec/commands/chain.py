@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from actionrec.commands.app import command
 from actionrec.commands.report import report
 from actionrec.experiment import chain as chains
+from actionrec.experiment.stages import composed, of_report
 from actionrec.settings.chain import CLIPS, STILLS
 from actionrec.settings.composition import in_multirun
 from actionrec.system.errors import ActionRecError
@@ -25,7 +26,7 @@ def chain(config: DictConfig) -> float | None:
     accuracy = chains.run(config)
     if config.report and not config.dry_run:
         print()
-        with chains.composed("report", chains.of_report(config)) as settings:
+        with composed("report", of_report(config)) as settings:
             report(settings)
     return accuracy
 

@@ -5,51 +5,50 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from actionrec.experiment import manifest
 from actionrec.experiment.manifest import Manifest
 from actionrec.experiment.runs import RunFolder, run_folder
+from actionrec.experiment.stages import composed, key_of, named, overrides_of, stage_of, told
 from actionrec.settings import chain as declared
 from actionrec.settings import checks, rules
-from actionrec.settings.chain import STILLS, ChainConfig, Stage
+from actionrec.settings.chain import STILLS, ChainConfig
 from actionrec.settings.composition import config_groups, plain
-from actionrec.settings.messages import is_users, one_line
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import write_text
 from actionrec.system.hardware import usable_cores
 from actionrec.system.locks import only_writer
 
-OWN = ("upto", "dry_run", "fuse", "report", STILLS, declared.CLIPS)  # settings of this verb, none of a stage
 # What is one stage's; `chain.stages.<stage>.overrides` says it for one.
-OF_A_STAGE = ("experiment", "stage", "init_from", "run_dir", "run_again")
+OF_A_STAGE = ("experiment", "stage", "init_from", "parents", "run_dir", "run_again")
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A stage or a variant that is to be there: what its command line would say, and why it has to be trained.
+    """A stage or a variant that is to be there, and why it has to be trained.
 
     Args:
         name: of the stage or variant, and of its folder.
-        overrides: of `actionrec train`.
+        whole: its settings, as `actionrec train` would compose them, with Hydra's own.
         folder: of its run.
-        lacking: what a finished run there differs in; `["missing"]` without one, empty of a run that is as wanted.
-        replaces: whether it takes the place of another run, which needs `overwrite=true`.
+        differs: what a finished run there differs in; `["missing"]` without one, empty of a run that is as wanted.
+        after: parents that are to be trained before it.
+        refused: whether another run has its place, which needs `overwrite=true`.
     """
 
     name: str
-    overrides: list[str]
+    whole: DictConfig
     folder: Path
-    lacking: list[str]
-    replaces: bool
+    differs: list[str]
+    after: list[str]
+    refused: bool
 
 
 def run(config: DictConfig) -> float | None:
@@ -70,8 +69,8 @@ def run(config: DictConfig) -> float | None:
     names = wanted(chain, config.upto, config.fuse)
     parts = list(plan(chain, names, config))
     for part in parts:
-        if part.replaces and not config.dry_run:
-            raise ActionRecError(f"{part.name}: {manifest.refusal(part.folder, part.lacking)}")
+        if part.refused and not config.dry_run:
+            raise ActionRecError(f"{part.name}: {manifest.refusal(part.folder, part.differs)}")
     width = max(len(name) for name in names)
     if config.dry_run:
         for part in parts:
@@ -79,9 +78,10 @@ def run(config: DictConfig) -> float | None:
         return None
     folder = Path(config.paths.outputs) / config.paths.name
     write_text(folder / declared.NOTE, OmegaConf.to_yaml(config.chain, resolve=True))
+    prepared: set[Path] = set()
     for part in parts:
-        with _named(part.name), composed("train", part.overrides) as stage:
-            state = _train(stage)
+        with named(part.name), told(part.whole) as stage:
+            state = _train(stage, prepared)
             metrics = RunFolder(part.folder).metrics
         gc.collect()  # a trainer and its module refer to each other, and would stay until long after
         print(f"{part.name:{width}}  {state:11}  test/acc {metrics['test/acc']:.3f}  {part.folder}", flush=True)
@@ -113,18 +113,19 @@ def plan(chain: ChainConfig, names: Sequence[str], config: DictConfig) -> Iterat
     """The parts of a chain, composed, checked and compared with what lies in their places."""
     trained: set[str] = set()
     for name in names:
-        overrides = overrides_of(chain, name, config)
-        with _named(name), composed("train", overrides) as stage:
-            checks.check(stage)
-            checks.check_stage(stage, HydraConfig.get().runtime.choices, config_groups())
-            folder = run_folder(stage)
-            parents = chain.stages[_stage_of(chain, name).name].parents.values()
-            found = compared(folder, manifest.create(stage), stage.resume is True)
-            lacking = [*found, *(f"{parent} is trained first" for parent in parents if parent in trained)]
-            foreign = bool(found) and found != ["missing"] and not _by_parents_alone(folder, manifest.create(stage))
-            yield Part(name, overrides, folder.path, lacking, foreign and not stage.overwrite)
-            if lacking:
-                trained.add(name)
+        with named(name):
+            whole = compose("train", overrides_of(chain, name, config), return_hydra_config=True)
+            with told(whole) as stage:
+                checks.check(stage)
+                checks.check_stage(stage, HydraConfig.get().runtime.choices, config_groups())
+                folder, now = run_folder(stage), manifest.create(stage)
+                differs = compared(folder, now, stage.resume is True)
+                parents = chain.stages[stage_of(chain, name).name].parents.values()
+                after = [parent for parent in parents if parent in trained]
+                foreign = bool(differs) and differs != ["missing"] and not _by_parents_alone(folder, now)
+                yield Part(name, whole, folder.path, differs, after, foreign and not stage.overwrite)
+        if differs or after:
+            trained.add(name)
 
 
 def compared(folder: RunFolder, wanted: Manifest, going_on: bool) -> list[str]:
@@ -138,24 +139,13 @@ def compared(folder: RunFolder, wanted: Manifest, going_on: bool) -> list[str]:
     return found
 
 
-def overrides_of(chain: ChainConfig, name: str, config: DictConfig) -> list[str]:
-    """What a command line would say for a stage or variant alone; of a key that comes twice the last counts."""
-    stage = _stage_of(chain, name)
-    given = list(HydraConfig.get().overrides.task)
-    shared = [each for each in given if _key(each) not in OWN]
-    if config.tag is not None and "parent_tag" not in map(_key, given):
-        shared.append(f"parent_tag={config.tag}")
-    kind = plain(config)[STILLS if stage.data == STILLS else declared.CLIPS]
-    found = [f"experiment={stage.experiment}", *shared, *kind, *stage.overrides]
-    if name != stage.name:
-        variant = chain.variants[name]
-        place = f"${{paths.outputs}}/${{paths.name}}/{name}/split${{run_split:}}-seed${{seed}}${{suffix:${{tag}}}}"
-        return [*found, *variant.overrides, f"run_dir='{place}'"]
-    return found if name == stage.experiment else [*found, f"stage={name}"]
+def prepare(config: DictConfig, prepared: set[Path]) -> None:
+    """Make what a stage reads and no data set has: today the flow of its clips, but for what the store holds.
 
-
-def prepare(config: DictConfig) -> None:
-    """Make what a stage reads and no data set has: today the flow of its clips, but for what the store holds."""
+    Args:
+        config: of the stage.
+        prepared: stores that this process has completed, which are not looked through again; is added to.
+    """
     from actionrec.experiment.extraction import clips_of, conclude
     from actionrec.flow.estimators import ESTIMATORS
     from actionrec.flow.extract import extract
@@ -164,32 +154,14 @@ def prepare(config: DictConfig) -> None:
     if "flow_folder" not in config.data or config.data.flow.algorithm not in ESTIMATORS:  # imported flow is there
         return
     store = Path(config.data.flow_folder)
+    if store in prepared:
+        return
     with only_writer(store, "flow store", wait=True):
         conclude(extract(clips_of(config), store, FlowSettings(**plain(config.data)["flow"]), usable_cores()), store)
+    prepared.add(store)
 
 
-@contextmanager
-def composed(verb: str, overrides: Sequence[str]) -> Iterator[DictConfig]:
-    """The settings that a verb's command line composes; while it lasts, they are what `HydraConfig` tells of."""
-    whole = compose(verb, list(overrides), return_hydra_config=True)
-    before = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(whole)
-    with open_dict(whole):
-        del whole["hydra"]
-    try:
-        yield whole
-    finally:
-        HydraConfig.instance().cfg = before
-
-
-def of_report(config: DictConfig) -> list[str]:
-    """What `actionrec report` is to be told of a chain: its data, and the split, seed and tag to show closely."""
-    given = [each for each in HydraConfig.get().overrides.task if _key(each).partition(".")[0] in ("paths", "chain")]
-    shown = [f"split={config.split}", f"seed={config.seed}"]
-    return [*given, *shown, *([f"tag='{config.tag}'"] if config.tag is not None else []), f"trust={list(config.trust)}"]
-
-
-def _train(config: DictConfig) -> str:
+def _train(config: DictConfig, prepared: set[Path]) -> str:
     """Train a stage unless it is finished; says which. Other processes that want the same stage wait."""
     from actionrec.experiment.training import train
 
@@ -201,7 +173,7 @@ def _train(config: DictConfig) -> str:
         if _by_parents_alone(folder, now):
             log.info("%s: its parents are not those that it was trained from, so it is trained anew", folder.path)
             config.overwrite = True
-        prepare(config)
+        prepare(config, prepared)
         if config.trainer.get("strategy", "auto") == "auto" and config.trainer.get("devices", 1) in (1, "1"):
             train(config)
             return "trained"
@@ -239,11 +211,11 @@ def _fuse(chain: ChainConfig, name: str, config: DictConfig) -> None:
     from actionrec.experiment.score_fusion import fuse
 
     for parent in chain.stages[name].parents.values():
-        with _named(parent), composed("evaluate", [*overrides_of(chain, parent, config), "parts=[train]"]) as settings:
+        with named(parent), composed("evaluate", [*overrides_of(chain, parent, config), "parts=[train]"]) as settings:
             if not (Path(settings.run_dir) / FILES["train"]).is_file():
                 remeasure(settings)
         gc.collect()
-    with _named(f"fusions of {name}"), composed("fuse", overrides_of(chain, name, config)) as settings:
+    with named(f"fusions of {name}"), composed("fuse", overrides_of(chain, name, config)) as settings:
         print()
         fuse(settings)
 
@@ -256,7 +228,7 @@ def _check(config: DictConfig, chain: ChainConfig) -> None:
             raise ActionRecError(f"{key}={config[key]}: use a list of texts, or say --{key} <overrides>")
     if isinstance(config.resume, str) and config.resume != "auto":
         raise ActionRecError(f"resume={config.resume} is of one stage; go on with it by actionrec train")
-    for key in map(_key, HydraConfig.get().overrides.task):
+    for key in map(key_of, HydraConfig.get().overrides.task):
         if key.partition(".")[0] in OF_A_STAGE:
             stage = chain.last.name
             raise ActionRecError(
@@ -264,29 +236,9 @@ def _check(config: DictConfig, chain: ChainConfig) -> None:
             )
 
 
-def _stage_of(chain: ChainConfig, name: str) -> Stage:
-    return chain.stages[chain.variants[name].of if name in chain.variants else name]
-
-
 def _said(part: Part) -> str:
-    if not part.lacking or part.lacking == ["missing"]:
-        return part.lacking[0] if part.lacking else "done"
-    state = "missing" if part.lacking[0] == "missing" else "stale"
-    rest = part.lacking[part.lacking[0] == "missing" :]
-    refused = "; needs overwrite=true" if part.replaces else ""
-    return f"{state} ({manifest.listed(rest)}){refused}"
-
-
-def _key(override: str) -> str:
-    return OverridesParser.create().parse_override(override).key_or_group
-
-
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    """Have errors of what the user gave begin with the name of the stage that they are of."""
-    try:
-        yield
-    except Exception as error:
-        if not is_users(error):
-            raise
-        raise ActionRecError(f"{name}: {one_line(error)}") from error
+    if not part.differs and not part.after:
+        return "done"
+    why = [*(each for each in part.differs if each != "missing"), *(f"{each} is trained first" for each in part.after)]
+    state = "missing" if part.differs == ["missing"] else "stale"
+    return state + (f" ({manifest.listed(why)})" if why else "") + ("; needs overwrite=true" if part.refused else "")
