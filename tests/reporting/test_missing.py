@@ -2,7 +2,7 @@ import pytest
 
 from actionrec.reporting.chain import choose
 from actionrec.reporting.gather import gather
-from actionrec.reporting.missing import Commands, find
+from actionrec.reporting.missing import Commands, find, splits_in
 from tests.reporting.trees import STAGES, write_chain, write_run, write_studies
 
 
@@ -80,3 +80,16 @@ def test_what_the_chain_lacks_is_told_from_what_no_run_has(tmp_path):
     assert found["splits 2 and 3 of hmdb51_frame"].command == "make crossval"
     assert found["split 2 of hmdb51_flow"].command == "make crossval"
     assert found["hmdb51_flow/mine.partial"].command == "make hmdb51-flow"
+
+
+def test_splits_are_those_of_the_lists(tmp_path):
+    assert splits_in(tmp_path / "none") == []
+    for name in (
+        "run_test_split2.txt",
+        "wave_test_split10.txt",
+        "wave_test_split2.txt",
+        "wave_test_split0.txt",
+        "x.txt",
+    ):
+        (tmp_path / name).touch()
+    assert splits_in(tmp_path) == [2, 10]
