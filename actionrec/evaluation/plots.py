@@ -92,7 +92,8 @@ def action_bars(
     axes.set_yticks(range(len(actions)), [f"{action} ({n})" for action, n in zip(actions, counts, strict=True)])
     axes.set(xlim=(0, 1), ylim=(len(actions) - 0.4, -0.6), xlabel="recall")
     _quiet(axes, "x")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    columns = min(len(recalls), 4)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=columns, frameon=False)
     return figure
 
 

@@ -58,14 +58,23 @@ def draw(chain: Chain) -> Diagram:
     data set's checkpoint of the same stage, has a box of its own.
     """
     declared = chain.config.links
-    strangers = {_key(link): link for link in chain.links if (link.parent, link.child) not in declared}
-    edges = declared + [(key, link.child) for key, link in strangers.items()]
-    found = places([*strangers, *chain.config.stages], edges)
+    further = [link for link in chain.links if (link.parent, link.child) not in declared]
+    source = {link: link.parent if _is_before(link, chain) else f"{link.parent} {link.recorded}" for link in further}
+    edges = declared + [(source[link], link.child) for link in further]
+    strangers: dict[str, Link] = {}
+    names: list[str] = []
+    for stage in chain.config.stages:  # strangers beside the stages that start from them, so that few arrows cross
+        for link in further:
+            if link.child == stage and source[link] not in {*names, *chain.config.stages}:
+                strangers[source[link]] = link
+                names.append(source[link])
+        names.append(stage)
+    found = places(names, edges)
     elsewhere = {link.parent for link in chain.links if link.state in (SAME, OTHER)}
     boxes = {name: _box(name, found[name], chain, name in elsewhere) for name in chain.config.stages}
     boxes |= {key: _stranger(link, found[key]) for key, link in strangers.items()}
     states = {(link.parent, link.child): link.state for link in chain.links}
-    states |= {(key, link.child): link.state for key, link in strangers.items()}
+    states |= {(source[link], link.child): link.state for link in further}
     arrows, told = [], []
     for parent, child in edges:
         start, end, state = boxes[parent], boxes[child], states.get((parent, child))
@@ -115,7 +124,7 @@ def _add_rows(names: list[str], edges: list[tuple[str, str]], rows: dict[str, fl
         return fmean(beside) if beside else float(len(names))
 
     above = float("-inf")
-    for row, name in sorted((amid(name), name) for name in names):
+    for row, name in sorted(((amid(name), name) for name in names), key=lambda each: each[0]):
         rows[name] = above = max(row, above + 1)
 
 
@@ -151,9 +160,11 @@ def _stranger(link: Link, place: Place) -> Box:
     return Box(*_corner(place), ABSENT, link.parent, _short(["in another folder", *lines]), False)
 
 
-def _key(link: Link) -> str:
-    """Of a stranger's box: children that started from the same file share it, and no stage has its name."""
-    return f"{link.parent} {link.recorded}"
+def _is_before(link: Link, chain: Chain) -> bool:
+    """Whether a parent is the run of a stage that the chain has before the child."""
+    run, stages = chain.runs.get(link.parent), [*chain.config.stages]
+    there = run is not None and run.checkpoint is not None and run.checkpoint.sha256 == link.recorded
+    return there and stages.index(link.parent) < stages.index(link.child)
 
 
 def _corner(place: Place) -> tuple[float, float]:

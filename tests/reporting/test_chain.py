@@ -171,3 +171,14 @@ def test_a_checkpoint_of_other_data_that_stages_started_from_is_a_box_of_its_own
     assert len(corners) == len(drawing.boxes)
     # What nothing here needs is not missing.
     assert "stanford40_frame" not in [each.what for each in find(outputs, chain, Commands("mine", "mine"))]
+
+
+def test_a_stage_that_another_one_started_from_beside_the_chain_has_an_arrow(tmp_path):
+    data = tmp_path / "demo"
+    write_chain(data)
+    best = data / "hmdb51_frame/split1-seed0/checkpoints/best.ckpt"
+    parent = {"path": str(best), "sha256": sha256(best), "stage": "hmdb51_frame", "data": "demo"}
+    write_checkpoint(data / "hmdb51_flow/split1-seed0", {"parent": parent})
+    drawing = draw(choose(gather(data)))
+    assert len(drawing.boxes) == 4
+    assert "hmdb51_flow from hmdb51_frame: same file" in drawing.words
