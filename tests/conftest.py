@@ -13,13 +13,14 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from actionrec.commands import evaluate, extract_flow, fuse, import_flow, prepare, report, search, train
+from actionrec.commands import chain, evaluate, extract_flow, fuse, import_flow, prepare, report, search, train
 from actionrec.datasets import demo
 from actionrec.evaluation.metrics import HEADLINES, METRICS
 from actionrec.settings.composition import CONF
 from actionrec.system.errors import ActionRecError
 
 VERBS = {
+    "chain": chain,
     "train": train,
     "evaluate": evaluate,
     "extract_flow": extract_flow,

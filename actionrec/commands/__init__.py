@@ -10,6 +10,7 @@ VERBS = {
     "extract_flow": "compute the optical flow of the clips, once",
     "import_flow": "take flow that another program has computed",
     "train": "train one stage and measure it",
+    "chain": "train the stages of a chain that are missing, each after those that it starts from",
     "evaluate": "measure a run again, under other views or on other parts",
     "fuse": "compare every fusion of the scores of two or more runs",
     "search": "search the settings of a stage with Optuna",

@@ -6,7 +6,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from actionrec.commands.app import command
+from actionrec.experiment import saved
 from actionrec.reporting.tables import lines_of, texts
+from actionrec.settings import chain as chains
 from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
 
@@ -20,17 +22,19 @@ def report(config: DictConfig) -> None:
     terminal.doing("reading the runs")
     from actionrec.reporting import results
     from actionrec.reporting.gather import gather
-    from actionrec.reporting.missing import Commands
+    from actionrec.reporting.missing import Commands, splits_in
     from actionrec.reporting.page import write
 
     folder = Path(config.paths.outputs) / config.paths.name
-    outputs = gather(folder, list(config.trust))
+    asked = saved.given_choice("chain") or any(key.startswith("chain.") for key in saved.given_keys())
+    outputs = gather(folder, list(config.trust), chains.of(config) if asked else None)
     if outputs.empty:
         raise ActionRecError(f"no finished run under {folder}; train one, for example: make demo")
     choice = str(HydraConfig.get().runtime.choices["paths"])
-    commands = Commands(choice, config.paths.name, config.paths.outputs)
+    commands = Commands(choice, config.paths.name, config.paths.outputs, outputs.chain.name)
+    splits = splits_in(Path(config.paths.hmdb51_splits))
     terminal.doing("writing the page")
-    write(outputs, folder / "report", commands, config.split, config.seed, config.gallery, config.tag)
+    write(outputs, folder / "report", commands, config.split, config.seed, config.gallery, config.tag, splits)
     if outputs.runs:
         print(lines_of(results.short_lines(outputs)))
     if crossval := results.crossval_table(outputs):

@@ -1,4 +1,7 @@
-"""Pictures of results. Colours are those of Okabe and Ito, which colour-blind people can tell apart."""
+"""Pictures of results. Colours are those of Okabe and Ito, which colour-blind people can tell apart.
+
+A network's own are those of its stage in the chain, see `settings.chain.Look`.
+"""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -11,10 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from actionrec.evaluation.metrics import Bin
+from actionrec.settings.chain import Look
 
-COLOURS = {"stills": "#CC79A7", "frame": "#0072B2", "flow": "#D55E00", "two_stream": "#009E73", "other": "#555555"}
-# Beside the colour, so that a print in grey tells them apart as well.
-HATCHES = {"stills": "xx", "frame": "", "flow": "////", "two_stream": "....", "other": "--"}
+BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#555555"  # of plots that are of no one network
 
 
 def confusion_matrix(counts: np.ndarray, actions: Sequence[str]) -> Figure:
@@ -37,23 +39,23 @@ def confusion_matrix(counts: np.ndarray, actions: Sequence[str]) -> Figure:
     return figure
 
 
-def learning_curves(curves: Mapping[str, Sequence[tuple[int, float]]], role: str, kept: int | None = None) -> Figure:
+def learning_curves(curves: Mapping[str, Sequence[tuple[int, float]]], look: Look, kept: int | None = None) -> Figure:
     """Loss and top-1 by epoch.
 
     Args:
         curves: (epoch, value) pairs of `train/loss`, `val/loss`, `train/acc` and `val/acc`, of those that there are.
-        role: whose colour the validation has; the training is gray.
+        look: of the network, whose colour the validation has; the training is gray.
         kept: epoch of the checkpoint that is measured.
     """
     figure = Figure(figsize=(5.6, 2.7), layout="constrained")
-    lines = {"train": ("-", ".", COLOURS["other"]), "val": ("--", "s", COLOURS[role])}
+    lines = {"train": ("-", ".", GRAY), "val": ("--", "s", look.colour)}
     for axes, metric, label in zip(figure.subplots(1, 2), ("loss", "acc"), ("loss (nats)", "top-1"), strict=True):
         for part, (line, marker, colour) in lines.items():
             points = curves.get(f"{part}/{metric}", ())
             name = {"train": "training", "val": "validation"}[part]
             if points:
-                look = {"marker": marker, "markersize": 4, "markevery": 1 + len(points) // 20}
-                axes.plot(*zip(*points, strict=True), line, color=colour, label=name, **look)
+                marks = {"marker": marker, "markersize": 4, "markevery": 1 + len(points) // 20}
+                axes.plot(*zip(*points, strict=True), line, color=colour, label=name, **marks)
         if kept is not None:
             axes.axvline(kept, color="black", linewidth=0.8, linestyle=":", label="kept")
         axes.set(xlabel="epoch", ylabel=label)
@@ -67,45 +69,47 @@ def learning_curves(curves: Mapping[str, Sequence[tuple[int, float]]], role: str
     return figure
 
 
-def action_bars(recalls: Mapping[str, Sequence[float]], actions: Sequence[str], counts: Sequence[int]) -> Figure:
+def action_bars(
+    recalls: Mapping[str, Sequence[float]], looks: Sequence[Look], actions: Sequence[str], counts: Sequence[int]
+) -> Figure:
     """Recall of each action side by side, higher the more actions there are.
 
     Args:
-        recalls: by role (`frame`, `flow`, `two_stream`), a value for each action.
+        recalls: by the network's label, a value for each action.
+        looks: of the networks.
         actions: from top to bottom.
         counts: samples of each.
     """
     figure = Figure(figsize=(5.8, 1.1 + 0.17 * len(actions) * (len(recalls) + 0.8)), layout="constrained")
     axes = figure.subplots()
     thick = 0.84 / len(recalls)
-    for index, (role, values) in enumerate(recalls.items()):
+    for index, ((label, values), look) in enumerate(zip(recalls.items(), looks, strict=True)):
         places = np.arange(len(actions)) + (index - (len(recalls) - 1) / 2) * thick
-        look = _look(role)
-        axes.barh(places, values, thick, label=role.replace("_", "-"), **look)
+        axes.barh(places, values, thick, label=label, **_bars(look))
         for place, value in zip(places, values, strict=True):
             if value == 0:  # which no bar would show like no value at all
-                axes.text(0.006, place, "0", color=COLOURS[role], fontsize=6, va="center")
+                axes.text(0.006, place, "0", color=look.colour, fontsize=6, va="center")
     axes.set_yticks(range(len(actions)), [f"{action} ({n})" for action, n in zip(actions, counts, strict=True)])
     axes.set(xlim=(0, 1), ylim=(len(actions) - 0.4, -0.6), xlabel="recall")
     _quiet(axes, "x")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    columns = min(len(recalls), 4)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=columns, frameon=False)
     return figure
 
 
-def reliability_diagram(bins: Sequence[Bin], role: str) -> Figure:
+def reliability_diagram(bins: Sequence[Bin], look: Look) -> Figure:
     """Accuracy over confidence, and below it how many samples each bin has."""
     figure = Figure(figsize=(3.9, 4.2), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     middles = [(each.low + each.high) / 2 for each in bins]
     width = 0.92 * (bins[0].high - bins[0].low)
-    look = _look(role)
-    above.bar(middles, [each.accuracy for each in bins], width, **look)
+    above.bar(middles, [each.accuracy for each in bins], width, **_bars(look))
     above.plot((0, 1), (0, 1), "--", color="black", linewidth=1, label="as confident as right")
     points = [(each.confidence, each.accuracy) for each in bins if each.samples]
     above.plot(*zip(*points, strict=True), "D", color="black", markersize=4, label="mean of the bin")
     above.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
     above.legend(frameon=False, fontsize=8, loc="upper left")
-    below.bar(middles, [each.samples for each in bins], width, **look)
+    below.bar(middles, [each.samples for each in bins], width, **_bars(look))
     below.set(xlabel="confidence", ylabel="samples")
     below.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     for axes in (above, below):
@@ -127,7 +131,7 @@ def study(
     """
     figure = Figure(figsize=(7, 1.7 + 0.34 * len(labels)), layout="constrained")
     axes = figure.subplots()
-    colour = COLOURS["frame"]
+    colour = BLUE
     for row, (values, interval) in enumerate(zip(runs, intervals, strict=True)):
         mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
         axes.plot(  # other caps than butt reach beyond the interval
@@ -135,7 +139,7 @@ def study(
         )
         axes.plot([mean - spread, mean + spread], [row] * 2, color=colour, label="standard deviation")
         axes.plot(mean, row, "|", color=colour, markersize=14, markeredgewidth=2.5, label="mean")
-        axes.plot(values, [row] * len(values), "o", color=COLOURS["flow"], markerfacecolor="none", label="run")
+        axes.plot(values, [row] * len(values), "o", color=ORANGE, markerfacecolor="none", label="run")
     handles, names = axes.get_legend_handles_labels()  # a row's, of which one of each name is shown
     known = dict(zip(names, handles, strict=True))
     figure.legend(known.values(), known, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
@@ -154,9 +158,9 @@ def history(found: Mapping[int, float], metric: str = "val/acc", lowest: bool = 
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
     trials, values = list(found), list(found.values())
-    axes.plot(trials, values, "o", color=COLOURS["frame"], markerfacecolor="none", label="trial")
+    axes.plot(trials, values, "o", color=BLUE, markerfacecolor="none", label="trial")
     best = (np.minimum if lowest else np.maximum).accumulate(values)
-    axes.step(trials, best, where="post", color=COLOURS["flow"], label="best so far")
+    axes.step(trials, best, where="post", color=ORANGE, label="best so far")
     axes.set(xlabel="trial", ylabel=_READABLE.get(metric, metric))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
@@ -168,7 +172,7 @@ def importances(shares: Mapping[str, float], trials: int, metric: str = "val/acc
     """Share of a metric's variance over trials that each setting explains (fANOVA: Hutter et al., ICML 2014)."""
     figure = Figure(figsize=(6, 0.9 + 0.34 * len(shares)), layout="constrained")
     axes = figure.subplots()
-    axes.barh(list(shares), list(shares.values()), **_look("frame"))
+    axes.barh(list(shares), list(shares.values()), **_bars(Look(BLUE)))
     axes.invert_yaxis()
     axes.set(xlabel=f"share of the variance of {_READABLE.get(metric, metric)} over {trials} trials")
     _quiet(axes, "x")
@@ -189,8 +193,8 @@ def pixels(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
-def _look(role: str) -> dict[str, Any]:
-    return {"color": COLOURS[role], "hatch": HATCHES[role], "edgecolor": "white", "linewidth": 0.5}
+def _bars(look: Look) -> dict[str, Any]:
+    return {"color": look.colour, "hatch": look.hatch, "edgecolor": "white", "linewidth": 0.5}
 
 
 def _quiet(axes: Axes, grid: Literal["x", "y"] = "y") -> None:

@@ -22,7 +22,19 @@ log = logging.getLogger(__name__)
 CHANGEABLE = (
     *("paths", "trainer", "views", "data.segments", "data.crops", "data.batch_size", "data.num_workers", "data.cache"),
     *("data.strict", "checkpoint", "parts", "output", "split", "seed", "tag", "parent_tag", "run_dir", "init_from"),
-    *("search", "hydra", "logger", "callbacks", "resume", "overwrite", "trust", "compile", "cache_features"),
+    *(
+        "search",
+        "chain",
+        "parents",
+        "hydra",
+        "logger",
+        "callbacks",
+        "resume",
+        "overwrite",
+        "trust",
+        "compile",
+        "cache_features",
+    ),
 )
 
 

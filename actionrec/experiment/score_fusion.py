@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from actionrec.experiment import measurement
 from actionrec.experiment.runs import RunFolder
+from actionrec.settings import chain
 from actionrec.settings.composition import plain
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256, write_json, write_text
@@ -26,15 +27,16 @@ def fuse(config: DictConfig) -> None:
     from actionrec.evaluation import fusion, scores
     from actionrec.modules.checkpoint import read
     from actionrec.modules.parents import Parent, check_parent
-    from actionrec.reporting.gather import Fusion
-    from actionrec.reporting.results import fusion_table
+    from actionrec.reporting.fusions import fusion_table
+    from actionrec.reporting.records import Fusion
     from actionrec.reporting.tables import lines_of, texts
 
-    runs = {name: Path(path) for name, path in plain(config)["runs"].items() if path}
+    runs, trained = _of_chain(config)
+    runs = {name: Path(path) for name, path in {**runs, **plain(config)["runs"]}.items() if path}
     if len(runs) < 2:
         raise ActionRecError("runs: name two runs or more, such as runs.frame=<folder> runs.flow=<folder>")
     parts = {part: [scores.load(run / scores.FILES[part]) for run in runs.values()] for part in scores.FILES}
-    trained = {name: Path(path) for name, path in plain(config)["trained"].items() if path}
+    trained = {name: Path(path) for name, path in {**trained, **plain(config)["trained"]}.items() if path}
     for name in [name for name, path in trained.items() if not RunFolder(path).finished]:
         log.info("%s is not trained; its row is left out", trained.pop(name))
     for found in parts.values():
@@ -64,6 +66,18 @@ def fuse(config: DictConfig) -> None:
     write_text(folder / "fusion.md", text + "\n")
     seen = measurement.name(better.protocol) if better.protocol else "views that are not recorded"
     print(f"{text}\n\nMeasured at {seen}. {table.note}")
+
+
+def _of_chain(config: DictConfig) -> tuple[dict[str, Path], dict[str, Path]]:
+    """The runs of the stage's parents by stream, and those of the stage and its variants, for a table's rows."""
+    declared = chain.of(config)
+    stage = declared.stages.get(config.stage)
+    if not stage:
+        return {}, {}
+    run, place = stage.run(config.split, config.seed, config.tag), Path(config.paths.outputs) / config.paths.name
+    variants = [name for name, variant in declared.variants.items() if variant.of == stage.name]
+    beside = {f"trained{name.removeprefix(stage.name)}": place / name / run for name in variants}
+    return dict(chain.runs_of(config, stage.parents, config.tag)), {"trained": Path(config.run_dir), **beside}
 
 
 def _check_current(measured: Mapping[str, Any], run: Path, stage: str) -> None:

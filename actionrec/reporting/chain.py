@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from actionrec.reporting.gather import STAGES, Outputs, Run
+from actionrec.reporting.records import Outputs, Run
 from actionrec.reporting.tables import Short, Table
+from actionrec.settings.chain import ChainConfig, load
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256
 
@@ -24,9 +25,11 @@ class Link(NamedTuple):
     Args:
         child: stage.
         parent: stage.
-        role: the parent's, `frame` and `flow` for two streams, else `parent`.
+        role: the parent's, the name of its stream where there are several, else `parent`.
         recorded: sha256 of the parent when the child was trained.
         state: `same`, `other` or `gone`, see `STATES`.
+        data: name of the data that the parent is a run of.
+        run: the name of its folder.
     """
 
     child: str
@@ -34,16 +37,19 @@ class Link(NamedTuple):
     role: str
     recorded: str
     state: str
+    data: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True)
 class Chain:
-    """The runs of one split, seed and tag by stage; stills have no split, and live under 1."""
+    """The runs of one split, seed and tag by stage, see `config`; data without splits live under 1."""
 
     split: int | None
     seed: int | None
     runs: dict[str, Run] = field(default_factory=dict)
     links: list[Link] = field(default_factory=list)
+    config: ChainConfig = field(default_factory=load)
 
     @property
     def name(self) -> str:
@@ -62,22 +68,24 @@ def choose(outputs: Outputs, split: int | None = None, seed: int | None = None) 
     Raises:
         ActionRecError: no run has them.
     """
-    clips = [run for stage in STAGES[:0:-1] for run in outputs.of(stage)]
-    fitting = [run for run in clips if split in (None, run.split) and seed in (None, run.seed)]
-    if not fitting and not (clips and split is not None):
-        fitting = [run for run in outputs.of(STAGES[0]) if seed in (None, run.seed)]
+    config = outputs.chain
+    several = [run for stage in reversed(config.stages) if config.stages[stage].split for run in outputs.of(stage)]
+    fitting = [run for run in several if split in (None, run.split) and seed in (None, run.seed)]
+    if not fitting and not (several and split is not None):
+        without = [stage for stage in reversed(config.stages) if not config.stages[stage].split]
+        fitting = [run for stage in without for run in outputs.of(stage) if seed in (None, run.seed)]
     if not fitting:
         if split is seed is None:
-            return Chain(split, seed)
+            return Chain(split, seed, config=config)
         there = ", ".join(dict.fromkeys(run.name for run in outputs.runs)) or "none"
         raise ActionRecError(f"split={split} seed={seed}: no run under {outputs.folder} has them (there are: {there})")
     split, seed = fitting[0].split, fitting[0].seed
     runs: dict[str, Run] = {}
-    for stage in STAGES:
-        wanted = (1 if stage == STAGES[0] else split, seed)
-        if found := [run for run in outputs.of(stage) if (run.split, run.seed) == wanted]:
-            runs[stage] = found[0]
-    return Chain(split, seed, runs, [link for run in runs.values() for link in links(run, outputs)])
+    for name, stage in config.stages.items():
+        wanted = (split if stage.split else 1, seed)
+        if found := [run for run in outputs.of(name) if (run.split, run.seed) == wanted]:
+            runs[name] = found[0]
+    return Chain(split, seed, runs, [link for run in runs.values() for link in links(run, outputs)], config)
 
 
 def links(run: Run, outputs: Outputs) -> list[Link]:
@@ -89,7 +97,10 @@ def links(run: Run, outputs: Outputs) -> list[Link]:
     for role, parent in run.checkpoint.lineage["parents"].items():
         recorded = str(parent.get("sha256", ""))
         state = SAME if recorded in known else _state(parent, recorded, outputs)
-        found.append(Link(run.stage, str(parent.get("stage", "unknown")), role, recorded, state))
+        path = Path(str(parent.get("path", "")))
+        folder = path.parents[1].name if len(path.parts) > 2 else ""
+        said = str(parent.get("stage", "unknown")), role, recorded, state, str(parent.get("data", "")), folder
+        found.append(Link(run.stage, *said))
     return found
 
 
@@ -163,7 +174,18 @@ def _pretrained(lineage: dict[str, Any]) -> str:
 
 def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, str]:
     """Settings by dotted key, as texts, but for those that say where files are or what another one says."""
-    skipped = ("paths", "run_dir", "work_dir", "init_from", "callbacks", "logger", "model.optimizer", "model.scheduler")
+    skipped = (
+        "paths",
+        "chain",
+        "parents",
+        "run_dir",
+        "work_dir",
+        "init_from",
+        "callbacks",
+        "logger",
+        "model.optimizer",
+        "model.scheduler",
+    )
     found: dict[str, str] = {}
     for key, each in value.items():
         name = f"{prefix}{key}"

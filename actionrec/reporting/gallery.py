@@ -19,7 +19,8 @@ from actionrec.evaluation.scores import Scores
 from actionrec.experiment.runs import RunFolder
 from actionrec.modules.checkpoint import load_module, read
 from actionrec.reporting.chain import Chain
-from actionrec.reporting.gather import STAGES, Run
+from actionrec.reporting.comparison import fused, networks
+from actionrec.reporting.records import Run
 from actionrec.settings.messages import one_line
 from actionrec.settings.untrusted import check_data, writes
 from actionrec.system.errors import ActionRecError
@@ -66,12 +67,11 @@ def best_network(chain: Chain) -> Run:
     Raises:
         ActionRecError: no run of the chain's clips has scores, a configuration and a checkpoint.
     """
-    whole = [
-        run for stage, run in chain.runs.items() if stage != STAGES[0] and run.scores and run.config and run.checkpoint
-    ]
+    whole = [run for run in networks(chain).values() if run.scores and run.config and run.checkpoint]
     if not whole:
         raise ActionRecError("no run on clips has scores, a configuration and a checkpoint")
-    return max(whole, key=lambda run: (run.stage == STAGES[-1], run.metrics["test/acc"]))
+    both = fused(chain)
+    return max(whole, key=lambda run: (run is both, run.metrics["test/acc"]))
 
 
 def choose(scores: Scores, each: int, right: bool) -> list[int]:
@@ -106,8 +106,8 @@ def create(chain: Chain, each: int, trust: Sequence[str] = ()) -> Gallery:
     chosen = {right: choose(scores, each, right) for right in (True, False)}
     rows = chosen[True] + chosen[False]
     pictures = _pictures(run, [scores.names[row] for row in rows], probabilities_of(scores).argmax(1)[rows], trust)
-    networks = {stage: other.scores for stage, other in chain.runs.items() if stage != STAGES[0] and other.scores}
-    found = [_shown(scores, row, seen, networks) for row, seen in zip(rows, pictures, strict=True)]
+    asked = {stage: other.scores for stage, other in networks(chain).items() if other.scores}
+    found = [_shown(scores, row, seen, asked) for row, seen in zip(rows, pictures, strict=True)]
     n_right = int((probabilities_of(scores).argmax(1) == scores.labels.numpy()).sum())
     split = len(chosen[True])
     return Gallery(run.stage, found[:split], found[split:], n_right, len(scores.names) - n_right)

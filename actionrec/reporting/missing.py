@@ -1,15 +1,17 @@
 """What was not run, each with the command that runs it."""
 
+import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from actionrec.reporting.chain import SAME, Chain
-from actionrec.reporting.gather import STAGES, Outputs, name_of
+from actionrec.reporting.records import Outputs, name_of
 from actionrec.reporting.tables import Table
+from actionrec.settings.chain import DEFAULT, ChainConfig
 
-SPLITS = (1, 2, 3)  # HMDB51's official ones
 STUDIES = (
     "frame_position",
     "augmentation",
@@ -20,7 +22,6 @@ STUDIES = (
     "backbone",
     "image_size",
 )
-TARGETS = dict(zip(STAGES, ("stanford40-frame", "hmdb51-frame", "hmdb51-flow", "two-stream"), strict=True))
 
 
 class Missing(NamedTuple):
@@ -39,15 +40,18 @@ class Commands:
         data: the choice of `conf/paths/`.
         name: `paths.name`.
         outputs: `paths.outputs`.
+        chain: the choice of `conf/chain/`.
     """
 
     data: str
     name: str
     outputs: str = "outputs"
+    chain: str = DEFAULT
 
     def make(self, target: str, **variables: int | str | None) -> str:
         """`make <target> DATA=… KEY=value … ARGS='…'`, of which what is the default is left out."""
         said = [f"DATA={self.data}"] if self.data != "demo" else []
+        said += [f"CHAIN={self.chain}"] if self.chain != DEFAULT else []
         said += [f"{key}={shlex.quote(str(value))}" for key, value in variables.items() if value is not None]
         return " ".join(["make", target, *said, *([f"ARGS='{' '.join(self._places)}'"] if self._places else [])])
 
@@ -56,21 +60,44 @@ class Commands:
         data = [f"paths={self.data}"] if self.data != "demo" else []
         return " ".join([f"actionrec {name}", *data, *self._places, *overrides])
 
+    def stage(self, chain: ChainConfig, name: str, split: int | None, seed: int | None, tag: str | None) -> str:
+        """What trains a stage after those that it starts from: its target, or the verb where it has none."""
+        stage = chain.stages[name]
+        if stage.make:
+            return self.make(stage.make, **({"SPLIT": split} if stage.split else {}), SEED=seed, TAG=tag)
+        said = {"split": split if stage.split else None, "seed": seed, "tag": tag}
+        words = [f"{key}={shlex.quote(str(value))}" for key, value in said.items() if value is not None]
+        chosen = [f"chain={self.chain}"] if self.chain != DEFAULT else []
+        return self.verb("chain", *chosen, f"upto={name}", *words)
+
     @property
     def _places(self) -> list[str]:
         name = [f"paths.name={self.name}"] if self.name != self.data else []
         return [*name, *([f"paths.outputs={self.outputs}"] if self.outputs != "outputs" else [])]
 
 
-def find(outputs: Outputs, chain: Chain, commands: Commands) -> list[Missing]:
-    """All that is known to belong in a report and is not there."""
+def find(outputs: Outputs, chain: Chain, commands: Commands, splits: Sequence[int] = ()) -> list[Missing]:
+    """All that is known to belong in a report and is not there.
+
+    Args:
+        outputs: what there is.
+        chain: that is shown closely.
+        commands: spells the commands.
+        splits: that the data have, see `splits_in`.
+    """
     return [
         *_stages(outputs, chain, commands),
         *_unfinished(outputs, commands),
-        *_splits_and_seeds(outputs, chain, commands),
+        *_splits_and_seeds(outputs, chain, commands, splits),
         *_fusions(outputs, chain, commands),
         *_studies(outputs, commands),
     ]
+
+
+def splits_in(lists: Path) -> list[int]:
+    """The splits of lists in HMDB51's layout, `<action>_test_split<k>.txt`; none where there are no such files."""
+    found = {re.search(r"_test_split([1-9]\d{0,3})\.txt$", path.name) for path in lists.glob("*_test_split*.txt")}
+    return sorted({int(match[1]) for match in found if match})
 
 
 def table(found: list[Missing]) -> Table:
@@ -83,11 +110,13 @@ def table(found: list[Missing]) -> Table:
 def _stages(outputs: Outputs, chain: Chain, commands: Commands) -> list[Missing]:
     found = []
     elsewhere = {link.parent for link in chain.links if link.state == SAME} - chain.runs.keys()
-    for stage in STAGES:
-        variables = {} if stage == STAGES[0] else {"SPLIT": chain.split}
-        command = commands.make(TARGETS[stage], **variables, SEED=chain.seed, TAG=chain.tag)
-        if stage in elsewhere:
+    declared = chain.config.links
+    begun = {link.child for link in chain.links if (link.parent, link.child) not in declared}
+    for stage in chain.config.stages:
+        children = {child for parent, child in declared if parent == stage}
+        if stage in elsewhere or (children and children <= begun):  # all that needs it started from something else
             continue
+        command = commands.stage(chain.config, stage, chain.split, chain.seed, chain.tag)
         if not outputs.of(stage):
             found.append(Missing(stage, "no finished run", command))
         elif stage not in chain.runs:
@@ -106,31 +135,29 @@ def _unfinished(outputs: Outputs, commands: Commands) -> list[Missing]:
                 again = commands.make(f"study-{path.name.replace('_', '-')}")
             found.append(Missing(what, f"no study.json that sums up its runs (finished: {jobs})", again))
         else:
-            target = TARGETS.get(path.parent.name, "fusion")
-            found.append(Missing(what, "interrupted, or still running", commands.make(target, **_variables(path))))
+            said = name_of(path.stem) or (None, None, None)  # of a folder such as `split1-seed0-strong.partial`
+            if path.parent.name in outputs.chain.stages:
+                again = commands.stage(outputs.chain, path.parent.name, *said)
+            else:
+                again = commands.make("fusion", **dict(zip(("SPLIT", "SEED", "TAG"), said, strict=True)))
+            found.append(Missing(what, "interrupted, or still running", again))
     return found
 
 
-def _variables(path: Path) -> dict[str, int | str | None]:
-    """Make's, of a folder such as `split1-seed0-strong.partial`."""
-    said = name_of(path.stem)
-    return {key.upper(): value for key, value in said._asdict().items()} if said else {}
-
-
-def _splits_and_seeds(outputs: Outputs, chain: Chain, commands: Commands) -> list[Missing]:
+def _splits_and_seeds(outputs: Outputs, chain: Chain, commands: Commands, wanted: Sequence[int]) -> list[Missing]:
     found = []
     lacking: dict[tuple[int, ...], list[str]] = {}
-    for stage in STAGES[1:]:
+    for stage in (name for name, each in chain.config.stages.items() if each.split):
         there = {run.split for run in outputs.of(stage)}
-        absent = tuple(split for split in SPLITS if split not in there)
+        absent = tuple(split for split in wanted if split not in there)
         if there and absent:
             lacking.setdefault(absent, []).append(stage)
     for splits, stages in lacking.items():
         numbers = " and ".join(map(str, splits))
         again = commands.make("crossval", TAG=chain.tag)
         what = f"split{'s' * (len(splits) > 1)} {numbers} of {', '.join(stages)}"
-        found.append(Missing(what, "HMDB51 has three; results are means over them", again))
-    single = {stage: {run.seed for run in outputs.of(stage)} for stage in STAGES}
+        found.append(Missing(what, f"the data have {len(wanted)}; results are means over them", again))
+    single = {stage: {run.seed for run in outputs.of(stage)} for stage in chain.config.stages}
     alone = [stage for stage, seeds in single.items() if len(seeds) == 1]
     if alone:
         seed = next(iter(single[alone[-1]]))
@@ -142,6 +169,8 @@ def _splits_and_seeds(outputs: Outputs, chain: Chain, commands: Commands) -> lis
 
 
 def _fusions(outputs: Outputs, chain: Chain, commands: Commands) -> list[Missing]:
+    if not any(len(stage.parents) > 1 for stage in chain.config.stages.values()):
+        return []
     if any(fusion.of == (chain.split, chain.seed, chain.tag) for fusion in outputs.fusions):
         return []
     command = commands.make("fusion", SPLIT=chain.split, SEED=chain.seed, TAG=chain.tag)

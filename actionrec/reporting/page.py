@@ -9,8 +9,8 @@ import jinja2
 import actionrec
 from actionrec.reporting import tables
 from actionrec.reporting.chain import Chain, choose
-from actionrec.reporting.gather import Outputs
 from actionrec.reporting.missing import Commands
+from actionrec.reporting.records import Outputs
 from actionrec.reporting.sections import Section, create
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import replaced_folder
@@ -24,6 +24,7 @@ def write(
     seed: int | None,
     each: int,
     tag: str | None = None,
+    splits: Sequence[int] = (),
 ) -> list[Section]:
     """Write `index.html`, and every table as CSV and Markdown, in place of what `folder` had.
 
@@ -34,13 +35,14 @@ def write(
         split, seed: of the chain that is shown closely; None takes the first that there is.
         each: clips of the gallery that are right, and that are wrong.
         tag: of that chain; None takes the runs without one, or where there are none the first tag.
+        splits: that the data have.
 
     Raises:
         ActionRecError: no run has that split, seed and tag, or the folder holds files that no report has written.
     """
     _check_folder(folder)
     chain = choose(outputs.tagged(_shown(outputs, tag)), split, seed)
-    sections = create(outputs, chain, commands, each)
+    sections = create(outputs, chain, commands, each, splits)
     with replaced_folder(folder) as temporary:
         (temporary / "index.html").write_text(render(outputs, chain, sections), encoding="utf-8")
         for table in (table for section in sections for table in (*section.tables, *section.folded)):

@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 
 from actionrec.evaluation import plots
 from actionrec.evaluation.metrics import confusion, reliability
-from actionrec.reporting import gallery, missing, results
+from actionrec.reporting import comparison, fusions, gallery, missing, results
 from actionrec.reporting.chain import OTHER, Chain, lineage_table, settings_tables
 from actionrec.reporting.diagram import Diagram, draw
-from actionrec.reporting.gather import ROLES, Damage, Outputs, Run, Study, curves
+from actionrec.reporting.gather import curves
 from actionrec.reporting.missing import Commands, Missing
-from actionrec.reporting.results import FLOW, FRAME, TWO_STREAM
+from actionrec.reporting.records import Damage, Outputs, Run, Study
 from actionrec.reporting.tables import Table
 from actionrec.settings.messages import one_line
 from actionrec.system.errors import ActionRecError
@@ -81,20 +81,28 @@ class Section:
         return not (self.text or self.diagram or self.tables or self.pictures or self.clips or self.folded)
 
 
-def create(outputs: Outputs, chain: Chain, commands: Commands, each: int) -> list[Section]:
-    """The page's sections; those with nothing to show are left out, and named among what is missing."""
+def create(outputs: Outputs, chain: Chain, commands: Commands, each: int, splits: Sequence[int] = ()) -> list[Section]:
+    """The page's sections; those with nothing to show are left out, and named among what is missing.
+
+    Args:
+        outputs: what there is.
+        chain: that is shown closely.
+        commands: for what is missing.
+        each: clips of the gallery that are right, and that are wrong.
+        splits: that the data have.
+    """
     absent: list[Missing] = []
 
     def damage(run: Run, reason: str) -> None:
         outputs.damaged.append(Damage(run.path, reason))
 
-    comparison = results.comparison_table(chain, damage)
+    compared = comparison.comparison_table(chain, damage)
     sections = [
         Section(
             "results",
             "Results",
-            results.headline(chain, comparison, results.crossval_table(outputs.tagged(chain.tag))),
-            tables=results.present([results.runs_table(outputs), comparison]),
+            comparison.headline(chain, compared, results.crossval_table(outputs.tagged(chain.tag))),
+            tables=results.present([results.runs_table(outputs), compared]),
             folded=results.present([results.cost_table(outputs), results.measured_table(outputs)]),
         ),
         _crossval(outputs),
@@ -108,7 +116,7 @@ def create(outputs: Outputs, chain: Chain, commands: Commands, each: int) -> lis
         _studies("search", "Search for settings", "search", outputs.searches),
         _gallery(chain, each, outputs.trust, commands, absent),
     ]
-    absent = missing.find(outputs.tagged(chain.tag), chain, commands) + absent
+    absent = missing.find(outputs.tagged(chain.tag), chain, commands, splits) + absent
     return [section for section in [*sections, _missing(outputs, absent)] if not section.empty]
 
 
@@ -139,7 +147,7 @@ def _curves(outputs: Outputs, chain: Chain) -> Section:
             continue
         kept = run.checkpoint.epoch if run.checkpoint else None
         alt = f"Learning curves of {stage}: loss and top-1 of training and validation by epoch"
-        pictures.append(_picture(plots.learning_curves(found, ROLES[stage], kept), alt, stage))
+        pictures.append(_picture(plots.learning_curves(found, chain.config.look(stage), kept), alt, stage))
     text = [
         f"Of {chain.name}. Training is measured while the weights change, on augmented inputs, so it may lie below "
         "validation. The dotted line is the epoch whose weights are kept, the best by validation accuracy."
@@ -165,16 +173,16 @@ def _confusions(chain: Chain) -> Section:
 
 
 def _actions(chain: Chain) -> Section:
-    table = results.actions_table(chain)
+    table = comparison.actions_table(chain)
     if not table:
         return Section("actions", "Actions")
-    by_role = {
-        ROLES[stage]: [row[table.header.index(f"{stage} recall")] for row in table.rows]
-        for stage in (FRAME, FLOW, TWO_STREAM)
-        if f"{stage} recall" in table.header
-    }
-    recalls = {role: [float("nan") if value is None else value for value in each] for role, each in by_role.items()}
-    figure = plots.action_bars(recalls, [row[0] for row in table.rows], [row[1] for row in table.rows])
+    networks = [name for name in chain.runs if f"{name} recall" in table.header]
+    recalls = {}
+    for name in networks:
+        values = [row[table.header.index(f"{name} recall")] for row in table.rows]
+        recalls[chain.config.stages[name].label] = [float("nan") if each is None else each for each in values]
+    looks = [chain.config.look(name) for name in networks]
+    figure = plots.action_bars(recalls, looks, [row[0] for row in table.rows], [row[1] for row in table.rows])
     alt = f"Bars: recall of each action by {', '.join(recalls)}; the values are in the table"
     picture = _picture(figure, alt, f"Recall by action, {chain.name}; in brackets the number of test clips", wide=True)
     return Section("actions", "Actions", pictures=[picture], folded=[table])
@@ -183,7 +191,7 @@ def _actions(chain: Chain) -> Section:
 def _calibration(chain: Chain) -> Section:
     pictures = [
         _picture(
-            plots.reliability_diagram(reliability(run.scores), ROLES[stage]),
+            plots.reliability_diagram(reliability(run.scores), chain.config.look(stage)),
             f"Reliability diagram of {stage}: accuracy over confidence in 15 bins; the values are in the table",
             f"{stage}: expected calibration error {run.metrics.get('test/ece', float('nan')):.3f}",
         )
@@ -194,19 +202,19 @@ def _calibration(chain: Chain) -> Section:
         "A network is calibrated where of the answers that it gives with confidence p a share p is right: bars on the "
         "diagonal. Bars below it are overconfidence; those of few samples (lower panel) say little."
     ]
-    folded = results.present([results.calibration_table(chain)])
+    folded = results.present([comparison.calibration_table(chain)])
     return Section("calibration", "Calibration", text if pictures else [], pictures=pictures, folded=folded)
 
 
 def _fusions(outputs: Outputs) -> Section:
-    tables = [results.fusions_table(outputs), *map(results.fusion_table, outputs.fusions)]
+    tables = [fusions.fusions_table(outputs), *map(fusions.fusion_table, outputs.fusions)]
     return Section("fusions", "Fusions of scores", tables=results.present(tables))
 
 
 def _studies(key: str, title: str, kind: str, studies: Sequence[Study]) -> Section:
     section = Section(key, title)
     for study in studies:
-        table = results.study_table(kind, study)
+        table = fusions.study_table(kind, study)
         section.tables.append(table)
         section.beside[table.name] = [
             Picture(_uri(path.read_bytes(), "png"), f"{table.title}: {path.stem}; the values are in the table")

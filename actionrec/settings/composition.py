@@ -9,6 +9,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from actionrec.settings import chain as chain  # whose resolvers conf/ needs
 from actionrec.settings.rules import direction
 
 _PACKAGE = Path(__file__).parents[1]

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from actionrec.settings.chain import load
+from tests.conftest import write_splits
 from tests.reporting.browser import check_layout, opened
-from tests.reporting.trees import STAGES, write_chain, write_checkpoint, write_run, write_studies
+from tests.reporting.trees import STAGES, write_chain, write_checkpoint, write_run, write_stages, write_studies
 
 SECTIONS = ["results", "crossval", "chain", "curves", "confusions", "actions", "calibration", "fusions", "studies"]
 SECTIONS += ["search", "missing"]
@@ -40,6 +42,7 @@ def test_an_empty_tree_is_an_error_and_nothing_is_written(tmp_path, run):
 
 def test_a_half_finished_tree_names_what_is_missing(tmp_path, run):
     data = tmp_path / "demo"
+    write_splits(data / "data/hmdb51_splits", {"wave": {}}, (1, 2, 3))
     write_run(data, "stanford40_frame")
     write_run(data, "hmdb51_frame")
     (data / "hmdb51_flow" / "split1-seed0.partial" / "checkpoints").mkdir(parents=True)
@@ -112,6 +115,26 @@ def test_a_full_tree_has_every_section_and_every_table_as_files(full, run):
     # The configurations of these runs name no data.
     assert any(line.startswith("gallery,") for line in (full / "report" / "missing.csv").read_text().splitlines())
     assert "no gallery" in outcome.err
+
+
+def test_the_page_is_of_the_chain_that_was_trained_there_unless_another_is_asked_for(tmp_path, run):
+    data, chain = tmp_path / "demo", load("three_streams")
+    write_stages(data, chain)
+    assert run("report", f"paths.outputs={tmp_path}", "gallery=0").status == 0
+    text = page_of(data)
+    assert text.count("another file") == 0
+    assert "hmdb51_three_streams from hmdb51_rgb_difference: same file" in text
+    headline = r"Against hmdb51_\w+, the best stream on validation, that is .* three streams are better than one\."
+    assert re.search(headline, text)
+    actions = (data / "report/actions.csv").read_text().splitlines()[0]
+    clips = ("hmdb51_frame", "hmdb51_flow", "hmdb51_rgb_difference", "hmdb51_three_streams")
+    assert [actions.find(f"{stage} recall") > 0 for stage in clips] == [True] * 4
+    with opened(data / "report/index.html", 1280) as page:
+        check_layout(page, 1280)
+        assert page.locator("svg.chain g").count() == 5
+        assert page.locator("svg.chain line").count() == 4
+    assert run("report", f"paths.outputs={tmp_path}", "gallery=0", "chain=two_stream").status == 0
+    assert "hmdb51_two_stream: not run" in page_of(data)
 
 
 def test_a_chain_is_chosen_by_split_and_seed(full, run):

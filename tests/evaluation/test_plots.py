@@ -3,21 +3,21 @@ import pytest
 
 from actionrec.evaluation import plots
 from actionrec.evaluation.metrics import Bin
+from actionrec.settings.chain import Look
 
-
-def test_colours_and_hatches_tell_every_role_apart():
-    assert set(plots.COLOURS) == set(plots.HATCHES)
-    assert len(set(plots.COLOURS.values())) == len(set(plots.HATCHES.values())) == len(plots.COLOURS)
+LOOK = Look("#D55E00", "////")
 
 
 @pytest.mark.parametrize("curves", [{}, {"val/acc": [(1.0, 0.5)]}, {"train/loss": [(1.0, 2.0), (2.0, 1.0)]}])
 def test_learning_curves_of_whatever_was_logged(curves):
-    assert plots.png(plots.learning_curves(curves, "flow", kept=1)).startswith(b"\x89PNG")
+    assert plots.png(plots.learning_curves(curves, LOOK, kept=1)).startswith(b"\x89PNG")
 
 
 def test_bars_grow_with_the_actions_and_stay_apart():
     few, many = (
-        plots.action_bars({"frame": [0.0] * n, "flow": [float("nan")] * n}, [f"action{i}" for i in range(n)], [1] * n)
+        plots.action_bars(
+            {"frame": [0.0] * n, "flow": [float("nan")] * n}, [LOOK] * 2, [f"action{i}" for i in range(n)], [1] * n
+        )
         for n in (3, 51)
     )
     assert many.get_figheight() > 5 * few.get_figheight()
@@ -26,7 +26,7 @@ def test_bars_grow_with_the_actions_and_stay_apart():
 
 def test_reliability_has_a_bar_a_bin():
     bins = [Bin(i / 15, (i + 1) / 15, i % 2, 0.5, 0.5 if i % 2 else float("nan")) for i in range(15)]
-    above, below = plots.reliability_diagram(bins, "two_stream").axes
+    above, below = plots.reliability_diagram(bins, LOOK).axes
     assert len(above.patches) == len(below.patches) == 15
     assert plots.pixels(plots.confusion_matrix(np.eye(2, dtype=int), "ab")).ndim == 3
 

@@ -2,7 +2,7 @@ import pytest
 
 from actionrec.reporting.chain import choose
 from actionrec.reporting.gather import gather
-from actionrec.reporting.missing import Commands, find
+from actionrec.reporting.missing import Commands, find, splits_in
 from tests.reporting.trees import STAGES, write_chain, write_run, write_studies
 
 
@@ -29,7 +29,7 @@ def test_of_a_whole_tree_only_the_studies_that_were_not_run_are_missing(tmp_path
         write_chain(data, split, seed)
     write_studies(data)
     outputs = gather(data)
-    found = find(outputs, choose(outputs), Commands("demo", "demo"))
+    found = find(outputs, choose(outputs), Commands("demo", "demo"), (1, 2, 3))
     assert all(each.what.startswith("study ") for each in found)
     assert "study frame_position" not in [each.what for each in found]
     assert found[0].command == "make study-augmentation"
@@ -44,7 +44,7 @@ def test_commands_for_a_tagged_chain_say_its_tag(tmp_path):
         (data / "hmdb51_flow" / name).mkdir(parents=True)
     outputs = gather(data).tagged("v1.2")
     chain = choose(outputs)
-    found = {each.what: each.command for each in find(outputs, chain, Commands("demo", "demo"))}
+    found = {each.what: each.command for each in find(outputs, chain, Commands("demo", "demo"), (1, 2, 3))}
     assert found["hmdb51_flow"] == "make hmdb51-flow SPLIT=1 SEED=0 TAG=v1.2"
     assert found["hmdb51_flow/split2-seed1-v1.2.partial"] == "make hmdb51-flow SPLIT=2 SEED=1 TAG=v1.2"
     assert found["hmdb51_flow/split1-seed0-a b.replaced"] == "make hmdb51-flow SPLIT=1 SEED=0 TAG='a b'"
@@ -54,7 +54,7 @@ def test_commands_for_a_tagged_chain_say_its_tag(tmp_path):
     fusion = data / "fusion" / "split1-seed0"
     fusion.rename(f"{fusion}-v1.2")
     outputs = gather(data).tagged("v1.2")
-    assert not any("fusions" in each.what for each in find(outputs, chain, Commands("demo", "demo")))
+    assert not any("fusions" in each.what for each in find(outputs, chain, Commands("demo", "demo"), (1, 2, 3)))
 
 
 def test_a_parent_in_another_folder_is_not_missing(tmp_path):
@@ -62,7 +62,7 @@ def test_a_parent_in_another_folder_is_not_missing(tmp_path):
     write_run(data, STAGES[0])
     write_run(data, STAGES[1], tag="short")
     outputs = gather(data).tagged("short")
-    found = [each.what for each in find(outputs, choose(outputs), Commands("demo", "demo"))]
+    found = [each.what for each in find(outputs, choose(outputs), Commands("demo", "demo"), (1, 2, 3))]
     assert "hmdb51_flow" in found
     assert STAGES[0] not in found
 
@@ -74,9 +74,22 @@ def test_what_the_chain_lacks_is_told_from_what_no_run_has(tmp_path):
     write_run(data, "hmdb51_flow", split=3)
     (data / "hmdb51_flow" / "mine.partial").mkdir()
     outputs = gather(data)
-    found = {each.what: each for each in find(outputs, choose(outputs, split=3), Commands("demo", "demo"))}
+    found = {each.what: each for each in find(outputs, choose(outputs, split=3), Commands("demo", "demo"), (1, 2, 3))}
     assert found["hmdb51_two_stream"].command == "make two-stream SPLIT=3 SEED=0"
     assert found["hmdb51_frame of split 3, seed 0"].why == "only runs of other splits or seeds"
     assert found["splits 2 and 3 of hmdb51_frame"].command == "make crossval"
     assert found["split 2 of hmdb51_flow"].command == "make crossval"
     assert found["hmdb51_flow/mine.partial"].command == "make hmdb51-flow"
+
+
+def test_splits_are_those_of_the_lists(tmp_path):
+    assert splits_in(tmp_path / "none") == []
+    for name in (
+        "run_test_split2.txt",
+        "wave_test_split10.txt",
+        "wave_test_split2.txt",
+        "wave_test_split0.txt",
+        "x.txt",
+    ):
+        (tmp_path / name).touch()
+    assert splits_in(tmp_path) == [2, 10]

@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from actionrec.reporting import results
+from actionrec.reporting import comparison, fusions, results
 from actionrec.reporting.chain import Chain
-from actionrec.reporting.gather import Fusion, Outputs, Run, Study
+from actionrec.reporting.records import Fusion, Outputs, Run, Study
 from actionrec.reporting.tables import Estimate, Spread, comma_separated, few_sources, texts
 from tests.reporting.trees import STAGES, made_scores
 
@@ -32,13 +32,13 @@ def test_cross_validation_is_of_stages_with_several_runs(tmp_path):
 
 
 def test_fusions_are_averaged_over_splits_and_not_shown_of_one(tmp_path):
-    fusions = [
+    found = [
         Fusion(f"split{split}-seed{seed}", [{"network": "max", "test/acc": value}])
         for split, seed, value in ((1, 0, 0.4), (1, 1, 0.6), (2, 0, 0.7))
     ]
-    [row] = results.fusions_table(Outputs(tmp_path, fusions=fusions)).rows
+    [row] = fusions.fusions_table(Outputs(tmp_path, fusions=found)).rows
     assert row == ("max", 2, *[pytest.approx(value) for value in (0.6, math.sqrt(0.02), math.sqrt(0.02))])
-    assert results.fusions_table(Outputs(tmp_path, fusions=fusions[:1])) is None
+    assert fusions.fusions_table(Outputs(tmp_path, fusions=found[:1])) is None
 
 
 @pytest.mark.parametrize("key", ["segments", "crops", "position", "precision"])
@@ -58,9 +58,9 @@ def test_fusions_of_other_tags_are_other_rows(tmp_path):
         return Fusion(name, [{"network": "max", "test/acc": value}])
 
     one = [fusion("split1-seed0", 0.4), fusion("split1-seed0-strong", 0.8), fusion("mine", 0.1)]
-    assert results.fusions_table(Outputs(tmp_path, fusions=one)) is None
+    assert fusions.fusions_table(Outputs(tmp_path, fusions=one)) is None
     several = [*one, fusion("split2-seed0", 0.6), fusion("split1-seed1-strong", 1.0)]
-    rows = results.fusions_table(Outputs(tmp_path, fusions=several)).rows
+    rows = fusions.fusions_table(Outputs(tmp_path, fusions=several)).rows
     assert [row[:3] for row in rows] == [("max", 2, pytest.approx(0.5)), ("max (strong)", 1, pytest.approx(0.9))]
     assert rows[1][3] is None  # of one split
 
@@ -78,7 +78,7 @@ def test_the_headlines_mean_is_of_the_chains_tag_and_views(tmp_path):
     ]
     crossval = results.crossval_table(Outputs(tmp_path, runs))
     for run, said in ((runs[0], "hmdb51_flow over splits 1, 2"), (runs[2], "hmdb51_flow (strong) over splits 1, 2")):
-        found = results.headline(Chain(1, 0, {run.stage: run}), None, crossval)
+        found = comparison.headline(Chain(1, 0, {run.stage: run}), None, crossval)
         [mean] = [line for line in found if " over splits " in line]
         assert mean.startswith(said)
         assert f"top-1 {'0.700 ± 0.141' if run.tag else '0.100 ± 0.000'}" in mean
@@ -94,23 +94,23 @@ def test_the_headline_says_whether_two_streams_are_shown_to_be_better():
         return Chain(1, 0, {run.stage: run for run in (frame, flow, both)})
 
     def said(skill: float) -> str:
-        return results.headline(chain(skill), results.comparison_table(chain(skill), pytest.fail))[-1]
+        return comparison.headline(chain(skill), comparison.comparison_table(chain(skill), pytest.fail))[-1]
 
     assert said(5).startswith("Against hmdb51_flow, the better stream on validation, that is ")
     assert said(5).endswith("two streams are better than one.")
     assert said(1).endswith("the interval holds zero, so neither is shown to be better.")
     assert said(-5).endswith("two streams are worse than one.")
-    assert results.headline(Chain(None, None), None) == ["There is no finished run."]
+    assert comparison.headline(Chain(None, None), None) == ["There is no finished run."]
 
 
 def test_no_stream_is_the_better_one_where_validation_is_not_known():
     frame, flow = run_of("hmdb51_frame", 1, 0, 0.5), run_of("hmdb51_flow", 1, 0, 0.6)
     frame.metrics["val/acc"] = 0.5
     chain = Chain(1, 0, {run.stage: run for run in (frame, flow)})
-    assert results.better_stream(chain) is None
+    assert comparison.better_stream(chain) is None
     flow.metrics["val/acc"] = 0.4
-    assert results.better_stream(chain) is frame
-    assert results.better_stream(Chain(None, None)) is None
+    assert comparison.better_stream(chain) is frame
+    assert comparison.better_stream(Chain(None, None)) is None
 
 
 def test_tables_with_intervals_say_of_how_many_sources_and_warn_of_few(tmp_path):
@@ -119,16 +119,16 @@ def test_tables_with_intervals_say_of_how_many_sources_and_warn_of_few(tmp_path)
     assert warning.startswith("20 source videos are few")
     assert few_sources(30) == few_sources(None) == ""
     chain = Chain(1, 0, {run.stage: run for run in (frame, flow)})
-    comparison = results.comparison_table(chain, pytest.fail)
-    assert "On the same clips, of 20 source videos" in comparison.note
+    compared = comparison.comparison_table(chain, pytest.fail)
+    assert "On the same clips, of 20 source videos" in compared.note
     runs = results.runs_table(Outputs(tmp_path, [replace(run, path=tmp_path) for run in (frame, flow)]))
     assert [row[3] for row in runs.rows] == [20, 20]
     rows = [{"network": "flow", "test/acc": 0.5, "test/n": 60, "test/sources": 20}]
-    fusion = results.fusion_table(Fusion("split1-seed0", rows))
+    fusion = fusions.fusion_table(Fusion("split1-seed0", rows))
     assert "n = 60 clips of 20 source videos" in fusion.note
-    for note in (comparison.note, runs.note, fusion.note):
+    for note in (compared.note, runs.note, fusion.note):
         assert warning in note
-    assert warning in results.headline(chain, comparison)
+    assert warning in comparison.headline(chain, compared)
 
 
 def test_scores_that_cannot_be_compared_are_told_of():
@@ -136,7 +136,7 @@ def test_scores_that_cannot_be_compared_are_told_of():
     flow = Run(*[*vars(flow).values()][:5], made_scores(1, n=56))
     told = []
     chain = Chain(1, 0, {"hmdb51_frame": frame, "hmdb51_flow": flow})
-    assert results.comparison_table(chain, lambda run, reason: told.append((run.stage, reason))) is None
+    assert comparison.comparison_table(chain, lambda run, reason: told.append((run.stage, reason))) is None
     [(stage, reason)] = told
     assert stage == "hmdb51_flow"
     assert "4 names are missing" in reason
@@ -147,7 +147,7 @@ def test_a_studys_spread_and_interval_go_with_their_means():
         {"split": 1, "test/acc": 0.5, "test/acc sd": 0.1},
         {"split": 2, "test/acc": 0.6, "test/acc sd": None, "test/acc low": 0.4, "test/acc high": 0.7},
     ]
-    table = results.study_table("study", Study("some", {"best": {"split": 2}, "rows": rows}, []))
+    table = fusions.study_table("study", Study("some", {"best": {"split": 2}, "rows": rows}, []))
     assert table.header == ("split", "test/acc")
     assert table.rows == [(1, Spread(0.5, 0.1)), (2, Spread(0.6, None, 0.4, 0.7))]
     assert table.note == "Best on validation: split 2."
@@ -155,7 +155,7 @@ def test_a_studys_spread_and_interval_go_with_their_means():
 
 def test_all_keys_of_a_studys_rows_are_columns():
     rows = [{"data.size": 112, "test/acc": 0.5}, {"data.size": 224, "sd": 0.1, "runs": ["a", "b"]}]
-    table = results.study_table("study", Study("image_size", {"stage": "hmdb51_flow", "rows": rows}, []))
+    table = fusions.study_table("study", Study("image_size", {"stage": "hmdb51_flow", "rows": rows}, []))
     assert table.header == ("data.size", "test/acc", "sd", "runs")
     assert table.rows == [(112, 0.5, None, None), (224, None, 0.1, "a, b")]
 
@@ -165,18 +165,18 @@ def test_the_better_stream_of_a_fusion_has_no_difference():
         {"network": "flow", "test/acc": 0.5},
         {"network": "sum", "test/acc": 0.6, "difference": 0.1, "low": 0, "high": 0.2},
     ]
-    table = results.fusion_table(Fusion("split1-seed0", rows))
+    table = fusions.fusion_table(Fusion("split1-seed0", rows))
     assert [row[-2] for row in table.rows] == [None, Estimate(0.1, 0, 0.2, True)]
     assert table.header[-2] == "top-1 − flow"
     assert "Differences are from flow, the better stream on the test part itself." in table.note  # of earlier versions
     rows[1]["against"] = "flow"
-    table = results.fusion_table(Fusion("split1-seed0", rows))
+    table = fusions.fusion_table(Fusion("split1-seed0", rows))
     assert "Differences are from flow, the better stream on validation." in table.note
 
 
 def test_margins_have_empty_cells_for_a_likelihood():
     rows = [{"network": "flow", "test/acc": 0.5, "test/loss": 1.0}, {"network": "linear SVM", "test/acc": 0.6}]
-    table = results.fusion_table(Fusion("split1-seed0", rows))
+    table = fusions.fusion_table(Fusion("split1-seed0", rows))
     column = table.header.index("loss")
     assert [row[column] for row in table.rows] == [1.0, None]
     assert [line[column] for line in texts(table)] == ["loss", "1.000", "–"]

@@ -1,6 +1,7 @@
 """Trees as runs leave them, without training."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from actionrec.evaluation import metrics, plots, scores
 from actionrec.evaluation.scores import Scores
+from actionrec.settings.chain import FOLDER, NOTE, ChainConfig
 from actionrec.system.files import sha256
 
 STAGES = ("stanford40_frame", "hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream")
@@ -60,9 +62,21 @@ def name(split: int, seed: int, tag: str = "") -> str:
     return f"split{split}-seed{seed}{f'-{tag}' if tag else ''}"
 
 
+def write_stages(data: Path, chain: ChainConfig, split: int = 1, seed: int = 0) -> None:
+    """A chain's every run, from its parents, and the chain as `actionrec chain` notes it."""
+    for stage in chain.stages.values():
+        parents = {}
+        for role, parent in stage.parents.items():
+            best = data / parent / chain.stages[parent].run(split, seed) / "checkpoints" / "best.ckpt"
+            parents[role] = {"path": str(best), "sha256": sha256(best), "stage": parent, "data": data.name}
+        run = write_run(data, stage.name, split if stage.split else 1, seed, skill=1 + len(parents))
+        write_checkpoint(run, parents)
+    shutil.copy(FOLDER / f"{chain.name}.yaml", data / NOTE)
+
+
 def parents_of(data: Path, stage: str, split: int, seed: int, tag: str = "") -> dict[str, dict[str, Any]]:
     found = {}
-    for role, parent in PARENTS[stage].items():
+    for role, parent in PARENTS.get(stage, {}).items():
         best = data / parent / name(1 if parent == STAGES[0] else split, seed, tag) / "checkpoints" / "best.ckpt"
         found[role] = {"path": str(best), "sha256": sha256(best), "stage": parent, "split": split, "seed": seed}
     return found

@@ -83,6 +83,7 @@ def test_every_option_instantiates(compose_config, paths, tmp_path, data_of, exp
     [
         ("train", ["experiment=hmdb51_flow"]),
         ("evaluate", ["experiment=hmdb51_flow"]),
+        ("chain", []),
         ("extract_flow", []),
         ("fuse", []),
         ("import_flow", []),

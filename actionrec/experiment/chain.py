@@ -1,0 +1,244 @@
+"""`actionrec chain`: the stages of a chain one after the other, in one process; those that are finished are skipped."""
+
+import gc
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from actionrec.experiment import manifest
+from actionrec.experiment.manifest import Manifest
+from actionrec.experiment.runs import RunFolder, run_folder
+from actionrec.experiment.stages import composed, key_of, named, overrides_of, stage_of, told
+from actionrec.settings import chain as declared
+from actionrec.settings import checks, rules
+from actionrec.settings.chain import STILLS, ChainConfig
+from actionrec.settings.composition import config_groups, plain
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import write_text
+from actionrec.system.hardware import usable_cores
+from actionrec.system.locks import only_writer
+
+# What is one stage's; `chain.stages.<stage>.overrides` says it for one.
+OF_A_STAGE = ("experiment", "stage", "init_from", "parents", "run_dir", "run_again")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stage or a variant that is to be there, and why it has to be trained.
+
+    Args:
+        name: of the stage or variant, and of its folder.
+        whole: its settings, as `actionrec train` would compose them, with Hydra's own.
+        folder: of its run.
+        differs: what a finished run there differs in; `["missing"]` without one, empty of a run that is as wanted.
+        after: parents that are to be trained before it.
+        refused: whether another run has its place, which needs `overwrite=true`.
+    """
+
+    name: str
+    whole: DictConfig
+    folder: Path
+    differs: list[str]
+    after: list[str]
+    refused: bool
+
+
+def run(config: DictConfig) -> float | None:
+    """Train what the chain lacks up to a stage, and print a line for each; see `conf/chain.yaml`.
+
+    A finished run with the wanted settings is skipped. One whose parents alone have been trained anew is trained anew
+    as well; one of other settings is refused before anything is trained, unless `overwrite=true`. Of two processes
+    that need the same stage, the second waits for the first.
+
+    Returns:
+        The validation accuracy of the last stage; None of a dry run.
+
+    Raises:
+        ActionRecError: a stage fails, which the message names; the stages before it stay.
+    """
+    chain = declared.of(config)
+    _check(config, chain)
+    names = wanted(chain, config.upto, config.fuse)
+    parts = list(plan(chain, names, config))
+    for part in parts:
+        if part.refused and not config.dry_run:
+            raise ActionRecError(f"{part.name}: {manifest.refusal(part.folder, part.differs)}")
+    width = max(len(name) for name in names)
+    if config.dry_run:
+        for part in parts:
+            print(f"{part.name:{width}}  {_said(part)}")
+        return None
+    folder = Path(config.paths.outputs) / config.paths.name
+    write_text(folder / declared.NOTE, OmegaConf.to_yaml(config.chain, resolve=True))
+    prepared: set[Path] = set()
+    for part in parts:
+        with named(part.name), told(part.whole) as stage:
+            state = _train(stage, prepared)
+            metrics = RunFolder(part.folder).metrics
+        gc.collect()  # a trainer and its module refer to each other, and would stay until long after
+        print(f"{part.name:{width}}  {state:11}  test/acc {metrics['test/acc']:.3f}  {part.folder}", flush=True)
+    if config.fuse:
+        for name in names:
+            if name in chain.stages and len(chain.stages[name].parents) > 1:
+                _fuse(chain, name, config)
+    return float(RunFolder(parts[-1].folder).metrics["val/acc"])
+
+
+def wanted(chain: ChainConfig, upto: str | None, variants: bool) -> list[str]:
+    """The stages, and the variants among them, that a command is about, each after what it starts from.
+
+    Raises:
+        ActionRecError: `upto` is neither a stage nor a variant.
+    """
+    if upto is None:
+        names = [*chain.stages]
+    elif upto in chain.variants:
+        return [*chain.upto(chain.variants[upto].of)[:-1], upto]
+    elif upto in chain.stages:
+        names = chain.upto(upto)
+    else:
+        raise ActionRecError(f"upto={upto}: use one of {', '.join([*chain.stages, *chain.variants])}")
+    return names + [each.name for each in chain.variants.values() if variants and each.of in names]
+
+
+def plan(chain: ChainConfig, names: Sequence[str], config: DictConfig) -> Iterator[Part]:
+    """The parts of a chain, composed, checked and compared with what lies in their places."""
+    trained: set[str] = set()
+    for name in names:
+        with named(name):
+            whole = compose("train", overrides_of(chain, name, config), return_hydra_config=True)
+            with told(whole) as stage:
+                checks.check(stage)
+                checks.check_stage(stage, HydraConfig.get().runtime.choices, config_groups())
+                folder, now = run_folder(stage), manifest.create(stage)
+                differs = compared(folder, now, stage.resume is True)
+                parents = chain.stages[stage_of(chain, name).name].parents.values()
+                after = [parent for parent in parents if parent in trained]
+                foreign = bool(differs) and differs != ["missing"] and not _by_parents_alone(folder, now)
+                yield Part(name, whole, folder.path, differs, after, foreign and not stage.overwrite)
+        if differs or after:
+            trained.add(name)
+
+
+def compared(folder: RunFolder, wanted: Manifest, going_on: bool) -> list[str]:
+    """What a finished run differs in from the wanted one; `["missing"]` where there is none."""
+    if not folder.finished:
+        return ["missing"]
+    there = manifest.read(folder.path)
+    found = wanted.differences(there) if there else ["its settings are not known"]
+    if going_on and there and found and not wanted.differences(there, ("trainer.max_epochs",)):
+        return ["missing"]  # its further epochs
+    return found
+
+
+def prepare(config: DictConfig, prepared: set[Path]) -> None:
+    """Make what a stage reads and no data set has: today the flow of its clips, but for what the store holds.
+
+    Args:
+        config: of the stage.
+        prepared: stores that this process has completed, which are not looked through again; is added to.
+    """
+    from actionrec.experiment.extraction import clips_of, conclude
+    from actionrec.flow.estimators import ESTIMATORS
+    from actionrec.flow.extract import extract
+    from actionrec.storage.flow import FlowSettings
+
+    if "flow_folder" not in config.data or config.data.flow.algorithm not in ESTIMATORS:  # imported flow is there
+        return
+    store = Path(config.data.flow_folder)
+    if store in prepared:
+        return
+    with only_writer(store, "flow store", wait=True):
+        conclude(extract(clips_of(config), store, FlowSettings(**plain(config.data)["flow"]), usable_cores()), store)
+    prepared.add(store)
+
+
+def _train(config: DictConfig, prepared: set[Path]) -> str:
+    """Train a stage unless it is finished; says which. Other processes that want the same stage wait."""
+    from actionrec.experiment.training import train
+
+    folder = run_folder(config)
+    with only_writer(folder.path, "the run", wait=True):
+        now = manifest.create(config)
+        if not compared(folder, now, config.resume is True):
+            return "done before"
+        if _by_parents_alone(folder, now):
+            log.info("%s: its parents are not those that it was trained from, so it is trained anew", folder.path)
+            config.overwrite = True
+        prepare(config, prepared)
+        if config.trainer.get("strategy", "auto") == "auto" and config.trainer.get("devices", 1) in (1, "1"):
+            train(config)
+            return "trained"
+    # Several devices are several processes, each of which runs the command line again: that of this stage alone.
+    overrides = [*HydraConfig.get().overrides.task, f"overwrite={config.overwrite}"]
+    _in_process_of_its_own([sys.executable, "-m", "actionrec", "train", *overrides])
+    return "trained"
+
+
+def _in_process_of_its_own(command: list[str]) -> None:
+    process = subprocess.Popen(command)
+    try:
+        status = process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    if status:
+        raise ActionRecError(f"its process ended with status {status}; its message is above")
+
+
+def _by_parents_alone(folder: RunFolder, now: Manifest) -> bool:
+    """Whether the run there, finished or interrupted, is the wanted one but for its parents' checkpoints."""
+    for place in (folder.path, folder.partial):
+        there = manifest.read(place) if place.is_dir() else None
+        if there:
+            return bool(now.differences(there)) and not replace(now, parents=there.parents).differences(there)
+    return False
+
+
+def _fuse(chain: ChainConfig, name: str, config: DictConfig) -> None:
+    """Compare the fusions of a stage's parents; their training scores are measured where they are not there."""
+    from actionrec.evaluation.scores import FILES
+    from actionrec.experiment.evaluation import remeasure
+    from actionrec.experiment.score_fusion import fuse
+
+    for parent in chain.stages[name].parents.values():
+        with named(parent), composed("evaluate", [*overrides_of(chain, parent, config), "parts=[train]"]) as settings:
+            if not (Path(settings.run_dir) / FILES["train"]).is_file():
+                remeasure(settings)
+        gc.collect()
+    with named(f"fusions of {name}"), composed("fuse", overrides_of(chain, name, config)) as settings:
+        print()
+        fuse(settings)
+
+
+def _check(config: DictConfig, chain: ChainConfig) -> None:
+    for key in ("dry_run", "fuse", "report"):
+        checks.require(key, config[key], rules.flag)
+    for key in (STILLS, declared.CLIPS):
+        if not OmegaConf.is_list(config[key]) or not all(isinstance(each, str) for each in config[key]):
+            raise ActionRecError(f"{key}={config[key]}: use a list of texts, or say --{key} <overrides>")
+    if isinstance(config.resume, str) and config.resume != "auto":
+        raise ActionRecError(f"resume={config.resume} is of one stage; go on with it by actionrec train")
+    for key in map(key_of, HydraConfig.get().overrides.task):
+        if key.partition(".")[0] in OF_A_STAGE:
+            stage = chain.last.name
+            raise ActionRecError(
+                f"{key} is one stage's; say it for one: \"chain.stages.{stage}.overrides=['{key}=…']\""
+            )
+
+
+def _said(part: Part) -> str:
+    if not part.differs and not part.after:
+        return "done"
+    why = [*(each for each in part.differs if each != "missing"), *(f"{each} is trained first" for each in part.after)]
+    state = "missing" if part.differs == ["missing"] else "stale"
+    return state + (f" ({manifest.listed(why)})" if why else "") + ("; needs overwrite=true" if part.refused else "")

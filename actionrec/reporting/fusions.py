@@ -1,0 +1,100 @@
+"""Fusions, studies and searches, as tables."""
+
+from typing import Any
+
+from actionrec.reporting.records import Fusion, Outputs, Study
+from actionrec.reporting.results import BY_SOURCE, estimate, noted, spread, tagged
+from actionrec.reporting.tables import Estimate, Spread, Table, cell, few_sources
+
+_BESIDE = ("sd", "low", "high")
+
+
+def fusion_table(fusion: Fusion) -> Table:
+    """What `actionrec fuse` found; `against` of a row names the stream that its difference is from."""
+    said = [row["against"] for row in fusion.rows if row.get("against")]
+    without = [row["network"] for row in fusion.rows if "difference" not in row]
+    against, part = (said or without or ["better stream"])[0], "validation" if said else "the test part itself"
+    rows = [
+        (
+            row["network"],
+            row.get("chosen") or "",
+            estimate(row, "test/acc"),
+            *(row.get(tag) for tag in ("test/acc_macro", "test/map", "test/loss")),
+            Estimate(row["difference"], row["low"], row["high"], True) if "difference" in row else None,
+            row.get("p"),
+        )
+        for row in fusion.rows
+    ]
+    header = (
+        "network",
+        "chosen on validation",
+        "top-1",
+        "mean class",
+        "mAP",
+        "loss",
+        f"top-1 − {against}",
+        "McNemar p",
+    )
+    note = f"Differences are from {against}, the better stream on {part}. {BY_SOURCE}."
+    first = fusion.rows[0] if fusion.rows else {}
+    if "test/sources" in first:
+        note = f"n = {first['test/n']} clips of {first['test/sources']} source videos. {note}"
+    note += " Margins of a support vector machine have no loss."
+    return Table(
+        f"fusion-{fusion.name}",
+        f"Fusions of {fusion.name}",
+        header,
+        rows,
+        noted(note, few_sources(first.get("test/sources"))),
+    )
+
+
+def fusions_table(outputs: Outputs) -> Table | None:
+    """Mean and spread of each fusion that was measured on several splits or seeds, as in `crossval_table`.
+
+    Those of other tags are rows of their own; fusions whose folder has another name are of no split, and left out.
+    """
+    found: dict[str, dict[int, list[float]]] = {}
+    for fusion in outputs.fusions:
+        if not (of := fusion.of):
+            continue
+        for row in fusion.rows:
+            found.setdefault(tagged(row["network"], of.tag), {}).setdefault(of.split, []).append(row["test/acc"])
+    rows = [
+        (network, len(of_split), *spread(list(of_split.values())))
+        for network, of_split in found.items()
+        if sum(map(len, of_split.values())) > 1
+    ]
+    header = ("network", "splits", "top-1", "top-1 sd of splits", "top-1 sd of seeds")
+    note = "Each split has its own streams and its own choice on validation. Deviations as above."
+    return Table("fusions", "Fusions over splits and seeds", header, rows, note) if rows else None
+
+
+def study_table(kind: str, study: Study) -> Table:
+    """The rows of a study or a search, all their keys as columns; `<key> sd`, `low` and `high` go with their key."""
+    content = study.content
+    found = list(dict.fromkeys(key for row in content["rows"] for key in row))
+    beside = {f"{key} {part}" for key in found for part in _BESIDE}
+    keys = [key for key in found if key not in beside]
+    rows = [
+        tuple(_measured(row, key) if f"{key} sd" in found else _simple(row.get(key)) for key in keys)
+        for row in content["rows"]
+    ]
+    title = str(content.get("title") or content.get("name") or study.name)
+    notes = [f"Stage {content['stage']}."] if content.get("stage") else []
+    notes += [f"Best on validation: {_simple(content['best'])}."] if content.get("best") else []
+    notes += [content["note"]] if content.get("note") else []
+    return Table(f"{kind}-{study.name}", title, tuple(keys), rows, " ".join(notes))
+
+
+def _measured(row: dict[str, Any], key: str) -> Spread | None:
+    value = row.get(key)
+    return None if value is None else Spread(value, *(row.get(f"{key} {part}") for part in _BESIDE))
+
+
+def _simple(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(cell(each).text for each in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {cell(_simple(each)).text}" for key, each in value.items())
+    return value

@@ -1,0 +1,213 @@
+"""Chains, of stages whose training is a file or two; one whole chain is trained in test_the_same_scores."""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from actionrec.commands.chain import arguments, quoted
+from actionrec.experiment import chain, manifest, training
+from actionrec.experiment.chain import wanted
+from actionrec.experiment.runs import run_folder
+from actionrec.settings.chain import load
+from actionrec.system import locks
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import write_json
+from tests.conftest import QUICK
+
+STAGES = [*load().stages]
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The configurations of what was trained, in place of trainings."""
+    found, number = [], itertools.count()
+
+    def train(config):
+        found.append(config)
+        if config.seed == 13 and config.stage == "hmdb51_flow":
+            raise ActionRecError("the loss is not finite")
+        folder = run_folder(config)
+        (folder.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        folder.best.write_text(f"{next(number)}")
+        manifest.create(config).write(folder.path)
+        write_json(folder.path / "metrics.json", {"val/acc": 0.5, "test/acc": 0.25})
+
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(chain, "prepare", lambda config, prepared: None)
+    return found
+
+
+@pytest.fixture
+def call(run, trained, tmp_path):
+    """Train a chain; what was trained, and how the command ended."""
+
+    def train_chain(*words):
+        trained.clear()
+        outcome = run("chain", f"paths.outputs={tmp_path}", *words)
+        return [config.stage for config in trained], outcome
+
+    return train_chain
+
+
+def test_what_is_missing_is_trained_in_order_and_what_is_finished_is_not(call, trained, tmp_path):
+    stages, outcome = call("split=2", "data.size=112")
+    assert stages == STAGES
+    assert outcome.status == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert [line.split()[:4] for line in lines] == [[stage, "trained", "test/acc", "0.250"] for stage in STAGES]
+    assert trained[0].run_dir == str(tmp_path / "demo/stanford40_frame/split1-seed0")
+    assert trained[-1].run_dir == str(tmp_path / "demo/hmdb51_two_stream/split2-seed0")
+    assert all(config.data.size == 112 for config in trained)
+    assert manifest.read(Path(trained[-1].run_dir)).choices["experiment"] == "hmdb51_two_stream"
+    stages, outcome = call("split=2", "data.size=112")
+    assert stages == []
+    assert outcome.out.count("done before") == 4
+    stages, _ = call("split=3", "data.size=112", "upto=hmdb51_frame")  # the stills' network serves all splits
+    assert stages == ["hmdb51_frame"]
+
+
+def test_a_chain_goes_up_to_a_stage_or_a_variant(call, trained, tmp_path):
+    assert call("upto=hmdb51_frame")[0] == STAGES[:2]
+    assert call("upto=hmdb51_flow")[0] == ["hmdb51_flow"]
+    assert call("upto=hmdb51_two_stream_conv", "tag=short")[0] == STAGES
+    assert trained[-1].model.fusion == "conv"
+    assert trained[-1].run_dir == str(tmp_path / "demo/hmdb51_two_stream_conv/split1-seed0-short")
+    stages, outcome = call("upto=fusion")
+    assert stages == []
+    assert outcome.err.strip().endswith(f"error: upto=fusion: use one of {', '.join(STAGES)}, hmdb51_two_stream_conv")
+    assert wanted(load(), None, variants=True) == [*STAGES, "hmdb51_two_stream_conv"]
+
+
+def test_a_chain_of_other_stages_is_a_file(call, trained):
+    stages, outcome = call("chain=no_stills")
+    assert outcome.status == 0, outcome.err
+    assert stages == [*load("no_stills").stages]
+    assert trained[0].init_from is None
+    assert "hmdb51_frame_imagenet/" in trained[-1].init_from.frame
+
+
+def test_stills_clips_and_each_stage_may_have_settings_of_their_own(call, trained):
+    of_one = "chain.stages.hmdb51_flow.overrides=['data.size=96']"
+    words = ["data.size=112", of_one, "--stills", "data.actions=[clap,wave]", "--clips", "data.actions=[run]"]
+    assert call(*words)[1].status == 0
+    assert [config.data.size for config in trained] == [112, 112, 96, 112]
+    assert [list(config.data.actions) for config in trained] == [["clap", "wave"], ["run"], ["run"], ["run"]]
+
+
+def test_a_tag_is_that_of_the_parents_too(call, trained):
+    call("tag=a", "upto=hmdb51_frame")
+    assert {config.parent_tag for config in trained} == {"a"}
+    call("tag=b", "parent_tag=a", "upto=hmdb51_flow")
+    assert trained[0].parent_tag == "a"
+
+
+def test_another_run_in_a_stages_place_is_refused_before_anything_is_trained(call):
+    call("upto=hmdb51_flow")
+    stages, outcome = call("data.size=112")
+    assert stages == []  # not even the stages before it
+    [line] = outcome.err.strip().splitlines()
+    assert line.startswith("error: hmdb51_flow: ")
+    assert "data.size: 112, was 224" in line
+    assert call("data.size=112", "overwrite=true", "upto=hmdb51_flow")[0] == ["hmdb51_flow"]
+
+
+def test_what_started_from_a_stage_that_is_trained_anew_is_trained_anew(call, tmp_path):
+    call("upto=hmdb51_frame")
+    (tmp_path / "demo/stanford40_frame/split1-seed0/checkpoints/best.ckpt").write_text("another")
+    _, told = call("dry_run=true", "upto=hmdb51_frame")
+    assert "hmdb51_frame      stale (parent parent: checkpoint" in told.out
+    assert call("upto=hmdb51_frame")[0] == ["hmdb51_frame"]
+
+
+def test_a_dry_run_says_what_would_be_trained_and_why_and_trains_nothing(call, tmp_path):
+    stages, outcome = call("dry_run=true")
+    assert stages == []
+    assert not any(tmp_path.iterdir())
+    assert outcome.out.splitlines()[:2] == [
+        "stanford40_frame   missing",
+        "hmdb51_frame       missing (stanford40_frame is trained first)",
+    ]
+    call("upto=hmdb51_frame")
+    _, outcome = call("dry_run=true", "data.size=112", "upto=hmdb51_frame")
+    first, second, *_ = outcome.out.splitlines()
+    assert first == "stanford40_frame  stale (data.size: 112, was 224); needs overwrite=true"
+    assert second.startswith("hmdb51_frame      stale (data.size: 112, was 224; stanford40_frame is trained first)")
+
+
+def test_an_error_names_its_stage_and_the_stages_before_it_stay(call, tmp_path):
+    stages, outcome = call("seed=13")
+    assert stages == STAGES[:3]
+    assert outcome.status == 1
+    assert outcome.err.strip().splitlines()[-1] == "error: hmdb51_flow: the loss is not finite"
+    assert (tmp_path / "demo/hmdb51_frame/split1-seed13/metrics.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["experiment=hmdb51_flow"], "experiment is one stage's; say it for one"),
+        (["init_from.flow=a.ckpt"], "parents.flow is one stage's"),
+        (["run_dir=a"], "run_dir is one stage's"),
+        (["resume=a.ckpt"], "resume=a.ckpt is of one stage"),
+        (["fuse=1"], "fuse=1: use"),
+        (["clips=a"], "clips=a: use a list"),
+        (["clips=['data.size=7']"], "hmdb51_frame: data.size=7: use"),
+        (["chain.stages.hmdb51_flow.colour=red"], "chain.stages.hmdb51_flow.colour=red: use one such as"),
+    ],
+)
+def test_what_a_chain_cannot_do_is_one_line(call, words, says):
+    stages, outcome = call(*words)
+    assert stages == []
+    assert outcome.status == 1
+    assert says in outcome.err.strip().splitlines()[-1]
+
+
+def test_a_stage_that_another_process_trains_is_waited_for(call, tmp_path, monkeypatch):
+    run = tmp_path / "demo/hmdb51_flow/split1-seed0"
+    code = (
+        f"from actionrec.system import locks; locks.acquire(locks.Path({str(run)!r}), ''); print(flush=True); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        first.stdout.readline()
+        said = []
+
+        def end(text, *_):
+            said.append(text)
+            first.communicate(b"\n")
+
+        monkeypatch.setattr(locks.log, "info", end)
+        stages, _ = call("upto=hmdb51_flow")
+    assert stages == ["hmdb51_flow"]
+    assert said == ["waits: %s"]
+
+
+def test_a_multirun_is_a_chain_a_job(call, tmp_path):
+    stages, outcome = call("split=1,2", "upto=hmdb51_frame", "--multirun")
+    assert outcome.status == 0, outcome.err
+    assert stages == ["stanford40_frame", "hmdb51_frame", "hmdb51_frame"]
+    assert {path.parent.name for path in (tmp_path / "demo/hmdb51_frame").glob("*/metrics.json")} == {
+        "split1-seed0",
+        "split2-seed0",
+    }
+
+
+@pytest.mark.parametrize("word", ["a=[b,'c d']", "a='it\\'s'", "\\", "a=\\", 'a="x\\\\"', "a='x\\\\'", "ä=${b}"])
+def test_words_pass_hydras_grammar_as_they_are(word):
+    parsed = OverridesParser.create().parse_override(f"clips={quoted([word, 'x=1'])}")
+    assert parsed.value() == [word, "x=1"]
+    assert arguments(["a=1", "--clips", word, "x=1", "--stills"]) == ["a=1", f"clips={quoted([word, 'x=1'])}"]
+
+
+@pytest.mark.slow
+def test_a_stage_has_the_same_scores_in_a_chain_and_alone(paths, tmp_path, run):
+    settings = [*QUICK, *paths, "data.actions=[clap,wave]", "data.augmentation=reference"]
+    assert run("chain", *settings, "upto=hmdb51_frame").status == 0
+    assert run("train", "experiment=hmdb51_frame", *settings, f"run_dir={tmp_path / 'alone'}").status == 0
+    found = [tmp_path / "outputs/demo/hmdb51_frame/split1-seed0", tmp_path / "alone"]
+    first, second = (np.load(folder / "scores.npz") for folder in found)
+    np.testing.assert_array_equal(first["logits"], second["logits"])

@@ -1,0 +1,128 @@
+"""What a chain is, by its file; and what follows from it for a run."""
+
+import re
+
+import pytest
+from omegaconf import OmegaConf
+
+from actionrec.experiment.manifest import settings_of
+from actionrec.settings import chain
+from actionrec.settings.chain import DEFAULT, load, read
+from actionrec.settings.composition import CONF
+from actionrec.system.errors import ActionRecError
+from tests.conftest import attempt
+
+CHAINS = sorted(path.stem for path in (CONF / "chain").glob("*.yaml"))
+EXPERIMENTS = {path.stem for path in (CONF / "experiment").glob("*.yaml")}
+MAKEFILE = (CONF.parent / "Makefile").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_chain_is_called_as_its_file_and_tells_its_networks_apart(name):
+    found = load(name)
+    assert found.name == name
+    stages = [*found.stages.values()]
+    for column in ("colour", "hatch"):
+        assert len({getattr(stage.look, column) for stage in stages}) == len(stages)
+    assert len({stage.label for stage in stages}) == len(stages)
+    for stage in stages:
+        assert not stage.make or re.search(rf"^{stage.make}:", MAKEFILE, re.M)
+
+
+def test_the_chain_that_is_left_unsaid_is_the_same_everywhere(compose_config):
+    assert OmegaConf.load(CONF / "report.yaml").defaults[2] == {"chain": DEFAULT}
+    assert {"chain": DEFAULT} in OmegaConf.load(CONF / "train.yaml").defaults
+    assert f"\nCHAIN ?= {DEFAULT}\n" in MAKEFILE
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_the_stages_of_a_chain_compose_and_start_from_each_other(compose_config, name):
+    found = load(name)
+    if not {stage.experiment for stage in found.stages.values()} <= EXPERIMENTS:
+        pytest.skip("its experiments are not there")
+    for stage in found.stages.values():
+        given = [f"chain={name}", f"stage={stage.name}", "split=2", "seed=3", "paths=real", "tag=a", "parent_tag=b"]
+        config = compose_config("train", f"experiment={stage.experiment}", *stage.overrides, *given)
+        place = f"outputs/real/{stage.name}/split{2 if stage.split else 1}-seed3"
+        assert config.run_dir == f"{place}-a"
+        parents = OmegaConf.to_container(config, resolve=True)["init_from"]
+        expected = {}
+        for role, parent in stage.parents.items():
+            run = f"split{2 if found.stages[parent].split else 1}-seed3-b"
+            expected[role] = f"outputs/real/{parent}/{run}/checkpoints/best.ckpt"
+        assert parents == (expected.get("parent", expected) or None)
+
+
+def test_a_stage_that_is_none_of_the_chain_starts_from_nothing(compose_config):
+    given = ["experiment=hmdb51_frame", "stage=mine", "split=2"]
+    config = compose_config("train", *given)
+    assert config.init_from is None
+    assert config.run_dir == "outputs/demo/mine/split2-seed0"
+    assert compose_config("train", *given, "init_from=a.ckpt").init_from == "a.ckpt"
+
+
+def test_a_parent_of_ones_own_takes_the_place_of_the_chains(compose_config):
+    both = OmegaConf.to_container(
+        compose_config("train", "experiment=hmdb51_two_stream", "++parents.flow=mine.ckpt"), resolve=True
+    )["init_from"]
+    assert both == {
+        "frame": "outputs/demo/hmdb51_frame/split1-seed0/checkpoints/best.ckpt",
+        "flow": "mine.ckpt",
+    }
+
+
+def test_the_chain_is_no_part_of_what_a_run_is(compose_config):
+    one = settings_of(compose_config("train", "experiment=hmdb51_flow"))
+    other = settings_of(compose_config("train", "experiment=hmdb51_flow", "chain=no_stills"))
+    assert one == other
+    assert not [key for key in one if key.startswith(("chain", "parents"))]
+
+
+def test_a_stage_comes_after_all_that_it_starts_from():
+    found = load()
+    assert found.upto("hmdb51_flow") == ["hmdb51_flow"]
+    assert found.upto("hmdb51_frame") == ["stanford40_frame", "hmdb51_frame"]
+    assert found.upto("hmdb51_two_stream") == [*found.stages]
+    assert found.last.name == "hmdb51_two_stream"
+    assert found.is_stills("stanford40_frame")
+    assert not found.is_stills("hmdb51_two_stream_conv")
+    assert found.look("hmdb51_two_stream_conv") == chain.OTHER
+
+
+STAGE = {"experiment": "hmdb51_flow"}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "chain=null: use a mapping"),
+        ({"name": "x", "stages": {}}, "chain.stages is empty"),
+        ({"name": "../x", "stages": {"a": STAGE}}, "chain.name=../x"),
+        ({"name": "x", "stages": {"a": STAGE}, "colour": 1}, "chain.colour: no such setting"),
+        ({"name": "x", "stages": {"a/b": STAGE}}, "chain.stages.a/b=a/b: use"),
+        ({"name": "x", "stages": {"a": {}}}, "chain.stages.a.experiment=null"),
+        ({"name": "x", "stages": {"a": {**STAGE, "data": "frames"}}}, "chain.stages.a.data=frames: use"),
+        ({"name": "x", "stages": {"a": {**STAGE, "split": 1}}}, "chain.stages.a.split=1"),
+        ({"name": "x", "stages": {"a": {**STAGE, "colour": "red' onload='"}}}, "chain.stages.a.colour=red"),
+        ({"name": "x", "stages": {"a": {**STAGE, "hatch": "abc"}}}, "chain.stages.a.hatch=abc"),
+        ({"name": "x", "stages": {"a": {**STAGE, "parent": "b"}}}, "chain.stages.a.parent: no such setting"),
+        ({"name": "x", "stages": {"a": {**STAGE, "overrides": "b=1"}}}, "chain.stages.a.overrides=b=1: use a list"),
+        (
+            {"name": "x", "stages": {"a": {**STAGE, "parents": {"parent": "b"}}, "b": STAGE}},
+            "chain.stages.a.parents.parent=b: use a stage that comes before it",
+        ),
+        (
+            {"name": "x", "stages": {"a": STAGE, "b": {**STAGE, "parents": {"parent": "a", "flow": "a"}}}},
+            "chain.stages.b.parents: parent is the role of an only parent",
+        ),
+        ({"name": "x", "stages": {"a": STAGE}, "variants": {"b": {"of": "c"}}}, "chain.variants.b.of=c: use one of a"),
+    ],
+)
+def test_what_is_no_chain_is_named_by_its_key(content, says):
+    _, message = attempt(read, content)
+    assert says in message
+
+
+def test_a_chain_that_there_is_not_is_told_with_those_that_there_are():
+    with pytest.raises(ActionRecError, match=r"chain=five: use one of .*no_stills, .*two_stream"):
+        load("five")
