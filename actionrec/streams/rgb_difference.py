@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -46,10 +47,10 @@ class RGBDifference(FrameWindow):
     def see(
         self, pictures: Pictures, view: View, size: int, augmentation: Augmentation | None, rng: np.random.Generator
     ) -> Tensor:
-        seen = view_frames(pictures, view, size, augmentation, rng).transpose(0, 3, 1, 2).astype(np.int16)
-        difference = seen[1:] - seen[:-1]
-        codes = (REST + ((difference + (difference < 0)) >> 1)).astype(np.uint8)  # the shift alone would round down
-        return torch.from_numpy(codes.reshape(self.shape(size)))
+        seen = view_frames(pictures, view, size, augmentation, rng)
+        more, less = cv2.subtract(seen[1:], seen[:-1]), cv2.subtract(seen[:-1], seen[1:])  # 0 where it would be below
+        codes = REST + (more >> 1) - (less >> 1)
+        return torch.from_numpy(codes.transpose(0, 3, 1, 2).reshape(self.shape(size)))
 
     def picture(self, sample: Tensor) -> np.ndarray:
         """The middle difference, gray where nothing changes; four times as strong, for most changes are small."""
