@@ -48,9 +48,11 @@ class RGBDifference(FrameWindow):
         self, pictures: Pictures, view: View, size: int, augmentation: Augmentation | None, rng: np.random.Generator
     ) -> Tensor:
         seen = view_frames(pictures, view, size, augmentation, rng)
-        more, less = cv2.subtract(seen[1:], seen[:-1]), cv2.subtract(seen[:-1], seen[1:])  # 0 where it would be below
-        codes = REST + (more >> 1) - (less >> 1)
-        return torch.from_numpy(codes.transpose(0, 3, 1, 2).reshape(self.shape(size)))
+        stack = np.empty((self.length, 3, size, size), np.uint8)
+        for codes, before, after in zip(stack, seen[:-1], seen[1:], strict=True):
+            more, less = cv2.subtract(after, before), cv2.subtract(before, after)  # each 0 where it would be below
+            codes[:] = (REST + (more >> 1) - (less >> 1)).transpose(2, 0, 1)
+        return torch.from_numpy(stack.reshape(self.shape(size)))
 
     def picture(self, sample: Tensor) -> np.ndarray:
         """The middle difference, gray where nothing changes; four times as strong, for most changes are small."""

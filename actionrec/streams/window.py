@@ -60,12 +60,10 @@ class FrameWindow(Modality):
 
 def view_frames(
     pictures: Pictures, view: View, size: int, augmentation: Augmentation | None, rng: np.random.Generator
-) -> np.ndarray:
-    """The view of several frames (T, H, W, 3), resized to (T, size, size, 3), uint8; all have the same colour jitter.
+) -> list[np.ndarray]:
+    """The view of several frames (H, W, 3), each resized to (size, size, 3), uint8; all have the same colour jitter.
 
     Colours that change from frame to frame would be motion to whatever compares the frames.
     """
-    seen = np.stack([view_frame(picture, view, size) for picture in pictures])
-    if augmentation:
-        seen = jitter_colours(seen.reshape(-1, size, 3), augmentation.jitter, rng).reshape(seen.shape)
-    return seen
+    seen = [view_frame(picture, view, size) for picture in pictures]
+    return jitter_colours(seen, augmentation.jitter, rng) if augmentation else seen
