@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from typing import Any
 
 VERBS = {
     "prepare": "bring a data set into its folder, or generate the demo set",
@@ -30,8 +31,8 @@ def main() -> None:
     elif verb not in VERBS:
         sys.exit(f"error: actionrec {verb}: no such verb; use one of {', '.join(VERBS)}")
     else:
-        sys.argv = [f"actionrec {verb}", *rest]
-        _run(verb)
+        typed, sys.argv = sys.argv, [f"actionrec {verb}", *rest]  # Hydra takes all words for settings
+        _module(verb).main(typed)
 
 
 def usage() -> str:
@@ -41,8 +42,8 @@ def usage() -> str:
     return "\n".join([first, "", *lines, "", last])
 
 
-def _run(verb: str) -> None:
-    importlib.import_module(f"actionrec.commands.{verb}").main()
+def _module(verb: str) -> Any:
+    return importlib.import_module(f"actionrec.commands.{verb}")
 
 
 def _complete() -> None:
@@ -59,4 +60,4 @@ def _complete() -> None:
     verb = words[0] if asked else "train"
     os.environ["COMP_LINE"] = " ".join([program, *words[1:]])
     sys.argv[0] = "actionrec"
-    _run(verb)
+    _module(verb).main()

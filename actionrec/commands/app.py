@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -29,16 +29,19 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 Task = Callable[[DictConfig], Any]
 
 
-def command(config_name: str, choose: str | None = None) -> Callable[[Task], Callable[[], None]]:
+def command(config_name: str, choose: str | None = None) -> Callable[[Task], Callable[..., None]]:
     """Make a command line of a task: composed from `conf/<config_name>.yaml`, bad input in one line and status 1.
 
     One of the config group `choose` must be chosen. With `HYDRA_FULL_ERROR=1` in the environment errors keep their
     traceback.
     """
 
-    def decorate(task: Task) -> Callable[[], None]:
+    def decorate(task: Task) -> Callable[..., None]:
+        command_line: list[str] = []
+
         @wraps(task)
         def job(config: DictConfig) -> Any:
+            sys.argv = list(command_line)  # Lightning starts the processes of other devices by it
             try:
                 again = config.get("run_again")
                 checks.require("run_again", again, rules.maybe(rules.folder, None))
@@ -61,7 +64,9 @@ def command(config_name: str, choose: str | None = None) -> Callable[[Task], Cal
 
         run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)
 
-        def main() -> None:
+        def main(typed: Sequence[str] = ()) -> None:
+            """Run the command of `sys.argv`, or of the whole line that was typed, whose verb `sys.argv` lacks."""
+            command_line[:] = typed or sys.argv
             before = os.environ.get(FULL_ERROR)
             os.environ[FULL_ERROR] = "1"  # Hydra would print its own errors; this hands them to us
             _quieten()

@@ -127,7 +127,12 @@ class Folder(ClipSet):
             return listing.read(self.csv, self.csv.parent)
         require_folder(self._source, "dataset.videos")
         folders = sorted(path for path in self._source.iterdir() if path.is_dir() and not path.name.startswith("."))
-        files = [path for folder in folders for path in sorted(folder.iterdir()) if is_clip(path)]
+        there = [path for folder in folders for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+        files = [path for path in there if is_clip(path)]
+        if left := [path.relative_to(self._source).as_posix() for path in there if not is_clip(path)]:
+            log.warning(
+                "%s: %d files and folders are no clips and left out (first: %s)", self._source, len(left), left[0]
+            )
         if not files:
             raise ActionRecError(f"dataset.videos={self.videos} has no <action>/*.mp4; one folder for each action")
         return [Listed(path, path.parent.name, "", "") for path in files]
@@ -136,11 +141,13 @@ class Folder(ClipSet):
         names = unique_names({each.path: each.action for each in listed}, self._root)
         clips, unmatched = [], []
         for path, action, _, group in listed:
-            found = re.search(self.group_pattern, path.name) if self.group_pattern and not group else None
-            source = group or (found and found[1]) or place_in(path, self._root)
-            if self.group_pattern and not group and not (found and found[1]):
-                unmatched.append(path.name)
-            clips.append(Clip(path, action, source, None if names[path] == path.stem else names[path]))
+            if self.group_pattern and not group:
+                found = re.search(self.group_pattern, path.name)
+                group = (found and found[1]) or ""
+                if not group:
+                    unmatched.append(path.name)
+            alias = None if names[path] == path.stem else names[path]
+            clips.append(Clip(path, action, group or place_in(path, self._root), alias))
         if unmatched:
             log.warning(
                 "dataset.group_pattern=%s does not match the names of %d of %d clips (first: %s), each of which counts "

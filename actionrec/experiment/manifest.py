@@ -126,7 +126,7 @@ def create(config: DictConfig) -> Manifest:
         lists=_lists(config),
         parents={role: sha256(path) if path.is_file() else None for role, path in parent_files(config).items()},
         overrides=list(hydra.overrides.task) if hydra else [],
-        command=[*Path(sys.argv[0]).stem.split(), *sys.argv[1:]],
+        command=[_program(), *sys.argv[1:]],
         commit=_commit(),
         versions=_versions(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -252,6 +252,11 @@ def of_before(folder: Path) -> Manifest | None:
     if not path.is_file():
         return None
     return Manifest(settings=dict(_counted(_flat(read_config(path)))), whole=False)
+
+
+def _program() -> str:
+    path = Path(sys.argv[0])
+    return path.parent.name if path.stem == "__main__" else path.stem
 
 
 def _versions() -> dict[str, str]:

@@ -127,7 +127,8 @@ def child_of(pipe):
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_composes_without_loading_torch(verb):
     """So that --help, --cfg job and typos answer at once."""
-    code = f"import sys; import actionrec.{verb}; print([m for m in ('torch', 'lightning', 'cv2') if m in sys.modules])"
+    heavy = ("torch", "lightning", "cv2")
+    code = f"import sys; import actionrec.commands.{verb}; print([each for each in {heavy} if each in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -35,7 +35,7 @@ def sides(splits: Splits) -> dict[str, set[str]]:
     return {part: {clip.name for clip in clips} for part, clips in splits._asdict().items()}
 
 
-def test_folders_are_actions_and_files_clips(data):
+def test_folders_are_actions_and_files_clips(data, caplog):
     for name in ("._a.mp4", "a.txt", "a.jpg"):
         (data.videos / "hop" / name).touch()
     (data.videos / ".git").mkdir()
@@ -44,6 +44,7 @@ def test_folders_are_actions_and_files_clips(data):
     clips = data.clips("all")
     assert [clip.action for clip in clips] == ["hop"] * 20 + ["sit"] * 20
     assert {clip.path.suffix for clip in clips} == set(SUFFIXES)
+    assert "2 files and folders are no clips and left out (first: hop/a.jpg)" in caplog.text
     assert [clip.action for clip in data.clips(["sit", "hop"])] == ["sit"] * 20 + ["hop"] * 20
 
 

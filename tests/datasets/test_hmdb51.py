@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from actionrec.datasets.hmdb51 import HMDB51, actions_in, clips_on_disk, index, read_list, source_of
 from actionrec.system.errors import ActionRecError
 from tests.conftest import attempt, write_splits
+from tests.real_data import SAMPLES, needs
 
-REAL_LISTS = Path(__file__).parents[3] / "shared" / "data" / "hmdb51_splits"
+REAL_LISTS = SAMPLES / "hmdb51_splits"
 JHMDB_LISTS = REAL_LISTS.parent / "jhmdb" / "splits"
 
 
@@ -264,7 +265,7 @@ def test_the_lists_of_jhmdb_are_read(split):
     assert sum(tag in "12" for each in tags for tag in each.values()) == 928
 
 
-@pytest.mark.skipif(not REAL_LISTS.is_dir(), reason="the official lists are not beside the checkout")
+@needs(REAL_LISTS)
 @pytest.mark.parametrize("split", [1, 2, 3])
 def test_the_official_lists_are_seventy_thirty(split):
     lists = sorted(REAL_LISTS.glob(f"*_test_split{split}.txt"))

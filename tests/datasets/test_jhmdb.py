@@ -8,8 +8,9 @@ from actionrec.datasets.hmdb51 import tagged_clips
 from actionrec.datasets.jhmdb import JHMDB
 from actionrec.system.errors import ActionRecError
 from tests.conftest import write_splits
+from tests.real_data import SAMPLES, needs
 
-REAL_LISTS = Path(__file__).parents[3] / "shared" / "data" / "jhmdb" / "splits"
+REAL_LISTS = SAMPLES / "jhmdb" / "splits"
 TAGS = {
     action: {f"film{source}_{action}_u_cm_np1_fr_med_{n}.avi": 1 + source // 8 for source in range(10) for n in (0, 1)}
     for action in ("kick_ball", "wave")
@@ -60,7 +61,7 @@ def test_its_settings_are_named(archives, tmp_path):
         JHMDB("jhmdb", tmp_path, tmp_path / "splits", 1).clips("all")
 
 
-@pytest.mark.skipif(not REAL_LISTS.is_dir(), reason="J-HMDB's lists are not beside the checkout")
+@needs(REAL_LISTS)
 def test_the_official_numbers_are_those_of_the_lists():
     listed = tagged_clips({path.name: path for path in REAL_LISTS.glob(JHMDB.release.lists[0])})
     assert {key: len(names) for key, names in listed.items()} == JHMDB.release.official

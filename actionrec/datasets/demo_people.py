@@ -11,16 +11,14 @@ Lengths are in body heights unless said; x points where the figure faces, y down
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.random import Generator
 
-Image = np.ndarray  # (height, width, 3) uint8, BGR
-Point = tuple[float, float]
-Colour = tuple[float, float, float]  # BGR, 0 to 255
+from actionrec.datasets.demo_brush import Brush, Colour, Point
+
 Pose = Mapping[str, Point]  # by joint
 
 ACTIONS = {  # action: (look, motion)
@@ -38,11 +36,14 @@ ACTIONS = {  # action: (look, motion)
     "ride_bike": ("wheel", "spread"),
 }
 
+BODY = ("body", "head", "front_foot", "back_foot")  # joints; the others are `front_hand` and `back_hand`
+
 _WHITE: Colour = (240, 245, 245)
-_OUTLINE = 2  # pixels of the canvas
-_SHIFT = 4  # fractional bits of the coordinates that OpenCV draws at
 _ARM, _LEG = 0.16, 0.24  # bones, of which each limb has two
 _HAND = 0.052  # radius
+_NECK = (0, -0.29)  # from the hip
+_BOW = [(0.16 * math.cos(angle), 0.56 * math.sin(angle) - 0.05) for angle in np.linspace(-1.4, 1.4, 13).tolist()]
+_RIM = [(0.17 * math.cos(angle), 0.17 * math.sin(angle)) for angle in np.linspace(0, math.tau, 21).tolist()]
 
 
 @dataclass(frozen=True)
@@ -82,33 +83,6 @@ class Person:
     ink: Colour  # outlines
     girth: float  # width of the limbs
     head: float  # radius
-
-
-class Brush:
-    """Draws outlined shapes, given in body coordinates."""
-
-    def __init__(self, canvas: Image, hip: Point, unit: float, mirrored: bool, ink: Colour) -> None:
-        """`hip` and `unit`, a body height, are in pixels of the canvas."""
-        self._canvas, self._origin, self._unit, self._ink = canvas, hip, unit, ink
-        self._scale = (-unit if mirrored else unit, unit)
-
-    def _pixels(self, points: Sequence[Point]) -> np.ndarray:
-        return np.round((np.asarray(points) * self._scale + self._origin) * (1 << _SHIFT)).astype(np.int32)
-
-    def line(self, points: Sequence[Point], width: float, colour: Colour, outlined: bool = True) -> None:
-        """A chain of capsules."""
-        chain, thickness = [self._pixels(points)], max(1, round(width * self._unit))
-        if outlined:
-            cv2.polylines(self._canvas, chain, False, self._ink, thickness + 2 * _OUTLINE, cv2.LINE_AA, _SHIFT)
-        cv2.polylines(self._canvas, chain, False, colour, thickness, cv2.LINE_AA, _SHIFT)
-
-    def disc(self, centre: Point, radius: float, colour: Colour, outlined: bool = True) -> None:
-        self.line([centre, centre], 2 * radius, colour, outlined)
-
-    def shape(self, points: Sequence[Point], colour: Colour) -> None:
-        outline = self._pixels(points)
-        cv2.fillPoly(self._canvas, [outline], colour, cv2.LINE_AA, _SHIFT)
-        cv2.polylines(self._canvas, [outline], True, self._ink, _OUTLINE, cv2.LINE_AA, _SHIFT)
 
 
 Painter = Callable[[Brush, Person, Pose], None]
@@ -182,7 +156,7 @@ def _glass_and_jug(brush: Brush, person: Person, pose: Pose) -> None:
 
 def _bow(brush: Brush, person: Person, pose: Pose) -> None:
     x = pose["body"][0] + 0.13  # its height is not the body's: who climbs slides along it
-    arc = [(x + 0.16 * math.cos(angle), 0.56 * math.sin(angle) - 0.05) for angle in np.linspace(-1.4, 1.4, 13)]
+    arc = [(x + forwards, down) for forwards, down in _BOW]
     brush.line([arc[0], arc[-1]], 0.01, person.trim, outlined=False)
     brush.line(arc, 0.035, person.prop)
 
@@ -202,7 +176,7 @@ def _stripes(brush: Brush, person: Person, pose: Pose) -> None:
 
 def _wheel(brush: Brush, person: Person, pose: Pose) -> None:
     hub = _at(pose["body"], 0, 0.34)
-    rim = _around(hub, *((0.17 * math.cos(angle), 0.17 * math.sin(angle)) for angle in np.linspace(0, math.tau, 21)))
+    rim = _around(hub, *_RIM)
     for width, colour in ((0.06, person.ink), (0.034, person.prop)):
         brush.line(rim, width, colour, outlined=False)
     brush.line(_around(hub, (0, 0), (0, -0.29), (-0.07, -0.3), (0.07, -0.3)), 0.035, person.trim)
@@ -245,7 +219,7 @@ class Performance:
         self.look = LOOKS[name]
         base = {"body": (0.0, 0.0), "head": (0.01, -0.4), **self.look.limbs}
         self._base = {
-            joint: _at(point, *rng.normal(0, 0.04 if joint.endswith("foot") else 0.02, 2))
+            joint: _at(point, *rng.normal(0, 0.04 if joint.endswith("foot") else 0.02, 2).tolist())
             for joint, point in base.items()
         }
         able = {motion for look, motion in ACTIONS.values() if look == name} | {"bob", "travel"}
@@ -264,24 +238,32 @@ class Performance:
         return pose
 
 
-def draw(brush: Brush, person: Person, look: Look, pose: Pose, view: str) -> None:
-    """Draw a figure seen from the front (`fr`), the back (`ba`) or the side."""
+def draw_body(brush: Brush, person: Person, look: Look, pose: Pose, view: str) -> None:
+    """Draw all that the hands do not move, seen from the front (`fr`), the back (`ba`) or the side."""
     hip, girth = pose["body"], person.girth
-    neck = _at(hip, 0, -0.29)
+    neck = _at(hip, *_NECK)
     look.behind(brush, person, pose)
     for side, x in (("back", -0.03), ("front", 0.03)):
         leg = _bend(_at(hip, x, 0), pose[f"{side}_foot"], _LEG, -1)
         brush.line(leg, girth, person.skin if look.shorts else person.bottom)
         brush.line(leg[:2], 1.1 * girth, person.bottom, outlined=False)
         brush.line(_around(leg[2], (0, 0), (0.05, 0.01)), 0.8 * girth, person.ink)
-    front = _bend(_at(neck, 0.06, 0.03), pose["front_hand"], _ARM, 1)
-    back = _bend(_at(neck, -0.06, 0.03), pose["back_hand"], _ARM, -1)
     brush.line(_around(hip, (0, -0.23), (0, -0.02)), 0.16, person.top)
     brush.line([neck, pose["head"]], 0.7 * girth, person.skin)
     _draw_head(brush, person, pose["head"], view)
     look.clothes(brush, person, pose)
-    for arm in (back, front):  # over the clothes, which would hide more of them in one look than in another
-        brush.line(arm, 0.8 * girth, person.top)
+
+
+def draw_arms(brush: Brush, person: Person, look: Look, pose: Pose) -> None:
+    """Draw the arms and what they hold.
+
+    They are over the clothes, which would hide more of them in one look than in another.
+    """
+    neck = _at(pose["body"], *_NECK)
+    front = _bend(_at(neck, 0.06, 0.03), pose["front_hand"], _ARM, 1)
+    back = _bend(_at(neck, -0.06, 0.03), pose["back_hand"], _ARM, -1)
+    for arm in (back, front):
+        brush.line(arm, 0.8 * person.girth, person.top)
         brush.disc(arm[2], _HAND, person.skin)
     look.held(brush, person, {**pose, "front_hand": front[2], "back_hand": back[2]})
 
