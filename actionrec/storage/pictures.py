@@ -39,8 +39,8 @@ _DAMAGE = (
 
 
 def clip_path(folder: Path, clip: Clip) -> Path:
-    """The file of a clip in a folder of such files."""
-    return folder / clip.action / f"{clip.path.stem}.zip"
+    """The file of a clip in a folder of such files; an alias, which is unique, says the action as well."""
+    return folder / f"{clip.alias or f'{clip.action}/{clip.path.stem}'}.zip"
 
 
 def identify(clip: Clip) -> dict[str, Any]:

@@ -120,3 +120,10 @@ def test_clips_that_were_cut_short_are_counted_and_the_first_is_named(tmp_path, 
     frames.gather([*clips, whole, cut], tmp_path / "frames", [0.5], workers=1)
     assert "1 of 4 clips have far fewer frames than their files announce" in caplog.text
     assert str(cut.path) in caplog.text
+
+
+def test_clips_whose_names_differ_by_their_suffix_have_files_of_their_own(tmp_path):
+    aliases = ["wave/a.mp4", "wave/a.mov"]
+    clips = [Clip(tmp_path / alias, "wave", alias, alias) for alias in aliases]
+    assert [clip_path(tmp_path, clip).name for clip in clips] == ["a.mp4.zip", "a.mov.zip"]
+    assert clip_path(tmp_path, Clip(tmp_path / "x/b.avi", "wave", "b")) == tmp_path / "wave" / "b.zip"
