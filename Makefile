@@ -86,7 +86,7 @@ lint: $(READY) ## Check format, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-benchmark: $(READY) ## Measure what the documents say of speed and memory, on the data under ../shared/data
+benchmark: $(READY) ## Measure what the documents say of speed and memory, on the data in ACTIONREC_SAMPLES
 	$(BIN)/python -m benchmarks.flow
 	$(BIN)/python -m benchmarks.training
 

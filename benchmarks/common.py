@@ -124,7 +124,8 @@ def main(package: str, parts: Mapping[str, Part], unasked: Sequence[str]) -> Non
     parser = argparse.ArgumentParser(prog=f"python -m {package}", description=sys.modules["__main__"].__doc__)
     what = f"what to measure, of {', '.join(parts)}; default {', '.join(usual)}"
     parser.add_argument("parts", nargs="*", metavar="part", help=what)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="holds hmdb51_clips/, stanford40/, …")
+    samples = Path(os.environ.get("ACTIONREC_SAMPLES", "data/samples"))
+    parser.add_argument("--data", type=Path, default=samples, help="holds hmdb51_clips/, stanford40/, …")
     parser.add_argument("--demo", type=Path, default=Path("outputs/demo/data/hmdb51"), help="clips of the demo set")
     parser.add_argument("--output", type=Path, default=Path(f"outputs/benchmarks/{name}.json"))
     options = parser.parse_args()

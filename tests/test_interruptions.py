@@ -178,9 +178,13 @@ def killed_in_a_worker(dataset, index):
 @pytest.mark.parametrize(
     ("place", "does", "line"),
     [
-        ("checkpoint_io.os.fsync", raise_error(OSError(errno.ENOSPC, "")), r"\S+/best\.ckpt: No space left .*; make"),
+        (
+            "modules.checkpoint_io.os.fsync",
+            raise_error(OSError(errno.ENOSPC, "")),
+            r"\S+/best\.ckpt: No space left .*; make",
+        ),
         ("modules.base.ActionModule.training_step", without_memory, r"out of memory .* lower data\.batch_size"),
-        ("datamodules.datasets.StillDataset.__getitem__", killed_in_a_worker, r"a loader process .*data\.num_workers"),
+        ("datamodules.samples.StillDataset.__getitem__", killed_in_a_worker, r"a loader process .*data\.num_workers"),
     ],
     ids=["disk", "memory", "worker"],
 )

@@ -3,6 +3,7 @@
 The last write where the logger is TensorBoard's, from the first process alone, and of what that process saw.
 """
 
+from actionrec.callbacks.bar import ProgressBar
 from actionrec.callbacks.best import BestCheckpoint, LastCheckpoint
 from actionrec.callbacks.divergence import Divergence
 from actionrec.callbacks.origin import Origin
@@ -20,6 +21,7 @@ __all__ = [
     "LearningRate",
     "Origin",
     "Progress",
+    "ProgressBar",
     "RandomState",
     "Speed",
     "TrainingBatch",

@@ -86,7 +86,7 @@ class Divergence(Callback):
         )
 
 
-_MEND = "lower optimizer.lr, or clip gradients with +trainer.gradient_clip_val=1 optimizer.fused=false"
+_MEND = "lower optimizer.lr, or clip gradients with trainer.gradient_clip_val=1"
 
 
 def _to_host(value: Tensor) -> tuple[Tensor, Any]:

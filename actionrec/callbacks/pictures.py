@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from actionrec.flow.visualize import stack_colours
+from actionrec.streams import create_all
 
 WIDTH = 224  # of a picture in a tile, at least: captions need it
 LINE = 20  # pixels from one line of a caption to the next
@@ -20,19 +20,17 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 
 
 def sample_pictures(sample: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """What a sample shows, by modality: its frame (3, S, S), its flow (C, S, S) as colours; features are left out.
+    """What a sample shows, by stream (S, S, 3) uint8 RGB; features are left out.
 
     Args:
-        sample: see `datamodules.datasets.Sample`.
+        sample: see `datamodules.samples.Sample`.
         inputs: what the data module's `inputs` says.
     """
-    pictures = {}
-    if "frame" in sample and sample["frame"].dim() == 3:
-        pictures["frame"] = sample["frame"].permute(1, 2, 0).cpu().numpy()
-    if "flow" in sample and sample["flow"].dim() == 3:
-        stack = sample["flow"].cpu().numpy()
-        pictures["flow"] = stack_colours(stack, inputs["representation"], inputs["flow"]["bound"])
-    return pictures
+    return {
+        stream: modality.picture(sample[stream].cpu())
+        for stream, modality in create_all(inputs).items()
+        if stream in sample and sample[stream].dim() > 1
+    }
 
 
 def tile(pictures: Sequence[np.ndarray], lines: Sequence[str], colour: tuple[int, int, int] = BLACK) -> np.ndarray:

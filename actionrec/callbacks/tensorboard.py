@@ -13,7 +13,19 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from actionrec.experiment.runs import varying_keys
-from actionrec.settings.composition import in_multirun, plain
+from actionrec.settings.composition import CONF, in_multirun, plain
+
+
+def _stream_columns() -> dict[str, type[float] | type[str]]:
+    """What the files of `conf/stream/` set by themselves, but for places; null stands for a number."""
+    found: dict[str, type[float] | type[str]] = {}
+    for path in sorted((CONF / "stream").glob("*.yaml")):
+        settings: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        for key, value in settings["data"][path.stem].items():
+            if key != "_target_" and not (isinstance(value, str) and "${" in value):
+                found[f"data.{path.stem}.{key}"] = str if isinstance(value, str) else float
+    return found
+
 
 # By the names under which they are set; a column is a number or a text for all runs alike.
 COLUMNS: dict[str, type[float] | type[str]] = {
@@ -32,9 +44,7 @@ COLUMNS: dict[str, type[float] | type[str]] = {
     "data.size": float,
     "data.augmentation": str,
     "data.position": str,
-    "data.fields": float,
-    "data.stride": float,
-    "data.representation": str,
+    **_stream_columns(),
     "flow.name": str,
     "model.fusion": str,
     "model.frozen": str,
@@ -78,11 +88,15 @@ def hyperparameters(config: DictConfig) -> dict[str, float | str]:
     for name in COLUMNS:
         group, _, key = name.rpartition(".")
         section = OmegaConf.select(config, group) if group else config
-        if key in (section or {}) and (group != "flow" or "flow" in config.data):
+        if key in (section or {}) and (group != "flow" or _reads_flow(config)):
             value = _cell(plain(section)[key])
             if isinstance(value, str) == (COLUMNS[name] is str):  # not where a number is null
                 settings[name] = value
     return overridden() | settings
+
+
+def _reads_flow(config: DictConfig) -> bool:
+    return any(isinstance(node, DictConfig) and "algorithm" in node for node in config.data.values())
 
 
 def overridden() -> dict[str, str]:
@@ -98,10 +112,14 @@ def varied() -> list[str]:
 
 
 def writer_of(trainer: Trainer) -> SummaryWriter | None:
-    """Where callbacks write; None on all processes but the first, and where the logger is another or none."""
-    if trainer.is_global_zero and isinstance(trainer.logger, TensorBoardLogger):
-        return trainer.logger.experiment
-    return None
+    """Where callbacks write; None on all processes but the first, and where no logger is TensorBoard's."""
+    logger = logger_of(trainer)
+    return logger.experiment if logger and trainer.is_global_zero else None
+
+
+def logger_of(trainer: Trainer) -> TensorBoardLogger | None:
+    """TensorBoard's among a trainer's loggers, if there is one."""
+    return next((each for each in trainer.loggers if isinstance(each, TensorBoardLogger)), None)
 
 
 def step_of(trainer: Trainer) -> int:

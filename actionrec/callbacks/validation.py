@@ -9,22 +9,24 @@ from typing import Any, cast
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torch.utils.hooks import RemovableHandle
 
 from actionrec.callbacks import projector
+from actionrec.callbacks.best import BestCheckpoint
 from actionrec.callbacks.pictures import BLACK, RED, filters, grid, note, sample_pictures, tile
-from actionrec.callbacks.tensorboard import step_of, writer_of
+from actionrec.callbacks.tensorboard import logger_of, step_of, writer_of
 from actionrec.datamodules.base import collate
-from actionrec.datamodules.datasets import Sample
+from actionrec.datamodules.samples import Sample
 from actionrec.evaluation.metrics import confusion, per_action, probabilities_of
 from actionrec.evaluation.plots import confusion_matrix, pixels
 from actionrec.evaluation.scores import Scores
 from actionrec.modules.base import ActionModule
 from actionrec.networks.backbone import first_convolution
-from actionrec.networks.fusion import ConvFusion, Stream, TwoStream
+from actionrec.networks.streams import MultiStream, Stream
 
 THUMBNAIL = 32  # side of a sample's picture in the projector
 
@@ -32,10 +34,11 @@ THUMBNAIL = 32  # side of a sample's picture in the projector
 class Validation(Callback):
     """Answers to the validation samples, for TensorBoard.
 
-    After each validation the confusion matrix, and accuracy by action; where `val/acc` is better than ever before, or
-    equal at a lower `val/loss`, also the pictures, which are thus those of the best checkpoint: samples with a wrong
-    answer, those of the surest first; Grad-CAM of samples spread over the set, the same each time; filters of the first
-    convolution; and the features for the projector. There are no pictures of streams whose features are kept.
+    After each validation the confusion matrix, and accuracy by action; where the metric that `BestCheckpoint` monitors
+    (`val/acc` without one) is better than ever before, or equal at a lower `val/loss`, also the pictures, which are
+    thus those of the best checkpoint: samples with a wrong answer, those of the surest first; Grad-CAM of samples
+    spread over the set, the same each time; filters of the first convolution; and the features for the projector. There
+    are no pictures of streams whose features are kept.
 
     Args:
         wrong: samples with a wrong answer that are shown, at most; 0 leaves them out.
@@ -63,7 +66,7 @@ class Validation(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._forget()
         if self._writes(trainer) and self.projected:
-            for layer in deciding_layers(pl_module.network):  # type: ignore[arg-type]
+            for layer in deciding_layers(cast(ActionModule, pl_module).network):
                 self._hooks.append(layer.register_forward_pre_hook(lambda _, inputs: self._inputs.append(inputs[0])))
 
     def on_validation_batch_end(
@@ -81,12 +84,12 @@ class Validation(Callback):
         first = sum(len(names) for names, *_ in self._answers)
         self._answers.append((batch["name"], outputs, batch["label"]))
         if self.projected:
-            chosen = slice(-first % self._every(trainer), None, self._every(trainer))
+            every = self._every(trainer)
+            chosen = slice(-first % every, None, every)  # samples whose number, `first` + row, is a multiple of `every`
             self._features.append(torch.cat(self._inputs, dim=1)[chosen])
-            for modality in ("frame", "flow"):
-                if modality in batch and batch[modality].dim() == 4:
-                    small = F.adaptive_avg_pool2d(batch[modality][chosen].float(), THUMBNAIL).round().byte()
-                    self._thumbnails.setdefault(modality, []).append(small)
+            for name in cast(ActionModule, pl_module).streams:
+                if batch[name].dim() > 2:  # no features
+                    self._thumbnails.setdefault(name, []).append(thumbnails(batch[name][chosen]))
         self._inputs.clear()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -104,7 +107,8 @@ class Validation(Callback):
         figure = confusion_matrix(confusion(scores), scores.actions)
         writer.add_image("val/confusion", pixels(figure), step, dataformats="HWC")
 
-        reached, loss = (float(trainer.callback_metrics[tag]) for tag in ("val/acc", "val/loss"))
+        monitor, sign = monitored(trainer)
+        reached, loss = sign * float(trainer.callback_metrics[monitor]), float(trainer.callback_metrics["val/loss"])
         if (reached, -loss) > (self.best, -self._tie):
             self.best, self._tie = reached, loss
             for tag, picture in self._pictures(trainer, pl_module, scores).items():
@@ -115,7 +119,7 @@ class Validation(Callback):
 
     def _pictures(self, trainer: Trainer, module: ActionModule, scores: Scores) -> dict[str, np.ndarray]:
         """What is shown of the best network, by tag."""
-        found = {f"weights/{role}_stem": filters(weight) for role, weight in first_weights(module).items()}
+        found = {f"weights/{name}_stem": filters(weight) for name, weight in first_weights(module).items()}
         with torch.inference_mode(False), torch.random.fork_rng(devices=[]):  # training draws what it would have
             if self.wrong:
                 wrong = most_wrong(scores, self.wrong)
@@ -133,12 +137,12 @@ class Validation(Callback):
         actions = [scores.actions[label] for label in scores.labels[::every]]
         rights = ["right" if action == answer else "wrong" for action, answer in zip(actions, answers, strict=True)]
         rows = list(zip(actions, answers, rights, scores.names[::every], strict=True))
-        small = {modality: torch.cat(parts).cpu() for modality, parts in self._thumbnails.items()}
+        small = {name: torch.cat(parts).cpu() for name, parts in self._thumbnails.items()}
         shown = [
             next(iter(sample_pictures({key: each[row] for key, each in small.items()}, module.inputs).values()))
             for row in range(len(rows) if small else 0)
         ]
-        folder = Path(cast(Any, trainer.logger).log_dir)
+        folder = Path(cast(TensorBoardLogger, logger_of(trainer)).log_dir)
         projector.write(folder, torch.cat(self._features).float().cpu().numpy(), rows, shown)
 
     def _writes(self, trainer: Trainer) -> bool:
@@ -167,27 +171,27 @@ class Validation(Callback):
             each.clear()
 
 
-def deciding_layers(network: nn.Module) -> list[nn.Module]:
-    """The layers whose inputs are the features that a network decides by."""
-    if not isinstance(network, TwoStream):
-        return [cast(Stream, network).head]
-    if isinstance(network.fusion, ConvFusion):
-        return [network.fusion.head]
-    if network.fusion and network.kind == "concat_features":
-        return [network.fusion]
-    return [network.frame.head, network.flow.head]
+def monitored(trainer: Trainer) -> tuple[str, float]:
+    """The metric by which the best checkpoint is chosen, and 1 where its highest value is the best, else -1."""
+    best = next((each for each in trainer.checkpoint_callbacks if isinstance(each, BestCheckpoint)), None)
+    return (best.monitor, best.sign) if best else ("val/acc", 1.0)
+
+
+def deciding_layers(network: Stream | MultiStream) -> list[nn.Module]:
+    """The layers whose inputs, side by side, are the features that a network decides by in evaluation."""
+    return network.fusion.deciding_layers(network.streams) if isinstance(network, MultiStream) else [network.dropout]
+
+
+def thumbnails(seen: Tensor) -> Tensor:
+    """Small pictures (N, C, 32, 32) uint8 of what a stream sees, (N, C, S, S), or clips of small frames."""
+    frames = seen.float().flatten(1, -3)  # of a clip, the frames of all channels one after another
+    return F.adaptive_avg_pool2d(frames, THUMBNAIL).round().byte().view(*seen.shape[:-2], THUMBNAIL, THUMBNAIL)
 
 
 def first_weights(module: ActionModule) -> dict[str, Tensor]:
-    """Weights of each stream's first convolution, by modality."""
-    return {role: first_convolution(stream.backbone).weight for role, stream in streams_of(module).items()}
-
-
-def streams_of(module: ActionModule) -> dict[str, Stream]:
-    """A module's streams, by modality."""
-    if isinstance(module.network, TwoStream):
-        return {"frame": module.network.frame, "flow": module.network.flow}
-    return {cast(Any, module).modality: cast(Stream, module.network)}
+    """Weights of each stream's first convolution, by name; of clips their mean over time."""
+    found = {name: first_convolution(stream.backbone).weight for name, stream in module.streams.items()}
+    return {name: weight.mean(2) if weight.dim() == 5 else weight for name, weight in found.items()}
 
 
 def most_wrong(scores: Scores, most: int) -> list[int]:
@@ -224,21 +228,18 @@ def grad_cam_pictures(
     """`val/grad_cam`: each sample of those rows beside what in it speaks for its right action; none without pixels."""
     from actionrec.evaluation.gradcam import overlay, saliency  # takes a second to load
 
-    streams = streams_of(module)
     shown = [sample_pictures(sample, module.inputs) for sample in samples]
-    if not shown or set(shown[0]) != set(streams):
+    if not shown or set(shown[0]) != set(module.streams):
         return {}
     batch = collate(list(samples))
-    inputs = tuple(batch[role].to(module.device) for role in streams)
+    inputs = {name: batch[name].to(module.device) for name in module.streams}
     # Else compiled networks are compiled again for the hooks that find the maps.
     with torch.compiler.set_stance("force_eager"):
         maps = saliency(module.network, inputs, batch["label"].to(module.device))
-    if "input" in maps:
-        maps = {next(iter(streams)): maps["input"]}
     tiles = []
     for index, (pictures, row) in enumerate(zip(shown, rows, strict=True)):
         pairs = [
-            (picture, overlay(picture, maps[role][index].numpy())) for role, picture in pictures.items() if role in maps
+            (picture, overlay(picture, maps[name][index].numpy())) for name, picture in pictures.items() if name in maps
         ]
         if pairs:
             tiles.append(answered(list(chain(*pairs)), scores, row))

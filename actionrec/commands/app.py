@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -14,9 +14,11 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from actionrec.experiment.runs import is_first_process
 from actionrec.settings import checks, overrides, rules
 from actionrec.settings.composition import CONF, config_groups, in_multirun
 from actionrec.settings.messages import is_users, one_line
+from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
 
 # Threads that wait for each other sleep instead of spinning. With one busy process beside a training on two cores,
@@ -29,16 +31,20 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 Task = Callable[[DictConfig], Any]
 
 
-def command(config_name: str, choose: str | None = None) -> Callable[[Task], Callable[[], None]]:
+def command(config_name: str, choose: str | None = None) -> Callable[[Task], Callable[..., None]]:
     """Make a command line of a task: composed from `conf/<config_name>.yaml`, bad input in one line and status 1.
 
     One of the config group `choose` must be chosen. With `HYDRA_FULL_ERROR=1` in the environment errors keep their
     traceback.
     """
 
-    def decorate(task: Task) -> Callable[[], None]:
+    def decorate(task: Task) -> Callable[..., None]:
+        command_line: list[str] = []
+
         @wraps(task)
         def job(config: DictConfig) -> Any:
+            _quieten()  # again, since this may be a process of a launcher's
+            sys.argv = list(command_line)  # Lightning starts the processes of other devices by it
             try:
                 again = config.get("run_again")
                 checks.require("run_again", again, rules.maybe(rules.folder, None))
@@ -61,14 +67,18 @@ def command(config_name: str, choose: str | None = None) -> Callable[[Task], Cal
 
         run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)
 
-        def main() -> None:
+        def main(typed: Sequence[str] = ()) -> None:
+            """Run the command of `sys.argv`, or of the whole line that was typed, whose verb `sys.argv` lacks."""
+            command_line[:] = typed or sys.argv
             before = os.environ.get(FULL_ERROR)
             os.environ[FULL_ERROR] = "1"  # Hydra would print its own errors; this hands them to us
             _quieten()
             try:
-                sys.argv[1:] = overrides.opened(sys.argv[1:])
+                given = overrides.opened(sys.argv[1:])
+                trains = choose == "experiment" or config_name == "chain"
+                sys.argv[1:] = overrides.for_hydra(given, config_groups(), trains)
                 overrides.check(sys.argv[1:], config_groups(), choose)
-                with heeds_sigterm():
+                with heeds_sigterm(), _live(config_name):
                     run()
             except KeyboardInterrupt:
                 sys.exit(INTERRUPTED)
@@ -126,8 +136,20 @@ def _status(stop: SystemExit) -> Any:
     return stop.code
 
 
+@contextmanager
+def _live(verb: str) -> Iterator[None]:
+    """Show on the terminal what the command is doing; not where Hydra only prints, nor in the further processes of a
+    training on several devices."""
+    prints = [word for word in sys.argv[1:] if word.startswith("-") and word not in ("-m", "--multirun")]
+    if prints or not is_first_process():
+        yield
+        return
+    with terminal.live(f"actionrec {verb}"):
+        yield
+
+
 def _exit_with(error: BaseException) -> None:
-    sys.exit(f"error: {one_line(error)}")
+    sys.exit(f"{terminal.paint('error:', terminal.RED)} {one_line(error)}")
 
 
 def _quieten() -> None:

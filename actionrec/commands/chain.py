@@ -62,7 +62,7 @@ def _quoted(word: str) -> str:
 _main = command("chain")(chain)
 
 
-def main() -> None:
+def main(typed: Sequence[str] = ()) -> None:
     """The command line; see `arguments` and `app.command`."""
     sys.argv[1:] = arguments(sys.argv[1:])
-    _main()
+    _main(typed)

@@ -6,8 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from actionrec.commands.app import command
-from actionrec.experiment.extraction import clips_of, conclude, worker_count
-from actionrec.settings.composition import plain
+from actionrec.experiment.extraction import clips_of, conclude, flow_of, worker_count
 
 
 def import_flow(config: DictConfig) -> None:
@@ -15,11 +14,10 @@ def import_flow(config: DictConfig) -> None:
     from actionrec.datasets.records import require_folder
     from actionrec.flow.extract import fill
     from actionrec.flow.imported import picture_fields
-    from actionrec.storage.flow import FlowSettings
 
-    source, store = Path(config.source), Path(config.paths.flow)
+    source = Path(config.source)
     require_folder(source, "source")
-    settings = FlowSettings(**plain(config.data)["flow"])
+    settings, store = flow_of(config)
     pictures = partial(picture_fields, root=source)
     conclude(fill(clips_of(config), store, settings, worker_count(config), pictures), store)
 

@@ -1,23 +1,40 @@
-"""`actionrec prepare dataset=<name>`: bring a data set into its folder, and say what is there."""
+"""`actionrec prepare dataset=<name>`: bring a data set into its folder, and say what is there.
+
+`check=true` reads every file that is there, and brings nothing.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from actionrec.commands.app import command
 from actionrec.system.errors import ActionRecError
+from actionrec.system.hardware import usable_cores
 
 if TYPE_CHECKING:
+    from actionrec.datasets.base import DataSet
     from actionrec.datasets.download import Sources
     from actionrec.datasets.gather import Found
+    from actionrec.datasets.hmdb51 import HMDB51
+    from actionrec.datasets.stanford40 import Stanford40
+    from actionrec.datasets.ucf101 import UCF101
 
-Given = str | Sequence[str] | None  # what the user has: a path, several, or nothing
+Places = str | Sequence[str] | None  # a path, several, or nothing
 
 
-def demo(root: str, seed: int) -> None:
+class Given(NamedTuple):
+    """What the user has and wants of a preparation."""
+
+    source: Places
+    source_splits: Places
+    downloads: Path  # where fetched archives stay
+    expect_complete: bool
+
+
+def demo(data: None, given: Given, root: str, seed: int) -> None:
     """Generate the demo set, unless it is there."""
     from actionrec.datasets.demo import generate
 
@@ -27,48 +44,75 @@ def demo(root: str, seed: int) -> None:
     print(f"{root}: {stills:,} stills and {clips:,} clips")
 
 
-def stanford40(
-    target: str, source: Given, downloads: str, expect_complete: bool, addresses: list[dict[str, Any]]
-) -> None:
+def stanford40(data: "Stanford40", given: Given, addresses: list[dict[str, Any]]) -> None:
     """Stanford40 from what the user has, else from the addresses."""
     from actionrec.datasets import gather
 
     found = gather.stanford40(
-        _sources(source, addresses), Path(target), Path(downloads), expect_complete=expect_complete
+        _sources(given.source, addresses), data.root, given.downloads, expect_complete=given.expect_complete
     )
-    print(_describe(found, Path(target), "images"))
+    print(_describe(found, data.root, "images"))
 
 
-def hmdb51(
-    target_videos: str,
-    target_splits: str,
-    source: Given,
-    source_splits: Given,
-    downloads: str,
-    expect_complete: bool,
+def clips(
+    data: "HMDB51 | UCF101",
+    given: Given,
     addresses: list[dict[str, Any]],
     addresses_splits: list[dict[str, Any]],
 ) -> None:
-    """HMDB51 from what the user has, else from the addresses."""
+    """A set of clips with official lists, from what the user has, else from the addresses."""
     from actionrec.datasets import gather
 
-    found = gather.hmdb51(
-        _sources(source, addresses),
-        _sources(source_splits, addresses_splits),
-        Path(target_videos),
-        Path(target_splits),
-        Path(downloads),
-        expect_complete=expect_complete,
+    found = gather.clips(
+        data.release,
+        _sources(given.source, addresses),
+        _sources(given.source_splits, addresses_splits),
+        data.videos,
+        data.splits,
+        given.downloads,
+        expect_complete=given.expect_complete,
     )
-    print(_describe(found, Path(target_videos), "clips"))
+    print(_describe(found, data.videos, "clips"))
 
 
 def prepare(config: DictConfig) -> None:
-    """Run the data set's function above."""
-    instantiate(config.dataset, _convert_="all")
+    """Bring the data set into place, or check it."""
+    from actionrec.datasets.base import create
+
+    section = config.dataset
+    if config.check not in (True, False):
+        raise ActionRecError(f"check={config.check}: use true or false")
+    data = create(section) if "_target_" in section else None
+    if config.check and data is None:
+        raise ActionRecError(
+            f"dataset={section.name} fills the places of others; say dataset=hmdb51 paths={section.name}"
+        )
+    if config.check and data:
+        _check(data)
+    elif config.get("gather"):
+        given = Given(config.source, config.source_splits, Path(config.downloads), config.expect_complete)
+        instantiate(config.gather, _convert_="all")(data, given)
+    elif data:
+        if config.source or config.source_splits:
+            raise ActionRecError(
+                f"source={config.source}: dataset={data.name} is read where it lies; say dataset.videos"
+            )
+        actions, splits = data.index("all", strict=config.expect_complete)
+        sizes = ", ".join(f"{len(part):,} {name}" for name, part in splits._asdict().items())
+        print(f"{data.name}: {sum(map(len, splits)):,} {data.kind} of {len(actions)} actions: {sizes}")
 
 
-def _sources(given: Given, addresses: list[dict[str, Any]]) -> "Sources":
+def _check(data: "DataSet") -> None:
+    """Print what is there, and raise if it would break or bias a training."""
+    from actionrec.datasets import check
+
+    report = check.check(data, usable_cores())
+    print("\n".join(check.lines(report, data.kind)))
+    if report.wrong:
+        raise ActionRecError(f"dataset={data.name}: {'; '.join(report.wrong)}; mend this before a training")
+
+
+def _sources(given: Places, addresses: list[dict[str, Any]]) -> "Sources":
     from actionrec.datasets.download import Address
 
     if not given:

@@ -9,6 +9,7 @@ from actionrec.commands.app import command
 from actionrec.experiment import saved
 from actionrec.reporting.tables import lines_of, texts
 from actionrec.settings import chain as chains
+from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
 
 
@@ -18,6 +19,7 @@ def report(config: DictConfig) -> None:
     Raises:
         ActionRecError: there is nothing to report, or no run has the `split` and `seed` that are asked for.
     """
+    terminal.doing("reading the runs")
     from actionrec.reporting import results
     from actionrec.reporting.gather import gather
     from actionrec.reporting.missing import Commands, splits_in
@@ -31,6 +33,7 @@ def report(config: DictConfig) -> None:
     choice = str(HydraConfig.get().runtime.choices["paths"])
     commands = Commands(choice, config.paths.name, config.paths.outputs, outputs.chain.name)
     splits = splits_in(Path(config.paths.hmdb51_splits))
+    terminal.doing("writing the page")
     write(outputs, folder / "report", commands, config.split, config.seed, config.gallery, config.tag, splits)
     if outputs.runs:
         print(lines_of(results.short_lines(outputs)))

@@ -1,6 +1,7 @@
 """`actionrec search experiment=<stage>`: settings of one stage by Optuna, chosen on validation."""
 
 import sys
+from collections.abc import Sequence
 
 from actionrec.commands.app import command
 from actionrec.experiment.search import NO_MULTIRUN, search
@@ -8,8 +9,8 @@ from actionrec.experiment.search import NO_MULTIRUN, search
 _main = command("search", choose="experiment")(search)
 
 
-def main() -> None:
+def main(typed: Sequence[str] = ()) -> None:
     """The command line; see `app.command`."""
     if {"-m", "--multirun"} & {*sys.argv[1:]}:
         sys.exit(f"error: {NO_MULTIRUN}")
-    _main()
+    _main(typed)

@@ -1,11 +1,77 @@
-"""LightningDataModules, one for each data set and modality."""
+"""LightningDataModules, thin over data sets and streams."""
 
-from actionrec.datamodules.hmdb51 import HMDB51FlowDataModule, HMDB51FrameDataModule, HMDB51TwoStreamDataModule
-from actionrec.datamodules.stanford40 import Stanford40FrameDataModule
+from typing import Any
+
+from actionrec.datamodules import named
+from actionrec.datamodules.base import ActionDataModule
+from actionrec.datamodules.clips import ClipDataModule
+from actionrec.datamodules.named import (
+    FolderFlowDataModule,
+    FolderFrameDataModule,
+    FolderTwoStreamDataModule,
+    HMDB51FlowDataModule,
+    HMDB51FrameDataModule,
+    HMDB51TwoStreamDataModule,
+    JHMDBFlowDataModule,
+    JHMDBFrameDataModule,
+    JHMDBTwoStreamDataModule,
+    Stanford40FrameDataModule,
+    UCF101FlowDataModule,
+    UCF101FrameDataModule,
+    UCF101TwoStreamDataModule,
+)
+from actionrec.datamodules.stills import StillDataModule
+from actionrec.datasets.base import ClipSet, DataSet, StillSet
+from actionrec.streams import Modality
+from actionrec.system.errors import ActionRecError
 
 __all__ = [
+    "ClipDataModule",
+    "FolderFlowDataModule",
+    "FolderFrameDataModule",
+    "FolderTwoStreamDataModule",
     "HMDB51FlowDataModule",
     "HMDB51FrameDataModule",
     "HMDB51TwoStreamDataModule",
+    "JHMDBFlowDataModule",
+    "JHMDBFrameDataModule",
+    "JHMDBTwoStreamDataModule",
     "Stanford40FrameDataModule",
+    "StillDataModule",
+    "UCF101FlowDataModule",
+    "UCF101FrameDataModule",
+    "UCF101TwoStreamDataModule",
+    "create",
 ]
+
+# How the streams of a module are called in its name.
+STREAMS = {("frame",): "Frame", ("flow",): "Flow", ("flow", "frame"): "TwoStream"}
+INSTANTS = ("position", "segments")  # settings of clips alone
+
+
+def create(dataset: DataSet, **options: Any) -> ActionDataModule:
+    """The data module of a data set for the streams among the options.
+
+    It is the class that is named after both, such as `HMDB51FlowDataModule`, where there is one; else
+    `ClipDataModule` or `StillDataModule`.
+
+    Args:
+        dataset: see `datasets.base`.
+        options: of the class; those that are a `streams.Modality` are what its streams see, by name.
+
+    Raises:
+        ActionRecError: the options are those of stills, and the data set has clips, or the other way round.
+    """
+    if not isinstance(dataset, ClipSet | StillSet):
+        raise ActionRecError(f"data.dataset: {type(dataset).__name__} is no data set; choose one with dataset=")
+    instants = [key for key in INSTANTS if key in options]
+    if isinstance(dataset, StillSet) and instants:
+        raise ActionRecError(
+            f"data.{instants[0]}: stills have no instants; say data=stills with dataset={dataset.name}"
+        )
+    if isinstance(dataset, ClipSet) and len(instants) < len(INSTANTS):
+        raise ActionRecError(f"dataset={dataset.name} has clips, which are seen at instants; say data=clips")
+    streams = tuple(sorted(name for name, each in options.items() if isinstance(each, Modality)))
+    usual = getattr(named, f"{type(dataset).__name__}{STREAMS.get(streams, '')}DataModule", None)
+    kind: type[ActionDataModule] = usual or (ClipDataModule if isinstance(dataset, ClipSet) else StillDataModule)
+    return kind(dataset=dataset, **options)

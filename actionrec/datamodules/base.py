@@ -1,4 +1,4 @@
-"""What the data modules share: splits of one data set and modality, as loaders of uint8 batches."""
+"""What the data modules share: the parts of one data set, seen by one or more streams, as loaders of uint8 batches."""
 
 import logging
 import multiprocessing
@@ -9,34 +9,44 @@ from typing import Any
 
 import torch
 from lightning import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
-from actionrec.datamodules import cache
-from actionrec.datamodules.datasets import ActionDataset, Sample
-from actionrec.datamodules.transforms import eval_views
+from actionrec.datamodules.samples import ActionDataset, Sample
+from actionrec.datasets.base import DataSet
 from actionrec.datasets.records import Splits
+from actionrec.storage import cache
+from actionrec.streams import Modality
+from actionrec.streams.transforms import eval_views
 from actionrec.system.errors import ActionRecError
 from actionrec.system.hardware import loader_workers
 
+RESERVED = ("label", "name")  # keys of a batch that are no stream's
 log = logging.getLogger(__name__)
 
 
 class ActionDataModule(LightningDataModule, ABC):
     """Loaders over the three parts of a data set.
 
+    Batches have a key for each stream, `Modality.shape` uint8 by sample, and `label` (B,) int64 and `name`, a list of
+    B.
+
     Args:
+        dataset: whose records they are.
         actions: see `actions.class_list`.
         size: side of the input, in pixels.
         batch_size: samples per batch, on each device.
         num_workers: loader processes; `auto` asks `hardware.loader_workers`.
-        augmentation: preset of training, see `datamodules.transforms`.
+        augmentation: preset of training, see `streams.transforms`.
         strict: whether a listed file that is not on disk is an error, or left out.
-        crops: views of each picture that are averaged in the test, see `datamodules.transforms.eval_views`.
-        cache: `ram` keeps the decoded pictures of training and validation in memory, see `datamodules.cache`.
+        crops: views of each picture that are averaged in the test, see `streams.transforms.eval_views`.
+        cache: `ram` keeps the decoded pictures of training and validation in memory, see `storage.cache`.
+        streams: what each stream sees, by its name.
     """
 
     def __init__(
         self,
+        dataset: DataSet,
         actions: str | Sequence[str],
         size: int,
         batch_size: int,
@@ -45,8 +55,14 @@ class ActionDataModule(LightningDataModule, ABC):
         strict: bool,
         crops: int = 1,
         cache: str | None = None,
+        **streams: Modality,
     ):
         super().__init__()
+        if wrong := [name for name, each in streams.items() if not isinstance(each, Modality) or name in RESERVED]:
+            raise ActionRecError(f"data.{wrong[0]}: neither a setting of the data nor a stream; see conf/stream/")
+        if not streams:
+            raise ActionRecError("no stream says what is seen of the data; choose some, such as stream=[frame]")
+        self.source = dataset
         self.choice = actions
         self.size = size
         self.batch_size = batch_size
@@ -59,16 +75,19 @@ class ActionDataModule(LightningDataModule, ABC):
         if cache not in (None, "ram"):
             raise ActionRecError(f"data.cache={cache}: use ram or null")
         self.cache = cache
+        self.streams = streams
         self.splits: Splits | None = None
 
     @property
-    @abstractmethod
     def inputs(self) -> dict[str, Any]:
         """What decides the values that the network sees, as plain types; kept in checkpoints."""
+        return {"size": self.size, "streams": {name: each.settings() for name, each in self.streams.items()}}
 
-    @abstractmethod
     def index(self) -> tuple[tuple[str, ...], Splits]:
         """The class list, in the order of the labels, and the records of each part."""
+        actions, splits = self.source.index(self.choice, self.strict)
+        unique_names(splits)
+        return actions, splits
 
     @abstractmethod
     def dataset(self, records: Sequence[Any], labels: Mapping[str, int], part: str) -> ActionDataset:
@@ -92,7 +111,7 @@ class ActionDataModule(LightningDataModule, ABC):
     def names(self, part: str) -> list[str]:
         """Names of a part's records, as in the batches."""
         assert self.splits is not None
-        return [record.path.stem for record in getattr(self.splits, part)]
+        return [record.name for record in getattr(self.splits, part)]
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Batches in random order; a last one of a single sample, which batch norm cannot take, is left out."""
@@ -122,7 +141,7 @@ class ActionDataModule(LightningDataModule, ABC):
     def groups(self) -> dict[str, str]:
         """The source video of every record, by name; a still is its own."""
         assert self.splits is not None
-        return {record.path.stem: getattr(record, "group", record.path.stem) for part in self.splits for record in part}
+        return {record.name: getattr(record, "group", record.name) for part in self.splits for record in part}
 
     def _loader(self, dataset: ActionDataset, **options: Any) -> DataLoader[Sample]:
         workers = self.num_workers
@@ -144,16 +163,20 @@ class ActionDataModule(LightningDataModule, ABC):
 def collate(samples: list[Sample]) -> dict[str, Any]:
     """A batch of samples: tensors stacked, names in a list.
 
-    Frames keep the memory format `channels_last`, in which they were decoded and the network wants them.
+    Pictures whose colours lie side by side in memory keep that format (`channels_last`, or `channels_last_3d`), in
+    which they were decoded and the network wants them.
     """
-    if "frame" not in samples[0] or samples[0]["frame"].dim() == 1:  # flow alone, or features
-        return default_collate(samples)
-    batch = default_collate([{**sample, "frame": sample["frame"].permute(1, 2, 0)} for sample in samples])
-    return {**batch, "frame": batch["frame"].permute(0, 3, 1, 2)}
+    last = [key for key, value in samples[0].items() if isinstance(value, Tensor) and _channels_last(value)]
+    batch = default_collate([{**sample, **{key: sample[key].movedim(0, -1) for key in last}} for sample in samples])
+    return {**batch, **{key: batch[key].movedim(-1, 1) for key in last}}
+
+
+def _channels_last(sample: Tensor) -> bool:
+    return sample.dim() > 1 and sample.stride(0) == 1 and sample.movedim(0, -1).is_contiguous()
 
 
 def unique_names(splits: Splits) -> None:
     """Raise unless every record has a name of its own: scores are kept by name."""
-    names = Counter(record.path.stem for part in splits for record in part)
+    names = Counter(record.name for part in splits for record in part)
     if doubled := [name for name, count in names.items() if count > 1]:
         raise ActionRecError(f"{len(doubled)} names occur twice (first: {doubled[0]}); rename one file of each")

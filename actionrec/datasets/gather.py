@@ -1,4 +1,4 @@
-"""Fill the folders of Stanford40 and HMDB51 from whatever holds their files, and count them: all or nothing."""
+"""Fill the folders of a data set from whatever holds its files, and count them: all or nothing."""
 
 import os
 import shutil
@@ -8,19 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from actionrec.datasets import hmdb51 as hmdb51_lists
 from actionrec.datasets import stanford40 as stanford40_lists
 from actionrec.datasets.archives import find, new_folder, opened, require_vacant
 from actionrec.datasets.download import Sources, fetched
+from actionrec.datasets.records import Release
 from actionrec.system.errors import ActionRecError
 
-SPLIT_FILES = "*_test_split[123].txt"
 STANFORD40 = {"train": 4_000, "test": 5_532}  # files in each official list
-HMDB51 = {
-    f"split {split}, {part}": number
-    for split in (1, 2, 3)
-    for part, number in (("train", 3_570), ("test", 1_530), ("unused", 1_666))
-}
 
 
 def gather(
@@ -136,40 +130,35 @@ def stanford40(sources: Sources, target: Path, downloads: Path, *, expect_comple
     return found
 
 
-def hmdb51(
-    videos: Sources, splits: Sources, target_videos: Path, target_splits: Path, downloads: Path,
+def clips(
+    release: Release, videos: Sources, splits: Sources, target_videos: Path, target_splits: Path, downloads: Path,
     *, expect_complete: bool = True,
 ) -> Found:  # fmt: skip
-    """Fill `target_videos` with `<action>/*.avi` and `target_splits` with `<action>_test_split<k>.txt`, and count them.
+    """Fill `target_videos` with `<action>/*.avi` and `target_splits` with the lists of them, and count the clips.
 
     Args:
+        release: of the data set.
         videos: hold, at any depth, folders of clips or archives of clips that bear the name of an action of the
-            splits, as the official `hmdb51_org.rar` does; see `stanford40` for the rest.
+            lists, as the official `hmdb51_org.rar` does; see `stanford40` for the rest.
         splits: hold the lists at any depth.
 
     Names in what is returned are `<action>/<file name>`.
     """
     with opened(target_videos, target_splits) as folders_of:
-        inner = {"test_train_splits": SPLIT_FILES}
-        lists = gather(target_splits, SPLIT_FILES, lambda: folders_of(fetched(splits, downloads), inner))
-        listed = _tagged_clips(lists)
+        inner = dict.fromkeys(release.list_archives, release.lists[0])
+        sources = cache(lambda: folders_of(fetched(splits, downloads), inner))
+        lists: dict[str, Path] = {}
+        for pattern in release.lists:
+            lists |= gather(target_splits, pattern, sources)
+        listed = release.read(lists)
         actions = {name.partition("/")[0] for names in listed.values() for name in names}
-        archives = dict.fromkeys(("hmdb51_org", *actions), "*.avi")
-        clips = gather(target_videos, "*/*.avi", lambda: folders_of(fetched(videos, downloads), archives), actions)
-        found = count(clips, listed, lambda name: name.partition("/")[0])
+        archives = dict.fromkeys((*release.archives, *actions), "*.avi")
+        found_clips = gather(
+            target_videos, "*/*.avi", lambda: folders_of(fetched(videos, downloads), archives), actions
+        )
+        found = count(found_clips, listed, lambda name: name.partition("/")[0])
         if expect_complete:
-            require_complete(found, HMDB51, target_videos)
-        place(clips, target_videos)  # first, in case the lists are to lie inside
+            require_complete(found, release.official, target_videos)
+        place(found_clips, target_videos)  # first, in case the lists are to lie inside
         place(lists, target_splits)
     return found
-
-
-def _tagged_clips(lists: Mapping[str, Path]) -> dict[str, set[str]]:
-    """Clips by the keys of `HMDB51`."""
-    parts = {"0": "unused", hmdb51_lists.TRAIN: "train", hmdb51_lists.TEST: "test"}
-    tagged: dict[str, set[str]] = {}
-    for list_name, path in lists.items():
-        action, _, split = list_name.removesuffix(".txt").rpartition("_test_split")
-        for name, tag in hmdb51_lists.read_list(path).items():
-            tagged.setdefault(f"split {split}, {parts[tag]}", set()).add(f"{action}/{name}")
-    return tagged

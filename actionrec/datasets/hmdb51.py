@@ -1,29 +1,30 @@
 """HMDB51 (Kuehne et al., ICCV 2011): `<action>/*.avi` and three official splits, and any set in its layout."""
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-from sklearn.model_selection import StratifiedGroupKFold
+from typing import ClassVar
 
 from actionrec.datasets.actions import class_list
+from actionrec.datasets.base import ClipSet
 from actionrec.datasets.records import (
     Clip,
+    Release,
     Splits,
     check_name,
-    present,
+    is_clip,
     read_lines,
-    require_filled,
+    require_clips,
     require_folder,
-    shared_sources,
 )
+from actionrec.datasets.splitting import official_parts
 from actionrec.system.errors import ActionRecError
 
 log = logging.getLogger(__name__)
 
 TRAIN, TEST = "1", "2"  # a split file's tags; 0 is "not used in this split"
-VAL_FOLDS = 5  # one fold of five is validation: 20 % of the training clips
+PLACES = ("paths.hmdb51", "paths.hmdb51_splits")  # the settings that name the two folders
 _LIST_SUFFIX = "_test_split{}.txt"
 
 
@@ -75,7 +76,12 @@ def read_list(path: Path) -> dict[str, str]:
 
 
 def index(
-    videos: Path, splits: Path, split: int, actions: str | Sequence[str], strict: bool = True
+    videos: Path,
+    splits: Path,
+    split: int,
+    actions: str | Sequence[str],
+    strict: bool = True,
+    places: tuple[str, str] = PLACES,
 ) -> tuple[tuple[str, ...], Splits]:
     """The class list and the clips of its actions in one official split.
 
@@ -85,58 +91,26 @@ def index(
         split: 1, 2 or 3.
         actions: see `actions.class_list`.
         strict: whether a listed clip that is not on disk is an error, or left out.
+        places: the settings that name the two folders, for messages.
 
-    A fifth of the training clips become the validation part (`carve_validation`). The draw is fixed, so that runs of
-    different seeds are measured on the same clips.
+    For the validation part see `splitting.official_parts`.
     """
-    require_folder(videos, "paths.hmdb51")
-    require_folder(splits, "paths.hmdb51_splits")
-    chosen = class_list(actions, actions_in(splits, split), f"split {split} in {splits}")
+    chosen = _class_list(videos, splits, split, actions, places)
     tagged = [
         (Clip(videos / action / name, action, source_of(name, action)), tag)
         for action in chosen
         for name, tag in read_list(splits / (action + _LIST_SUFFIX.format(split))).items()
     ]
-    train = present((clip for clip, tag in tagged if tag == TRAIN), f"training clips of split {split}", videos, strict)
-    test = present((clip for clip, tag in tagged if tag == TEST), f"test clips of split {split}", videos, strict)
-    if shared := shared_sources(train, test):
-        log.warning("split %d itself has clips of %d source videos in both train and test", split, len(shared))
-    if leaks := sorted({clip[1:] for clip in train} & {clip[1:] for clip in test}):  # which the official lists avoid
-        action, source = leaks[0]
-        log.warning(
-            "split %d has %d source videos with clips of one action in both train and test (first: %s of %s), by which "
-            "the accuracy on the test is too high; give each source video to one side",
-            *(split, len(leaks), source, action),
-        )
-    train, val = carve_validation(train)
-    return chosen, require_filled(Splits(train, val, test), chosen, "clips")
+    train, test = ([clip for clip, tag in tagged if tag == side] for side in (TRAIN, TEST))
+    return official_parts(train, test, chosen, split, videos, strict)
 
 
-def carve_validation(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
-    """Training and validation clips: about 80/20 in every action, no source video on both sides.
-
-    Of five stratified folds by source video the one whose shares of the actions come nearest to a fifth is taken,
-    since one long source can fill a fold.
-    """
-    labels = [clip.action for clip in clips]
-    groups = [clip.group for clip in clips]
-    if len(set(groups)) < VAL_FOLDS:
-        raise ActionRecError(
-            f"{len(clips)} training clips come from {len(set(groups))} source videos, too few to hold a fifth out for "
-            "validation; add clips of other videos"
-        )
-    folds = [
-        drawn
-        for _, drawn in StratifiedGroupKFold(VAL_FOLDS, shuffle=True, random_state=42).split(clips, labels, groups)
-    ]
-    sizes = Counter(labels)
-
-    def imbalance(fold: Iterable[int]) -> float:
-        drawn = Counter(labels[i] for i in fold)
-        return sum(abs(drawn[action] / size - 1 / VAL_FOLDS) for action, size in sizes.items())
-
-    drawn = set(min(folds, key=imbalance))
-    return [clip for i, clip in enumerate(clips) if i not in drawn], [clips[i] for i in sorted(drawn)]
+def _class_list(
+    videos: Path, splits: Path, split: int, actions: str | Sequence[str], places: tuple[str, str]
+) -> tuple[str, ...]:
+    for folder, key in zip((videos, splits), places, strict=True):
+        require_folder(folder, key)
+    return class_list(actions, actions_in(splits, split), f"split {split} in {splits}")
 
 
 def clips_on_disk(videos: Path, actions: Sequence[str]) -> list[Clip]:
@@ -144,5 +118,67 @@ def clips_on_disk(videos: Path, actions: Sequence[str]) -> list[Clip]:
     return [
         Clip(path, action, source_of(path.name, action))
         for action in actions
-        for path in sorted((videos / action).glob("*.avi"))
+        for path in sorted((videos / action).glob("*"))
+        if is_clip(path)
     ]
+
+
+def tagged_clips(lists: Mapping[str, Path]) -> dict[str, set[str]]:
+    """Clips as `<action>/<file name>`, by `split <k>, <train|test|unused>`; see `Release.read`."""
+    parts = {"0": "unused", TRAIN: "train", TEST: "test"}
+    tagged: dict[str, set[str]] = {}
+    for list_name, path in lists.items():
+        action, _, split = list_name.removesuffix(".txt").rpartition("_test_split")
+        for name, tag in read_list(path).items():
+            tagged.setdefault(f"split {split}, {parts[tag]}", set()).add(f"{action}/{name}")
+    return tagged
+
+
+RELEASE = Release(
+    archives=("hmdb51_org",),
+    list_archives=("test_train_splits",),
+    lists=("*_test_split[123].txt",),
+    read=tagged_clips,
+    official={
+        f"split {split}, {part}": number
+        for split in (1, 2, 3)
+        for part, number in (("train", 3_570), ("test", 1_530), ("unused", 1_666))
+    },
+)
+
+
+@dataclass(frozen=True)
+class HMDB51(ClipSet):
+    """HMDB51, or a set in its layout.
+
+    Args:
+        name: of the data set.
+        videos: holds `<action>/*.avi`.
+        splits: holds `<action>_test_split<k>.txt`.
+        split: 1, 2 or 3.
+    """
+
+    name: str
+    videos: Path
+    splits: Path
+    split: int
+
+    places: ClassVar[tuple[str, str]] = PLACES
+    release: ClassVar[Release] = RELEASE
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "videos", Path(self.videos))  # Hydra gives text
+        object.__setattr__(self, "splits", Path(self.splits))
+
+    def index(self, actions: str | Sequence[str], strict: bool = True) -> tuple[tuple[str, ...], Splits]:
+        """See `DataSet.index`."""
+        return index(self.videos, self.splits, self.split, actions, strict, self.places)
+
+    def lists(self) -> list[Path]:
+        """See `DataSet.lists`."""
+        return sorted(self.splits.glob("*" + _LIST_SUFFIX.format(self.split)))
+
+    def clips(self, actions: str | Sequence[str]) -> list[Clip]:
+        """See `ClipSet.clips`."""
+        chosen = _class_list(self.videos, self.splits, self.split, actions, self.places)
+        return require_clips(clips_on_disk(self.videos, chosen), chosen, self.videos, self.places[0])

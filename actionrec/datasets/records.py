@@ -3,13 +3,14 @@
 import codecs
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from actionrec.system.errors import ActionRecError
 
 MAX_NAME_BYTES = 255  # what file systems take
+VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg")  # of clips, in any letter case
 log = logging.getLogger(__name__)
 
 
@@ -19,13 +20,27 @@ class Still(NamedTuple):
     path: Path
     action: str
 
+    @property
+    def name(self) -> str:
+        """Name under which scores are kept, unique within the data set."""
+        return self.path.stem
+
 
 class Clip(NamedTuple):
-    """One video clip, its action, and the source video that it was cut from."""
+    """One video clip, its action, the source video that it was cut from, and a name where the file's own is not unique.
+
+    Two phones both make `IMG_0001.mp4`: such clips are named `<action>/IMG_0001`.
+    """
 
     path: Path
     action: str
     group: str
+    alias: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name under which scores, frames and flow are kept, unique within the data set; it may hold `/`."""
+        return self.alias or self.path.stem
 
 
 Record = TypeVar("Record", Still, Clip)
@@ -37,6 +52,16 @@ class Splits(NamedTuple):
     train: list[Any]
     val: list[Any]
     test: list[Any]
+
+
+class Release(NamedTuple):
+    """A data set of clips as its authors publish it, which `gather.clips` brings into place."""
+
+    archives: tuple[str, ...]  # of the clips, by file name without suffix
+    list_archives: tuple[str, ...]
+    lists: tuple[str, ...]  # patterns of the lists' file names
+    read: Callable[[Mapping[str, Path]], dict[str, set[str]]]  # lists by file name → `<action>/<file>` by list and part
+    official: Mapping[str, int]  # clips by list and part
 
 
 class Line(NamedTuple):
@@ -84,6 +109,11 @@ def check_name(name: str, where: str) -> str:
     return name
 
 
+def is_clip(path: Path) -> bool:
+    """Whether a file's name is that of a clip: a video's suffix, and no dot before it, as macOS gives its additions."""
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
+
+
 def require_folder(path: Path, key: str) -> None:
     """Raise unless `path` is a folder; `key` is the setting that names it."""
     if not path.is_dir():
@@ -108,6 +138,13 @@ def present(records: Iterable[Record], what: str, folder: Path, strict: bool) ->
             )
         log.warning("%d of the %d %s that the lists name are not on disk and left out", missing, len(records), what)
     return found
+
+
+def require_clips(clips: list[Clip], actions: Sequence[str], videos: Path, key: str) -> list[Clip]:
+    """Return the clips unless there is none; `key` is the setting that names the folder `videos`."""
+    if not clips:
+        raise ActionRecError(f"no clips of {', '.join(actions)} under {videos}; check {key} and data.actions")
+    return clips
 
 
 def require_filled(splits: Splits, actions: Sequence[str], what: str) -> Splits:

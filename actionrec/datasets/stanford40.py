@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sklearn.model_selection import train_test_split
 
 from actionrec.datasets.actions import canonical, class_list
+from actionrec.datasets.base import StillSet
 from actionrec.datasets.records import (
     Splits,
     Still,
@@ -55,10 +57,7 @@ def index(
             fixed, so that runs of different seeds are measured on the same images.
         strict: whether a listed file that is not on disk is an error, or left out.
     """
-    require_folder(root, "paths.stanford40")
-    lists = {part: read_list(root / "ImageSplits" / f"{part}.txt") for part in ("train", "test")}
-    known = {action_of(name) for names in lists.values() for name in names}
-    chosen = class_list(actions, known, f"{root.name}/ImageSplits")
+    lists, chosen = _read_lists(root, actions)
     train, test = (
         [Still(root / "JPEGImages" / name, action_of(name)) for name in names if action_of(name) in chosen]
         for names in lists.values()
@@ -68,9 +67,17 @@ def index(
     if protocol == "pooled":
         train, test = _draw(train + test, 0.1, seed=0)
     elif protocol != "official":
-        raise ActionRecError(f"data.protocol={protocol}: use official or pooled")
+        raise ActionRecError(f"dataset.protocol={protocol}: use official or pooled")
     train, val = _draw(train, VAL_FRACTION, seed=42)
     return chosen, require_filled(Splits(train, val, test), chosen, "images")
+
+
+def _read_lists(root: Path, actions: str | Sequence[str]) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """File names by list, and the class list."""
+    require_folder(root, "paths.stanford40")
+    lists = {part: read_list(root / "ImageSplits" / f"{part}.txt") for part in ("train", "test")}
+    known = {action_of(name) for names in lists.values() for name in names}
+    return lists, class_list(actions, known, f"{root.name}/ImageSplits")
 
 
 def _check_sides(train: list[Still], test: list[Still], root: Path) -> None:
@@ -102,3 +109,34 @@ def _draw(stills: list[Still], fraction: float, seed: int) -> tuple[list[Still],
             f"{len(stills)} images are too few to draw {fraction:.0%} of each action: {error}"
         ) from None
     return kept, drawn
+
+
+@dataclass(frozen=True)
+class Stanford40(StillSet):
+    """Stanford 40 Actions; see `index`."""
+
+    name: str
+    root: Path
+    protocol: str = "official"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root))  # Hydra gives text
+
+    def index(self, actions: str | Sequence[str], strict: bool = True) -> tuple[tuple[str, ...], Splits]:
+        """See `DataSet.index`."""
+        return index(self.root, actions, self.protocol, strict)
+
+    def lists(self) -> list[Path]:
+        """See `DataSet.lists`."""
+        return sorted((self.root / "ImageSplits").glob("*.txt"))
+
+    def stills(self, actions: str | Sequence[str]) -> list[Still]:
+        """See `StillSet.stills`."""
+        lists, chosen = _read_lists(self.root, actions)
+        listed = (Still(self.root / "JPEGImages" / name, action_of(name)) for names in lists.values() for name in names)
+        found = [still for still in listed if still.action in chosen and still.path.is_file()]
+        if not found:
+            raise ActionRecError(
+                f"no images of {', '.join(chosen)} in {self.root}/JPEGImages; check paths.stanford40 and data.actions"
+            )
+        return found

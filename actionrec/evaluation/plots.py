@@ -150,27 +150,31 @@ def study(
     return figure
 
 
-def history(found: Mapping[int, float]) -> Figure:
-    """Validation accuracy of a search's trials by their number, and the best until then."""
+_READABLE = {"val/acc": "validation top-1"}
+
+
+def history(found: Mapping[int, float], metric: str = "val/acc", lowest: bool = False) -> Figure:
+    """A metric of a search's trials by their number, and the best until then: the highest, or the lowest."""
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
     trials, values = list(found), list(found.values())
     axes.plot(trials, values, "o", color=BLUE, markerfacecolor="none", label="trial")
-    axes.step(trials, np.maximum.accumulate(values), where="post", color=ORANGE, label="best so far")
-    axes.set(xlabel="trial", ylabel="validation top-1")
+    best = (np.minimum if lowest else np.maximum).accumulate(values)
+    axes.step(trials, best, where="post", color=ORANGE, label="best so far")
+    axes.set(xlabel="trial", ylabel=_READABLE.get(metric, metric))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
     _quiet(axes)
     return figure
 
 
-def importances(shares: Mapping[str, float], trials: int) -> Figure:
-    """How much of the variance over a search's trials each setting explains (fANOVA: Hutter et al., ICML 2014)."""
+def importances(shares: Mapping[str, float], trials: int, metric: str = "val/acc") -> Figure:
+    """Share of a metric's variance over trials that each setting explains (fANOVA: Hutter et al., ICML 2014)."""
     figure = Figure(figsize=(6, 0.9 + 0.34 * len(shares)), layout="constrained")
     axes = figure.subplots()
     axes.barh(list(shares), list(shares.values()), **_bars(Look(BLUE)))
     axes.invert_yaxis()
-    axes.set(xlabel=f"share of the variance of validation top-1 over {trials} trials")
+    axes.set(xlabel=f"share of the variance of {_READABLE.get(metric, metric)} over {trials} trials")
     _quiet(axes, "x")
     return figure
 

@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from actionrec.settings.composition import plain
+from actionrec.system.errors import ActionRecError
 
 if TYPE_CHECKING:  # heavy; a verb's --help does without
+    from lightning import Callback
+    from lightning.pytorch.loggers import Logger
+
     from actionrec.datamodules.base import ActionDataModule
     from actionrec.modules.base import ActionModule
-    from actionrec.modules.checkpoint import Parent
+    from actionrec.modules.parents import Parent
 
 
 def create_data(config: DictConfig) -> "ActionDataModule":
@@ -28,14 +32,61 @@ def create_module(config: DictConfig, data: "ActionDataModule", parents: "Mappin
     Args:
         config: of the run.
         data: the stage's data module, set up.
-        parents: by role, see `modules.checkpoint.open_parents`.
+        parents: by role, see `modules.parents.open_parents`.
     """
     from hydra.utils import instantiate
 
     model = plain(config.model)
     for role, parent in parents.items():
-        model["backbone" if role == "parent" else f"{role}_backbone"] |= parent.architecture()
+        model[role if role in model else stream_names(config)[0]]["backbone"] |= parent.architecture()
     return instantiate(model, actions=list(data.actions), inputs=data.inputs, _recursive_=False, _convert_="all")
+
+
+def create_callbacks(config: DictConfig) -> "list[Callback]":
+    """The configuration's callbacks, but for those that are set to null.
+
+    Raises:
+        ActionRecError: settings are of a callback that was not chosen.
+    """
+    from hydra.utils import instantiate
+
+    made = []
+    for name, settings in (config.callbacks or {}).items():
+        if settings is None:
+            continue
+        if "_target_" not in settings:
+            raise ActionRecError(f"callbacks.{name} has no _target_; choose its file with callbacks=[default,{name}]")
+        made.append(instantiate(settings))
+    return made
+
+
+# What the loggers that are not installed by default come with.
+_EXTRAS = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}
+
+
+def create_loggers(config: DictConfig) -> "list[Logger]":
+    """The configuration's loggers: one, or one a name; none of a name that is set to null.
+
+    Raises:
+        ActionRecError: a logger's package is not installed.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    settings = config.logger or {}
+    made = []
+    for name, each in {"": settings}.items() if "_target_" in settings else settings.items():
+        try:
+            made += [instantiate(each)] if each else []
+        except InstantiationException as error:
+            kind = str(each.get("_target_")).rpartition(".")[2]
+            if kind in _EXTRAS and isinstance(error.__cause__, ImportError):
+                extra = _EXTRAS[kind]
+                raise ActionRecError(
+                    f"logger={name or kind} needs a package: pip install 'actionrec[{extra}]'"
+                ) from None
+            raise
+    return made
 
 
 def create_lineage(
@@ -45,29 +96,28 @@ def create_lineage(
     from actionrec.modules.base import normalisation
     from actionrec.modules.checkpoint import Lineage, versions
 
-    model = plain(config.model)
     trained_on = set(data.names("train")).union(*(parent.lineage["trained_on"] for parent in parents.values()))
     return Lineage(
-        model=model_name(config),
+        model=type(module).__name__,
         stage=config.stage,
         data=config.paths.name,
         split=data_split(config),
         seed=config.seed,
         actions=list(data.actions),
-        backbone=model.get("backbone") or {key: model[f"{key}_backbone"] for key in ("frame", "flow")},
+        backbone={name: plain(config.model)[name]["backbone"] for name in module.streams},
         inputs=data.inputs,
         trained_on=sorted(trained_on),
         parents={role: parent.record() for role, parent in parents.items()},
         versions=versions(),
-        normalisation=normalisation(module.network),
+        normalisation=normalisation(module),
     ).plain()
 
 
 def data_split(config: DictConfig) -> int | None:
-    """The HMDB51 split of this stage; None for stills."""
-    return config.data.get("split")
+    """The official split of this stage; None for data sets that have one only."""
+    return OmegaConf.select(config, "data.dataset.split")
 
 
-def model_name(config: DictConfig) -> str:
-    """Class name of the stage's LightningModule."""
-    return str(config.model._target_).rpartition(".")[2]
+def stream_names(config: DictConfig) -> list[str]:
+    """Names of the streams of the stage's network, in their order."""
+    return [str(name) for name, node in config.model.items() if isinstance(node, DictConfig) and "backbone" in node]

@@ -146,18 +146,17 @@ def prepare(config: DictConfig, prepared: set[Path]) -> None:
         config: of the stage.
         prepared: stores that this process has completed, which are not looked through again; is added to.
     """
-    from actionrec.experiment.extraction import clips_of, conclude
+    from actionrec.experiment.extraction import FLOW, clips_of, conclude, flow_of
     from actionrec.flow.estimators import ESTIMATORS
     from actionrec.flow.extract import extract
-    from actionrec.storage.flow import FlowSettings
 
-    if "flow_folder" not in config.data or config.data.flow.algorithm not in ESTIMATORS:  # imported flow is there
+    if not any(isinstance(each, dict) and each.get("_target_") == FLOW for each in plain(config.data).values()):
         return
-    store = Path(config.data.flow_folder)
-    if store in prepared:
+    settings, store = flow_of(config)
+    if settings.algorithm not in ESTIMATORS or store in prepared:  # imported flow is there
         return
     with only_writer(store, "flow store", wait=True):
-        conclude(extract(clips_of(config), store, FlowSettings(**plain(config.data)["flow"]), usable_cores()), store)
+        conclude(extract(clips_of(config), store, settings, usable_cores()), store)
     prepared.add(store)
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from actionrec.experiment import manifest, measurement, saved
+from actionrec.experiment import manifest, measurement, outcome, saved
 from actionrec.settings import checks
 from actionrec.settings.composition import plain
 from actionrec.settings.untrusted import read_config, read_metrics
+from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256, write_json
 from actionrec.system.locks import only_writer
@@ -38,7 +39,7 @@ CHANGEABLE = (
 
 
 def evaluate(config: DictConfig) -> None:
-    """Measure `checkpoint`, see `remeasure`, and print its metrics."""
+    """Measure `checkpoint`, see `remeasure`, and print its metrics for programs; the log has a table."""
     metrics = remeasure(config)
     print("\n".join(f"{tag:18} {value:.4f}" for tag, value in metrics.items() if isinstance(value, float)))
 
@@ -54,9 +55,11 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
         ActionRecError: the command line asks for what the run was not trained with, or the checkpoint is of another
             stage, or was trained on what it would be measured on.
     """
+    terminal.doing("loading torch and lightning")
     from actionrec.evaluation.scores import FILES
     from actionrec.experiment.build import create_data, data_split
-    from actionrec.modules.checkpoint import Parent, check_parent, load_module, read
+    from actionrec.modules.checkpoint import load_module, read
+    from actionrec.modules.parents import Parent, check_parent
 
     path = Path(config.checkpoint)
     parts = plain(config)["parts"]
@@ -76,15 +79,17 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
         saved.for_measurement(config, run, plain(config)["trust"])
     _check_inputs(config, lineage["inputs"], path)
     OmegaConf.update(config, "data.actions", lineage["actions"])
-    for key, value in lineage["inputs"].items():
+    for key, value in _seen(lineage["inputs"]).items():
         OmegaConf.update(config, f"data.{key}", value, merge=False)  # params of one estimator are not another's
     if run and not {"trainer", "trainer.precision"} & set(saved.given_keys()):
         config.trainer.precision = _precision(run) or config.trainer.precision
     checks.check(config)
+    terminal.doing("reading the data")
     data = create_data(config)
     if "views.segments" in saved.given_keys() and not hasattr(data, "segments"):
         raise ActionRecError("views.segments: stills have no instants; leave it out")
     check_parent(Parent(path, checkpoint), data_split(config), data.names("val") + data.names("test"))
+    terminal.doing("loading the network")
     module = load_module(path, checkpoint)
 
     trainer = measurement.create_trainer(config)
@@ -98,7 +103,9 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
         earlier = read_metrics(written) if written.exists() else {}
         metrics = measurement.measure(trainer, module, data, folder, protocols)
         write_json(written, {**earlier, **metrics})
-    log.info("%s, %s", folder, measurement.name(protocols[parts[0]]))
+    counts = {part: len(data.names(part)) for part in parts if part != "train"}
+    found = f"\n\n{outcome.table(metrics, counts)}\n" if counts else ""
+    log.info("%s, %s%s", folder, measurement.name(protocols[parts[0]]), found)
     return metrics
 
 
@@ -124,13 +131,28 @@ def _check_given(config: DictConfig, run: Path) -> None:
         )
 
 
+def _seen(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's `inputs` by the keys that they have below `data`."""
+    own = {key: value for key, value in inputs.items() if key != "streams"}
+    streams = inputs["streams"].items()
+    return own | {f"{name}.{key}": value for name, settings in streams for key, value in settings.items()}
+
+
 def _check_inputs(config: DictConfig, inputs: dict[str, Any], path: Path) -> None:
+    """Raise where the configuration has other streams than the checkpoint, or the command line sets what it was fed."""
+    asked = {str(name) for name, node in config.data.items() if isinstance(node, DictConfig) and name != "dataset"}
+    if asked != set(inputs["streams"]):
+        raise ActionRecError(
+            f"{path} has the streams {', '.join(inputs['streams'])}, and {', '.join(sorted(asked))} are asked for; say "
+            f"stream=[{','.join(inputs['streams'])}]"
+        )
+    seen = _seen(inputs)
     for key in saved.given_keys():
         group, _, name = key.partition(".")
-        asked = saved.value_at(config, key)
-        if group == "data" and name in inputs and asked != inputs[name]:
+        asked_for = saved.value_at(config, key)
+        if group == "data" and name in seen and asked_for != seen[name]:
             raise ActionRecError(
-                f"{key}={manifest.shown(asked)}: {path} was trained with {manifest.shown(inputs[name])}, which a "
+                f"{key}={manifest.shown(asked_for)}: {path} was trained with {manifest.shown(seen[name])}, which a "
                 f"measurement cannot change; leave {key} out"
             )
 

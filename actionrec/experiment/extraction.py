@@ -4,6 +4,7 @@
 """
 
 import logging
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,19 +19,18 @@ if TYPE_CHECKING:
     from actionrec.flow.extract import Summary
     from actionrec.storage.flow import FlowSettings
 
+FLOW = "actionrec.streams.Flow"  # a name, since the class brings torch, which extraction does without
 log = logging.getLogger(__name__)
 
 
 def extract_flow(config: DictConfig) -> None:
     """Extract what the store lacks of the flow of every clip on disk of the chosen actions."""
     from actionrec.flow.extract import extract, shard, verify
-    from actionrec.storage.flow import FlowSettings
 
-    settings = FlowSettings(**plain(config.data)["flow"])
+    settings, store = flow_of(config)
     if config.preview:
         _preview(config, settings)
         return
-    store = Path(config.paths.flow)
     clips, workers = clips_of(config), worker_count(config)
     if config.verify:
         report_wrong(verify(clips, store, settings, workers), len(clips), f"are not as they should be in {store}")
@@ -79,32 +79,42 @@ def _preview(config: DictConfig, settings: "FlowSettings") -> None:
     if not path.is_file():
         named = [clip.path for clip in clips_of(config) if config.preview in (clip.path.name, clip.path.stem)]
         if not named:
-            raise ActionRecError(f"preview={config.preview} is neither a file nor a clip of {config.paths.hmdb51}")
+            raise ActionRecError(
+                f"preview={config.preview} is neither a file nor a clip of dataset={config.dataset.name}"
+            )
         [path] = named[:1]
     video = Path(config.paths.outputs) / config.paths.name / "previews" / config.flow.name / f"{path.stem}.mp4"
     write_preview(video, Clip(path, "", ""), settings)
     print(video)
 
 
+def flow_of(config: DictConfig) -> "tuple[FlowSettings, Path]":
+    """What flow the data module asks for, and the store where it reads it.
+
+    Raises:
+        ActionRecError: none of its streams is made of flow.
+    """
+    from actionrec.storage.flow import FlowSettings
+
+    for stream in plain(config.data).values():
+        if isinstance(stream, dict) and stream.get("_target_") == FLOW:
+            named = [each.name for each in fields(FlowSettings)]
+            return FlowSettings(**{key: stream[key] for key in named}), Path(stream["folder"])
+    raise ActionRecError("no stream is made of flow; say stream=[flow]")
+
+
 def clips_of(config: DictConfig) -> "list[Clip]":
     """Every clip on disk of the chosen actions.
 
     Raises:
-        ActionRecError: there is none, or an action that the split's lists do not know.
+        ActionRecError: there is none, an action that the data set does not know, or the data set has no clips.
     """
-    from actionrec.datasets import hmdb51
-    from actionrec.datasets.actions import class_list
-    from actionrec.datasets.records import require_folder
+    from actionrec.datasets.base import ClipSet, create
 
-    videos, lists = Path(config.paths.hmdb51), Path(config.paths.hmdb51_splits)
-    require_folder(videos, "paths.hmdb51")
-    require_folder(lists, "paths.hmdb51_splits")
-    known = hmdb51.actions_in(lists, config.split)
-    actions = class_list(plain(config.data)["actions"], known, f"split {config.split} in {lists}")
-    clips = hmdb51.clips_on_disk(videos, actions)
-    if not clips:
-        raise ActionRecError(f"no clips of {', '.join(actions)} under {videos}; check paths.hmdb51 and data.actions")
-    return clips
+    data = create(config.dataset)
+    if not isinstance(data, ClipSet):
+        raise ActionRecError(f"dataset={config.dataset.name} has no clips; choose a data set of clips")
+    return data.clips(plain(config.data)["actions"])
 
 
 def report_wrong(wrong: list[str], clips: int, what: str) -> None:

@@ -8,10 +8,11 @@ import copy
 import hashlib
 import json
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from actionrec.settings.earlier import renew_flat
 from actionrec.settings.untrusted import read_config, read_json
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256, write_json
@@ -29,25 +31,33 @@ PACKAGES = (
     *("actionrec", "torch", "torchvision", "lightning", "hydra-core", "omegaconf", "numpy", "timm"),
     *("opencv-contrib-python-headless", "opencv-contrib-python", "torchmetrics"),
 )
-CHOICES = ("experiment", "recipe", "backbone", "optimizer", "scheduler", "flow", "data", "model")
+CHOICES = ("experiment", "recipe", "backbone", "optimizer", "scheduler", "flow", "dataset", "data", "stream", "model")
 SHOWN = 4  # differences that a message names
 
 _CALLBACKS = (  # those of ours that only look on; others may change what is learnt
     *("last", "learning_rate", "speed", "random_state", "epoch_line", "origin", "training_batch", "validation"),
-    *("divergence", "best._target_", "best.dirpath"),
+    *("progress_bar", "divergence", "best._target_", "best.dirpath"),
 )
-# Settings that do not decide the result, or that another one says: `data.flow` is what a stage reads of `flow`.
+# Settings that do not decide the result, or that another one says: `data.dataset` is what a stage reads of `dataset`.
 _IGNORED = (
     *("run_dir", "work_dir", "init_from", "resume", "overwrite", "run_again", "trust", "tag", "parent_tag", "split"),
     *("chain", "parents"),
-    *("paths", "flow", "views", "backbone", "recipe", "sweep", "search", "logger", "hydra"),
+    *("paths", "flow", "dataset", "views", "backbone", "recipe", "sweep", "search", "logger", "hydra"),
+    *("debug", "objective", "stage_kind", "optimizer.fused", "model.optimizer.fused", "trainer.profiler"),
     *("data.num_workers", "data.cache"),
-    *("trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps"),
-    *("trainer.enable_progress_bar", "trainer.enable_model_summary", "checkpoint", "parts", "output"),
+    *("trainer._target_", "trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps"),
+    *("trainer.num_sanity_val_steps", "trainer.enable_progress_bar", "trainer.enable_model_summary"),
+    *("checkpoint", "parts", "output"),
     *(f"callbacks.{name}" for name in _CALLBACKS),
 )
 _COUNTED = ("paths.name",)
-_PLACES = ("data.root", "data.videos", "data.splits", "data.flow_folder", "data.frame_folder")
+# Where records and pictures lie; `Manifest.lists` says which records they are.
+_PLACES = re.compile(r"data\.dataset\.(root|videos|splits|csv|split_file)|data\.[^.]+\.folder")
+# Settings that earlier runs did not have. They are left out at these values, so that those runs stay the same runs.
+_ADDED = {
+    **{"model.decay_norms": True, "model.batch_norm": "train", "trainer.gradient_clip_val": None},
+    **dict.fromkeys(("model.head_lr_factor", "model.backbone_lr_factor"), 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,8 @@ class Manifest:
             other: the other run's.
             but: keys of settings that do not count.
         """
-        keys = sorted({*self.settings, *other.settings} - {*but})
+        known = {*self.settings, *other.settings} - {*but}
+        keys = sorted(key for key in known if _decides(key))  # an earlier version may have counted others
         if not other.whole:
             keys = [key for key in keys if key in self.settings and key in other.settings]
         found = [_difference(key, self.settings, other.settings) for key in keys]
@@ -121,10 +132,10 @@ def create(config: DictConfig) -> Manifest:
     return Manifest(
         settings=settings_of(config),
         choices={key: str(choices[key]) for key in CHOICES if choices.get(key)},
-        lists=_lists(config.data),
+        lists=_lists(config),
         parents={role: sha256(path) if path.is_file() else None for role, path in parent_files(config).items()},
         overrides=list(hydra.overrides.task) if hydra else [],
-        command=[*Path(sys.argv[0]).stem.split(), *sys.argv[1:]],
+        command=[_program(), *sys.argv[1:]],
         commit=_commit(),
         versions=_versions(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -146,7 +157,7 @@ def read(folder: Path) -> Manifest | None:
         made = Manifest(**known)
         if not all(isinstance(each, dict) for each in (made.settings, made.choices, made.parents)):
             raise TypeError("settings, choices or parents are no tables")
-        return made
+        return replace(made, settings=dict(_counted(renew_flat(made.settings).items())))
     except (TypeError, AttributeError) as error:
         raise ActionRecError(f"{path}: not a manifest ({error}); overwrite=true replaces that run") from None
 
@@ -203,8 +214,15 @@ def below(key: str, names: Iterable[str]) -> bool:
 
 def _counted(settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     for key, value in settings:
-        if below(key, _COUNTED) or not below(key, _IGNORED):
+        usual = key in _ADDED and value == _ADDED[key]
+        left_out = value is None and key.startswith("callbacks.") and key.count(".") == 1
+        if _decides(key) and not usual and not left_out:
             yield key, value
+
+
+def _decides(key: str) -> bool:
+    """Whether a setting decides what a run's result is."""
+    return below(key, _COUNTED) or not below(key, _IGNORED)
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -226,12 +244,13 @@ def _text(settings: Mapping[str, Any], key: str) -> str:
     return shown(settings[key]) if key in settings else "not set"
 
 
-def _lists(data: DictConfig) -> str:
+def _lists(config: DictConfig) -> str:
     """sha256 over the names and bytes of the split lists that a data module reads; empty where there are none."""
-    if "splits" in data:
-        files = sorted(Path(data.splits).glob(f"*_test_split{data.split}.txt"))
-    else:
-        files = sorted((Path(data.root) / "ImageSplits").glob("*.txt")) if "root" in data else []
+    from actionrec.datasets.base import create as create_data_set
+
+    if not OmegaConf.select(config, "data.dataset._target_"):
+        return ""
+    files = create_data_set(config.data.dataset).lists()
     digest = hashlib.sha256()
     for path in files:
         digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
@@ -248,10 +267,12 @@ def of_before(folder: Path) -> Manifest | None:
     path = folder / "config.yaml"
     if not path.is_file():
         return None
-    settings = dict(_counted(_flat(read_config(path))))
-    # Places were written out.
-    kept = {key: value for key, value in settings.items() if not below(key, _PLACES)}
-    return Manifest(settings=kept, whole=False)
+    return Manifest(settings=dict(_counted(_flat(read_config(path)))), whole=False)
+
+
+def _program() -> str:
+    path = Path(sys.argv[0])
+    return path.parent.name if path.stem == "__main__" else path.stem
 
 
 def _versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from actionrec.settings.untrusted import UnfitError, either, integer, mapping_of, one_of, read_json, text
+from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import write_json
 
@@ -29,6 +30,8 @@ def create_trainer(config: DictConfig) -> "Trainer":
     """A trainer that measures: the configuration's, on one device, since several would pad the last batch."""
     from hydra.utils import instantiate
 
+    from actionrec.callbacks import ProgressBar
+
     options = {
         "devices": 1,
         "strategy": "auto",
@@ -36,8 +39,11 @@ def create_trainer(config: DictConfig) -> "Trainer":
         "logger": False,
         "enable_checkpointing": False,
         "num_nodes": 1,
-        "fast_dev_run": False,  # these two are the training's; a measurement sees the whole part
+        "fast_dev_run": False,  # these are the training's; a measurement sees the whole part
+        "overfit_batches": 0.0,
         "limit_test_batches": 1.0,
+        "callbacks": [ProgressBar()],
+        "profiler": None,
         "default_root_dir": os.devnull,  # under SLURM Lightning loads an hpc_ckpt that it finds there over the weights
     }
     return instantiate(config.trainer, **options)
@@ -77,11 +83,16 @@ def measure(
         folder: of the results.
         protocols: by part, see `protocol_of`.
     """
+    from actionrec.callbacks import ProgressBar
     from actionrec.evaluation import metrics, scores
 
     measured: dict[str, Any] = {}
     for part, protocol in protocols.items():
+        for bar in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(bar, ProgressBar):
+                bar.part = part
         trainer.test(module, dataloaders=data.scoring_dataloader(part), verbose=False)
+        terminal.doing(f"computing the metrics of {part}")
         found = scores.average_views(*module.tested(), module.actions, data.groups())
         scores.save(found._replace(protocol=protocol), folder / scores.FILES[part])
         if part != "train":  # the network was fitted to it; train/ is the average over the last epoch's steps

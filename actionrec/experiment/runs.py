@@ -23,7 +23,16 @@ from actionrec.system.files import replaced_folder
 # All that a run's folder holds of ours; the rest is its owner's, and stays when the run is replaced.
 OURS = (
     *("checkpoints", "tensorboard", "measurements", "config.yaml", "overrides.yaml", "manifest.json", "log.txt"),
-    *("metrics.json", "measurement.json", "scores.npz", "scores_val.npz", "scores_train.npz"),
+    *(
+        "csv",
+        "wandb",
+        "profile",
+        "metrics.json",
+        "measurement.json",
+        "scores.npz",
+        "scores_val.npz",
+        "scores_train.npz",
+    ),
 )
 _MEASURED = ("measurements", "measurement.json", "metrics.json", "scores*.npz")  # of a checkpoint that may be replaced
 MULTIRUN = "multirun.json"  # beside the jobs of a multirun: the keys that vary

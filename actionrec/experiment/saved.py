@@ -16,20 +16,28 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from actionrec.experiment import manifest
-from actionrec.settings.untrusted import check_data, check_targets, read_config
+from actionrec.settings.untrusted import check_data, check_targets, read_config, writes
 from actionrec.system.errors import ActionRecError
 
 # What a measurement takes from the run that it measures: how samples are read and seen. Networks come from checkpoints.
-MEASURED = ("paths", "flow", "recipe", "split", "seed", "views", "data")
+MEASURED = ("paths", "flow", "recipe", "split", "seed", "views", "dataset", "data")
 # What `run_again` takes: all that decides a result, and the places.
 TRAINED = (
-    *("stage", "paths", "flow", "backbone", "optimizer", "scheduler", "recipe", "split", "seed", "views", "data"),
-    *("model", "trainer", "init_from", "compile", "cache_features"),
+    *("stage", "paths", "flow", "backbone", "optimizer", "scheduler", "recipe", "split", "seed", "views", "dataset"),
+    *("data", "model", "trainer", "init_from", "compile", "cache_features"),
 )
 _WHOLE = ("params", "compile")  # mappings whose keys belong together, such as the arguments of one flow estimator
 _COMPILE = ("fullgraph", "dynamic", "mode")  # of torch.compile's arguments, those that are plain choices
 _OWN = ("_target_", "dirpath")  # of callbacks: today's
-COMPOSED = ("experiment", "recipe", "backbone", "optimizer", "scheduler", "flow")  # groups whose options a run keeps
+COMPOSED = (
+    "experiment",
+    "recipe",
+    "backbone",
+    "optimizer",
+    "scheduler",
+    "flow",
+    "dataset",
+)  # groups whose options a run keeps
 _GLOBAL = ("experiment", "recipe", "sweep")  # config groups that write anywhere
 
 
@@ -50,14 +58,15 @@ def for_measurement(config: DictConfig, run: Path, trust: Sequence[str]) -> None
     check_targets(saved, path, [*trust, *({own.partition(".")[0]} - {"actionrec"})])
     data = _section(saved, "data")
     kind = data.get("_target_")
-    if kind != own:
+    if kind != own or ("position" in data) != ("position" in config.data):
         raise ActionRecError(f"{path} is of data {kind}, this stage's are {own}; choose the run's experiment")
     if own.startswith("actionrec."):
-        check_data(data, path)
+        check_data(data, path, trust)
     taken = {key: saved[key] for key in MEASURED if key in saved}
     # A stranger's run does not say where files are written here.
     taken["paths"] = _without(_section(saved, "paths"), ("outputs", "frames"))
-    taken["data"] = _without(data, ("frame_folder",))
+    taken["data"] = _with_own_folders(data)
+    _drop_streams(config, data)
     _put_back(config, taken)
 
 
@@ -97,13 +106,14 @@ def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictCon
     if not _lies_where_it_says(run, saved["paths"]):
         # The folder was moved, or is a stranger's, who does not say where files are written here.
         taken["paths"] = _without(saved["paths"], ("outputs", "frames"))
-        taken["data"] = _without(saved["data"], ("frame_folder",))
-    taken["trainer"] = _without(saved["trainer"], ("default_root_dir",))
+        taken["data"] = _with_own_folders(saved["data"])
+    taken["trainer"] = _without(saved["trainer"], ("default_root_dir", "_target_"))
     taken["callbacks"] = {
         name: {key: value for key, value in node.items() if key in config.callbacks[name] and key not in _OWN}
         for name, node in callbacks.items()
         if name in ("best", "early_stopping") and name in config.callbacks
     }
+    _drop_streams(config, saved["data"])
     _put_back(config, taken)
     with open_dict(config):
         if "early_stopping" not in callbacks:
@@ -125,6 +135,24 @@ def _lies_where_it_says(run: Path, paths: Mapping[str, Any]) -> bool:
     """
     outputs, frames = (Path(str(paths.get(key))).resolve() for key in ("outputs", "frames"))
     return outputs in run.resolve().parents[2:4] and outputs in frames.parents
+
+
+def _with_own_folders(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's data, its streams writing their pictures where `paths` says here, and not where the run says."""
+    return {key: {**value, "folder": "${paths.frames}"} if writes(value) else value for key, value in data.items()}
+
+
+def _drop_streams(config: DictConfig, data: Mapping[str, Any]) -> None:
+    """Take streams out of a configuration, in place, that a run's data do not have."""
+    with open_dict(config):
+        for name in [name for name in config.data if name not in data and _is_stream(config, str(name))]:
+            config.data.pop(name)
+            if isinstance(config.get("model"), DictConfig):
+                config.model.pop(name, None)
+
+
+def _is_stream(config: DictConfig, name: str) -> bool:
+    return name != "dataset" and isinstance(OmegaConf.select(config, f"data.{name}"), DictConfig)
 
 
 def _without(values: Mapping[str, Any], left_out: Iterable[str]) -> dict[str, Any]:
@@ -152,6 +180,9 @@ def _leaves(config: DictConfig, saved: Mapping[str, Any], prefix: str = "") -> I
         path = f"{prefix}{key}"
         node = OmegaConf.select(config, path, throw_on_missing=False)
         whole = key in _WHOLE or _interpolated(config, path)  # such as a model's optimiser, which is the group's
+        if isinstance(value, dict) and isinstance(node, DictConfig):
+            # Arguments of one class are not another's.
+            whole = whole or value.get("_target_", node.get("_target_")) != node.get("_target_")
         if isinstance(value, dict) and isinstance(node, DictConfig) and not whole:
             yield from _leaves(config, value, f"{path}.")
         else:

@@ -25,7 +25,8 @@ def fuse(config: DictConfig) -> None:
             are of another checkpoint than the run's best.
     """
     from actionrec.evaluation import fusion, scores
-    from actionrec.modules.checkpoint import Parent, check_parent, read
+    from actionrec.modules.checkpoint import read
+    from actionrec.modules.parents import Parent, check_parent
     from actionrec.reporting.fusions import fusion_table
     from actionrec.reporting.records import Fusion
     from actionrec.reporting.tables import lines_of, texts

@@ -17,6 +17,7 @@ from actionrec.experiment.runs import RunFolder
 from actionrec.experiment.training import train
 from actionrec.settings import checks
 from actionrec.settings.composition import in_multirun, plain
+from actionrec.settings.rules import direction
 from actionrec.system.errors import ActionRecError, DivergedError
 from actionrec.system.files import atomic_path, write_json, write_text
 from actionrec.system.locks import only_writer
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
 
+OBJECTIVE = "objective"  # attribute of Optuna's study that names its metric
 ENOUGH = 5  # trials a setting; of fewer, importances are those of chance
 NO_MULTIRUN = (
     "a search is no multirun: all jobs would share its folder; run the searches one by one, each with "
@@ -51,8 +53,11 @@ def search(config: DictConfig) -> None:
     settings = plain(config)["search"]
     for setting in settings["space"]:
         _check(setting, config)
-    if config.callbacks.best.monitor != "val/acc":
-        raise ActionRecError(f"callbacks.best.monitor={config.callbacks.best.monitor}: a search goes by val/acc alone")
+    monitor = OmegaConf.select(config, "callbacks.best.monitor")
+    if monitor and monitor != config.objective:
+        raise ActionRecError(
+            f"callbacks.best.monitor={monitor}: a search goes by objective={config.objective}; set objective alone"
+        )
     with only_writer(Path(config.run_dir), "the search in"):
         _search(config, settings, optuna)
 
@@ -60,7 +65,7 @@ def search(config: DictConfig) -> None:
 def _search(config: DictConfig, settings: dict[str, Any], optuna: Any) -> None:
     folder = Path(config.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    study = _open(optuna, settings["name"], folder / "study.db")
+    study = _open(optuna, settings["name"], folder / "study.db", config.objective)
     space = {setting["key"]: _distribution(optuna, setting) for setting in settings["space"]}
     _check_same(folder, config, study, space)
     _enqueue_interrupted(study, folder)
@@ -71,13 +76,13 @@ def _search(config: DictConfig, settings: dict[str, Any], optuna: Any) -> None:
     for _ in range(settings["trials"] - done):
         trial = study.ask(space)
         try:
-            accuracy = _run(config, folder, trial)
+            value = _run(config, folder, trial)
         except DivergedError as error:
             log.warning("trial %d diverged and is left out: %s", trial.number, error)
             shutil.rmtree(RunFolder(_folder(folder, trial.number)).partial, ignore_errors=True)
             study.tell(trial, state=states.PRUNED)
         else:
-            study.tell(trial, accuracy)
+            study.tell(trial, value)
     print(_write(folder, config, study))
 
 
@@ -147,14 +152,25 @@ def _other_settings(folder: Path, config: DictConfig, study: "optuna.Study", wan
     return []
 
 
-def _open(optuna: Any, name: str, path: Path) -> "optuna.Study":
+def _open(optuna: Any, name: str, path: Path, objective: str) -> "optuna.Study":
     try:
-        return optuna.create_study(
-            study_name=name, storage=f"sqlite:///{path}", direction="maximize", load_if_exists=True
+        study = optuna.create_study(
+            study_name=name,
+            storage=f"sqlite:///{path}",
+            direction=f"{direction(objective)}imize",
+            load_if_exists=True,
         )
+        there = study.user_attrs.get(OBJECTIVE, "val/acc" if study.trials else objective)  # none of before it was one
+        study.set_user_attr(OBJECTIVE, there)
     except Exception as error:  # whatever SQLAlchemy makes of a file that is no data base
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ActionRecError(f"{path}: not the storage of a search ({reason:.120}); move it away") from None
+    if there != objective:
+        raise ActionRecError(
+            f"{path.parent} holds another search (objective: {objective}, was {there}); keep both with "
+            "search.name=<name>"
+        )
+    return study
 
 
 def _enqueue_interrupted(study: "optuna.Study", folder: Path) -> None:
@@ -183,7 +199,7 @@ def _check(setting: dict[str, Any], config: DictConfig) -> None:
 
 
 def _run(config: DictConfig, folder: Path, trial: "optuna.Trial") -> float:
-    """Train with the suggested settings; returns the best validation accuracy."""
+    """Train with the suggested settings; returns the best epoch's objective."""
     log.info("trial %d: %s", trial.number, _said(trial.params))
     tried = _with(config, trial.params, _folder(folder, trial.number))
     checks.check(tried)
@@ -228,22 +244,24 @@ def _write(folder: Path, config: DictConfig, study: "optuna.Study") -> str:
             f"{folder}: all {diverged} trials diverged; search lower rates under another name "
             "(search.name=<name>), or try more with search.trials=<number>"
         )
-    ranked = sorted(complete, key=lambda trial: -(trial.value or 0.0))
-    rows = [{"trial": trial.number, **trial.params, "val/acc": trial.value} for trial in ranked]
+    objective, lowest = config.objective, direction(config.objective) == "min"
+    ranked = sorted(complete, key=lambda trial: (trial.value or 0.0) * (1 if lowest else -1))
+    rows = [{"trial": trial.number, **trial.params, objective: trial.value} for trial in ranked]
     rows[0]["test/acc"] = _test(config, ranked[0].params, _folder(folder, ranked[0].number))
     keys = [setting["key"] for setting in plain(config)["search"]["space"]]
-    lines = [("trial", *keys, "val/acc", "test/acc")]
+    lines = [("trial", *keys, objective, "test/acc")]
     for row in rows:
         test = f"{row['test/acc']:.3f}" if "test/acc" in row else ""
-        lines.append((str(row["trial"]), *(_short(row[key]) for key in keys), f"{row['val/acc']:.3f}", test))
+        lines.append((str(row["trial"]), *(_short(row[key]) for key in keys), f"{row[objective]:.3f}", test))
     text = lines_of(lines)
     found = {"name": study.study_name, "stage": config.stage, "trials": len(rows), "best": rows[0], "rows": rows}
-    figures = {"history.png": plots.history({trial.number: trial.value or 0.0 for trial in complete})}
+    values = {trial.number: trial.value or 0.0 for trial in complete}
+    figures = {"history.png": plots.history(values, objective, lowest)}
     if len({trial.value for trial in complete}) > 1 and len(complete) >= ENOUGH * len(keys):
         # Not Optuna's default, which asks what sets the best trials apart, and of few finds chance.
         shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=config.seed))
         found["importances"] = {key: float(share) for key, share in shares.items()}
-        figures["importances.png"] = plots.importances(found["importances"], len(complete))
+        figures["importances.png"] = plots.importances(found["importances"], len(complete), objective)
     for name, figure in figures.items():
         with atomic_path(folder / name) as temporary:
             temporary.write_bytes(plots.png(figure))

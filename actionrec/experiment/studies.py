@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from actionrec.experiment import measurement
 from actionrec.experiment.runs import MULTIRUN, job_name
 from actionrec.settings.messages import one_line
+from actionrec.settings.rules import direction
 from actionrec.settings.untrusted import read_metrics, read_overrides
 from actionrec.system import locks
 from actionrec.system.errors import ActionRecError
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 REPEATS = ("seed", "split")  # what is averaged over
 PASSING = ("resume", "overwrite", "run_again", "trust")  # what a run was asked for once, which it is not known by
-METRICS = ("val/acc", "test/acc", "test/acc_macro")
+METRICS = ("val/acc", "test/acc", "test/acc_macro")  # beside the objective
 BOUNDS = ("low", "high")  # of the test's, in metrics.json
 NOTE = (
     "Mean ± standard deviation over runs (seeds, splits), of n test samples each, from as many sources. In brackets "
@@ -68,9 +69,9 @@ class Study(Callback):
         folder = Path(config.hydra.sweep.dir)
         try:
             swept = _swept(config)
-            rows = gather(folder, swept)
+            rows = gather(folder, swept, config.objective)
             if rows and swept.values:
-                print(write(folder, config.sweep.name, config.sweep.title, rows))
+                print(write(folder, config.sweep.name, config.sweep.title, rows, config.objective))
         finally:
             self._let_go()
 
@@ -110,14 +111,14 @@ def parse(overrides: Iterable[str]) -> Swept:
     return Swept(values, fixed)
 
 
-def gather(folder: Path, swept: Swept) -> list[dict[str, Any]]:
+def gather(folder: Path, swept: Swept, objective: str = "val/acc") -> list[dict[str, Any]]:
     """A row for each setting that has finished runs, in the order of the sweep, and for each way of measuring them.
 
     A job counts once, by the folder that this sweep gives it where there are several. A row holds the values of the
     swept keys but for `REPEATS`, `views` (how the runs were measured; None where that is not recorded), `runs`, `n`
     (samples of the test), `sources` (the videos that they come from), mean and standard deviation (`… sd`, None of one
-    run) of `METRICS` over the runs, for those of the test also the bounds of a run's 95 % interval (`… low`, `… high`;
-    their mean over the runs), and `values`: the test accuracy of each run.
+    run) of the objective and of `METRICS` over the runs, for those of the test also the bounds of a run's 95 % interval
+    (`… low`, `… high`; their mean over the runs), and `values`: the test accuracy of each run.
     """
     jobs: dict[tuple[str, ...], Path] = {}
     for path in sorted(folder.glob("*/overrides.yaml")):
@@ -140,22 +141,23 @@ def gather(folder: Path, swept: Swept) -> list[dict[str, Any]]:
         runs.setdefault(setting, {}).setdefault(views, []).append(read_metrics(metrics))
     order = [setting for setting in product(*(swept.values[key] for key in keys)) if setting in runs]
     return [
-        {**dict(zip(keys, setting, strict=True)), "views": views, **_summary(alike)}
+        {**dict(zip(keys, setting, strict=True)), "views": views, **_summary(alike, _metrics(objective))}
         for setting in order
         for views, alike in runs[setting].items()
     ]
 
 
-def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> str:
-    """Write what the rows of `gather` say; returns the table."""
+def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]], objective: str = "val/acc") -> str:
+    """Write what the rows of `gather` say, and which is the best by the objective; returns the table."""
     from actionrec.evaluation import plots
     from actionrec.reporting.tables import Spread, cell, few_sources, lines_of
 
-    keys = [key for key in rows[0] if key not in _SUMMARY]
-    best = max(rows, key=lambda row: row["val/acc"])
-    lines = [(*keys, "runs", "n", "sources", *METRICS, "views", "")]
+    metrics = _metrics(objective)
+    keys = [key for key in rows[0] if key not in _summary_keys(metrics)]
+    best = (min if direction(objective) == "min" else max)(rows, key=lambda row: row[objective])
+    lines = [(*keys, "runs", "n", "sources", *metrics, "views", "")]
     for row in rows:
-        spreads = (Spread(row[each], *(row.get(f"{each} {part}") for part in ("sd", *BOUNDS))) for each in METRICS)
+        spreads = (Spread(row[each], *(row.get(f"{each} {part}") for part in ("sd", *BOUNDS))) for each in metrics)
         measured = (cell(spread).text for spread in spreads)
         mark = "best on validation" if row is best and len(rows) > 1 else ""
         lines.append(
@@ -193,15 +195,14 @@ def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]]) -> st
     return text
 
 
-_SUMMARY = {
-    "views",
-    "runs",
-    "n",
-    "sources",
-    "values",
-    *METRICS,
-    *(f"{metric} {part}" for metric in METRICS for part in ("sd", *BOUNDS)),
-}
+def _metrics(objective: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((objective, *METRICS)))
+
+
+def _summary_keys(metrics: Iterable[str]) -> set[str]:
+    """Keys of a row of `gather` that the sweep does not vary."""
+    parts = {f"{metric}{part}" for metric in metrics for part in ("", *(f" {each}" for each in ("sd", *BOUNDS)))}
+    return {"views", "runs", "n", "sources", "values"} | parts
 
 
 def _belongs(theirs: Mapping[str, str], swept: Swept) -> bool:
@@ -216,10 +217,10 @@ def _tag(theirs: Mapping[str, str]) -> str | None:
     return None if tag == "null" else tag
 
 
-def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+def _summary(runs: list[dict[str, Any]], metrics: Iterable[str]) -> dict[str, Any]:
     summary: dict[str, Any] = {"runs": len(runs), "n": sum(map(sum, runs[0].get("test/confusion", [])))}
     summary["sources"] = min((run["test/sources"] for run in runs if "test/sources" in run), default=None)
-    for metric in METRICS:
+    for metric in metrics:
         values = [run[metric] for run in runs]
         summary[metric] = statistics.mean(values)
         summary[f"{metric} sd"] = statistics.stdev(values) if len(values) > 1 else None

@@ -10,13 +10,23 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from actionrec.experiment import manifest, measurement, saved
-from actionrec.experiment.build import create_data, create_lineage, create_module, data_split, model_name
+from actionrec.experiment import manifest, measurement, outcome, saved
+from actionrec.experiment.build import (
+    create_callbacks,
+    create_data,
+    create_lineage,
+    create_loggers,
+    create_module,
+    data_split,
+    stream_names,
+)
 from actionrec.experiment.manifest import Manifest
+from actionrec.experiment.resume import check_resumable, goes_on
 from actionrec.experiment.runs import RunFolder, is_first_process, run_folder
 from actionrec.settings import checks
 from actionrec.settings.composition import in_multirun, plain
 from actionrec.settings.untrusted import read_tensors
+from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256, write_json, write_text
 from actionrec.system.locks import only_writer
@@ -30,11 +40,15 @@ if TYPE_CHECKING:  # heavy; a verb's --help does without
 log = logging.getLogger(__name__)
 
 
-def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
-    """Train the stage that the configuration describes; returns the best validation accuracy.
+ALL_PARTS = ("val", "test")
+
+
+def train(config: DictConfig, parts: Sequence[str] = ALL_PARTS) -> float:
+    """Train the stage that the configuration describes; returns the best epoch's `objective`.
 
     The run folder appears when all is written. A run that is finished with the same settings, lists and parents is not
-    trained again; another run in its place is replaced by `overwrite=true` only.
+    trained again; another run in its place is replaced by `overwrite=true` only. With `trainer.fast_dev_run` a few
+    batches pass through the stage, and nothing is written.
 
     Args:
         config: see `conf/train.yaml`.
@@ -44,6 +58,8 @@ def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
     if again:
         config = saved.for_training(config, again, list(config.trust))
         checks.check(config)
+    if config.trainer.get("fast_dev_run"):
+        return _try_out(config)
     run = run_folder(config)
     config.run_dir = str(run.path)
     if in_multirun() and config.trainer.get("strategy", "auto") != "auto":
@@ -66,32 +82,42 @@ def train(config: DictConfig, parts: Sequence[str] = ("val", "test")) -> float:
             log.info("%s is finished with these settings, skipped", run.path)
             if in_multirun():
                 _note_overrides(run.path)
-            return run.metrics["val/acc"]
-        resume = interrupted and _goes_on(run) if config.resume == "auto" else config.resume
+            return run.metrics[config.objective]
+        recipe = wanted.choices.get("recipe")
+        log.info(
+            "train %s (%s) → %s",
+            config.stage,
+            ", ".join([*([f"recipe {recipe}"] if recipe else []), f"split {config.split}", f"seed {config.seed}"]),
+            run.path,
+        )
+        resume = interrupted and goes_on(run) if config.resume == "auto" else config.resume
         return _train(config, run, wanted, resume, parts)
 
 
 def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | str, parts: Sequence[str]) -> float:
+    terminal.doing("loading torch and lightning")
     import lightning
 
-    from actionrec.callbacks import Progress
-    from actionrec.modules.checkpoint import check_parent, open_parents, start_from
-    from actionrec.modules.earlier import add_normalisation
+    from actionrec.callbacks import BestCheckpoint, Progress
+    from actionrec.modules.earlier import renew
     from actionrec.modules.features import keep_features
+    from actionrec.modules.parents import check_parent, open_parents, start_from
 
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    parents = open_parents(plain(config)["init_from"], model_name(config), plain(config)["trust"])
+    parents = open_parents(plain(config)["init_from"], stream_names(config), plain(config)["trust"])
+    terminal.doing("reading the data")
     data = create_data(config)
     split = data_split(config)
     for parent in parents.values():
         check_parent(parent, split, data.names("val") + data.names("test"))
+    terminal.doing("making the network")
     module = create_module(config, data, parents)
-    for line in start_from(module.network, data.actions, parents):
+    for line in start_from(module, parents):
         log.info("init_from %s", line)
     module.lineage = create_lineage(config, data, parents, module)
 
     if source := run.source(resume):  # before the run that it is of is touched
-        _check_resumable(source, module, config)
+        check_resumable(source, module, config)
     trainer = create_trainer(config)
     if trainer.is_global_zero:
         run.start(resume)
@@ -102,19 +128,25 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
     with _kept_log(run.partial / "log.txt", trainer.is_global_zero):
         with _compiled(module.network, config):
             if config.cache_features:
+                terminal.doing("computing the features of frozen streams")
                 keep_features(trainer, module, data)
+            terminal.doing("training")
             _fit(trainer, module, data, run, run.resume_from(resume))
         if not trainer.is_global_zero:
             return float("nan")
+        terminal.doing("loading the best checkpoint")
         progress = Progress.of(trainer)
         best = run.partial / "checkpoints" / "best.ckpt"
+        if not any(isinstance(each, BestCheckpoint) for each in trainer.checkpoint_callbacks):
+            log.info("without callbacks.best the last epoch's weights are kept as the best")
+            trainer.save_checkpoint(best, weights_only=True)
         if not best.is_file():
             raise ActionRecError(
                 f"the training kept no best checkpoint (trainer.max_epochs={config.trainer.max_epochs}); train at "
                 "least one epoch, with callbacks.best"
             )
         kept = read_tensors(best, "checkpoint", "a checkpoint")  # of this run's own, which may name a user's classes
-        add_normalisation(kept)  # the best epoch may be of a run that an earlier version began
+        renew(kept)  # the best epoch may be of a run that an earlier version began
         module.load_state_dict(kept["state_dict"])
         measuring = measurement.create_trainer(config)
         found = sha256(best)
@@ -129,74 +161,63 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
         }
         write_json(run.partial / "metrics.json", metrics)
         _log_outcome(config, trainer, metrics)
-        tag = f"{parts[-1]}/acc"
-        log.info("%s  %s %.3f  %s_macro %.3f", run.path, tag, metrics[tag], tag, metrics[f"{tag}_macro"])
+        if in_multirun() or parts != ALL_PARTS:  # one of many, whose table comes at their end
+            log.info("%s  %s", run.path, outcome.line(metrics, parts[-1]))
+        else:
+            counts = {part: len(data.names(part)) for part in parts}
+            log.info("measured\n\n%s\n\n%s\n", outcome.table(metrics, counts), outcome.places(config, run.path))
     run.finish()
-    return metrics["val/acc"]
+    return metrics[config.objective]
+
+
+def _try_out(config: DictConfig) -> float:
+    """Have `trainer.fast_dev_run` batches pass through the stage; returns the `objective` of those of the validation.
+
+    Parents that were not trained yet are left out, so that a whole chain can be tried out before its first run.
+    """
+    import lightning
+
+    from actionrec.modules.parents import open_parents, start_from
+
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    if missing := [str(path) for path in manifest.parent_files(config).values() if not path.is_file()]:
+        log.info("init_from: %s not trained yet, and left out of this trial", ", ".join(missing))
+        config.init_from = None
+    parents = open_parents(plain(config)["init_from"], stream_names(config), plain(config)["trust"])
+    data = create_data(config)
+    module = create_module(config, data, parents)
+    start_from(module, parents)
+    trainer = create_trainer(config)
+    with _compiled(module.network, config):
+        trainer.fit(module, data)
+    log.info(
+        "trainer.fast_dev_run: %d training steps went well, and validation; no run is written", trainer.global_step
+    )
+    return float(trainer.callback_metrics[config.objective])
 
 
 def create_trainer(config: DictConfig, callbacks: "Sequence[Callback]" = ()) -> "Trainer":
-    """The configuration's trainer, with its callbacks and those given."""
+    """The configuration's trainer, with its callbacks and those given.
+
+    With `trainer.fast_dev_run` it has neither loggers nor checkpoints, since some write as soon as they are made, and
+    Lightning would leave only its own ones out.
+    """
     from hydra.utils import instantiate
+    from lightning.pytorch.callbacks import Checkpoint
 
     from actionrec.callbacks import Progress
 
-    callbacks = [*(instantiate(callback) for callback in config.callbacks.values()), Progress(), *callbacks]
-    return instantiate(config.trainer, callbacks=callbacks, logger=instantiate(config.logger), _convert_="all")
+    callbacks = [*create_callbacks(config), Progress(), *callbacks]
+    tries_out = bool(config.trainer.get("fast_dev_run"))
+    if tries_out:
+        callbacks = [each for each in callbacks if not isinstance(each, Checkpoint)]
+    loggers = [] if tries_out else create_loggers(config)
+    return instantiate(config.trainer, callbacks=callbacks, logger=loggers, _convert_="all")
 
 
 def _note_overrides(folder: Path) -> None:
     """Write down what this job of a multirun was asked for; its table is made of that."""
     write_text(folder / "overrides.yaml", OmegaConf.to_yaml(HydraConfig.get().overrides.task))
-
-
-def _goes_on(run: RunFolder) -> bool:
-    """Whether the run that was interrupted left checkpoints that load."""
-    from actionrec.callbacks.best import checkpoints_whole
-
-    if not checkpoints_whole(run.last.parent):
-        log.warning("%s: best.ckpt or last.ckpt is torn or lost; the training begins again", run.partial)
-        return False
-    log.info("goes on with %s", run.partial)
-    return True
-
-
-def _check_resumable(path: Path, module: "ActionModule", config: DictConfig) -> None:
-    """Raise unless a training can go on from a checkpoint.
-
-    Raises:
-        ActionRecError: it holds weights alone, is of another stage or network, or its schedule was made for another
-            number of epochs.
-    """
-    from actionrec.modules.checkpoint import read
-    from actionrec.modules.earlier import add_normalisation
-
-    if path.is_relative_to(config.run_dir) or path.is_relative_to(f"{config.run_dir}.partial"):
-        checkpoint = read_tensors(path, "resume", "a checkpoint")
-    else:
-        checkpoint = read(path, "resume", list(config.trust))
-    add_normalisation(checkpoint)  # it may be of an earlier version
-    if "optimizer_states" not in checkpoint:
-        raise ActionRecError(f"resume={path} holds weights alone, no state of a training; start from it with init_from")
-    if checkpoint["lineage"]["stage"] != config.stage:
-        raise ActionRecError(f"resume={path} is of stage {checkpoint['lineage']['stage']}, this is {config.stage}")
-    own, theirs = module.state_dict(), checkpoint["state_dict"]
-    if wrong := [key for key in own.keys() ^ theirs.keys() if key.startswith("network.")]:
-        raise ActionRecError(f"resume={path} is of another network (at {min(wrong)}); start from it with init_from")
-    if wrong := [key for key in own if key in theirs and own[key].shape != theirs[key].shape]:
-        raise ActionRecError(f"resume={path} is of another network (at {wrong[0]}); start from it with init_from")
-    done, steps = checkpoint.get("epoch", 0) + 1, checkpoint.get("global_step", 0)
-    for state in checkpoint.get("lr_schedulers") or ():
-        whole = state.get("total_steps") or state.get("T_max")
-        if not (whole and steps):
-            continue
-        planned = round(whole * done / steps)
-        if planned != config.trainer.max_epochs:
-            raise ActionRecError(
-                f"resume={path}: its learning-rate schedule was made for {planned} epochs and cannot stretch to "
-                f"trainer.max_epochs={config.trainer.max_epochs}; train afresh, start from it with init_from, or set "
-                f"trainer.max_epochs={planned}"
-            )
 
 
 @contextmanager
@@ -260,16 +281,20 @@ def _fit(
 
 
 def _log_outcome(config: DictConfig, trainer: "Trainer", metrics: dict[str, Any]) -> None:
-    """Final metrics for TensorBoard, as scalars and, beside the settings, in its HPARAMS tab."""
+    """Final metrics for each logger, beside the settings: of TensorBoard, in its HPARAMS tab."""
+    from lightning.pytorch.loggers import WandbLogger
+
     from actionrec.callbacks.tensorboard import TensorBoard, hyperparameters
 
-    if not trainer.logger:
-        return
     numbers = {tag: value for tag, value in metrics.items() if isinstance(value, (int, float))}
     settings = hyperparameters(config) | {name: numbers.pop(name) for name in ("parameters", "epochs")}
     numbers["speed/fit_seconds"] = numbers.pop("fit_seconds")
-    if isinstance(trainer.logger, TensorBoard):
-        trainer.logger.log_outcome(settings, numbers, trainer.global_step)
-    else:
-        trainer.logger.log_metrics(numbers, trainer.global_step)
-    trainer.logger.finalize("success")
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoard):
+            logger.log_outcome(settings, numbers, trainer.global_step)
+        else:
+            logger.log_hyperparams(dict(settings))
+            logger.log_metrics(numbers, trainer.global_step)
+        logger.finalize("success")
+        if isinstance(logger, WandbLogger):  # before the run's folder gets its name, and the next job of a multirun
+            logger.experiment.finish()

@@ -1,7 +1,6 @@
 """Extraction of the flow of many clips into a store, in parallel over clips; running it again does what is missing."""
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from actionrec.datasets.records import Clip
 from actionrec.flow.estimators import create
@@ -20,6 +18,7 @@ from actionrec.storage.pictures import clip_path
 from actionrec.storage.video import ends_early, iter_frames, iter_gray, probe, resize_short_side
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import remove_leftovers
+from actionrec.system.gauges import counting
 from actionrec.system.locks import only_writer
 from actionrec.system.parallel import advance, run_jobs
 
@@ -121,9 +120,9 @@ def _fill(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: 
     announced, cut = {clip.path: fields for clip, fields in work.items()}, []
     remove_leftovers(paths)
     try:
-        with _bar("flow", "field", sum(work.values()), disable=not work) as bar:
+        with counting("flow", "fields", sum(work.values())) as bar:
             for video, result in run_jobs(
-                _write, jobs, workers, lambda done: bar.update(done - bar.n), spawn=settings.algorithm == "raft"
+                _write, jobs, workers, lambda done: setattr(bar, "done", done), spawn=settings.algorithm == "raft"
             ):
                 if isinstance(result, ActionRecError):
                     failed.append(str(result))
@@ -131,7 +130,7 @@ def _fill(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: 
                     written.append(result)
                     if ends_early(result.fields + 1, announced[video] + 1):
                         cut.append(video)
-                bar.set_postfix_str(f"{len(written)}/{len(jobs)} clips", refresh=False)
+                bar.note = f"{len(written)}/{len(jobs)} clips"
     except OSError as error:
         raise ActionRecError(
             f"cannot write flow to {folder}: {error.strerror}; {len(written)} of {len(jobs)} clips are done, "
@@ -158,11 +157,11 @@ def verify(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers:
     paths = [clip_path(folder, clip) for clip in clips]
     jobs = {clip.path: (path, clip, settings) for clip, path in zip(clips, paths, strict=True)}
     wrong = []
-    with _bar("verifying", "clip", len(jobs)) as bar:
+    with counting("verifying", "clips", len(jobs)) as bar:
         for _, result in run_jobs(store.verify, jobs, workers):
             if isinstance(result, ActionRecError):
                 wrong.append(str(result))
-            bar.update()
+            bar.done += 1
     strange = {file for place in {path.parent for path in paths} for file in place.glob("*.zip")} - set(paths)
     return sorted(wrong) + [f"{file} is the flow of no clip; delete it" for file in sorted(strange)]
 
@@ -175,7 +174,7 @@ def _missing(
     failed = []
     jobs = {clip.path: (clip, clip_path(folder, clip), settings) for clip in clips}
     by_path = {clip.path: clip for clip in clips}
-    with _bar("checking", "clip", len(clips)) as bar:
+    with counting("checking", "clips", len(clips)) as bar:
         for path, result in run_jobs(_inspect, jobs, workers):
             if isinstance(result, store.OtherSettingsError):
                 raise result
@@ -183,7 +182,7 @@ def _missing(
                 failed.append(str(result))
             elif result:
                 found[by_path[path]] = result
-            bar.update()
+            bar.done += 1
     longest_first = sorted(found, key=lambda clip: (-found[clip].pixels, clip.path))
     return {clip: found[clip].fields for clip in longest_first}, failed
 
@@ -205,8 +204,3 @@ def _write(clip: Clip, path: Path, settings: FlowSettings, source: Source) -> _W
 
     fields = store.write(path, clip, counted(), settings)
     return _Written(fields, path.stat().st_size)
-
-
-def _bar(what: str, unit: str, total: int, disable: bool = False) -> tqdm:
-    interval = 0.2 if sys.stderr.isatty() else 30  # seconds; a line every half minute will do in a log
-    return tqdm(desc=what, unit=unit, total=total, mininterval=interval, smoothing=0, disable=disable)

@@ -1,7 +1,6 @@
-"""LightningModules of the frame, the flow and the two-stream network."""
+"""LightningModules of one stream and of several."""
 
-from actionrec.modules.flow import FlowModule
-from actionrec.modules.frame import FrameModule
-from actionrec.modules.two_stream import TwoStreamModule
+from actionrec.modules.named import FlowModule, FrameModule, TwoStreamModule, create
+from actionrec.modules.streams import MultiStreamModule, StreamModule
 
-__all__ = ["FlowModule", "FrameModule", "TwoStreamModule"]
+__all__ = ["FlowModule", "FrameModule", "MultiStreamModule", "StreamModule", "TwoStreamModule", "create"]

@@ -1,44 +1,103 @@
-"""Checkpoints of earlier versions, made what they would be today."""
+"""Checkpoints of earlier versions, made what they would be today.
 
-from collections.abc import Mapping
+Version 1 had networks of a frame, of a stack of flow, or of both, and told them apart by the names of arguments.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from actionrec.networks.backbone import IMAGENET_MEAN, IMAGENET_STD
+from actionrec import streams
+from actionrec.networks.weights import IMAGENET_MEAN, IMAGENET_STD
 
 PREFIX = "network."  # of a checkpoint's weights
 CONSTANTS = ("mean", "std")  # of a stream's input, among its weights
+_STREAMS = {"FrameModule": ("frame",), "FlowModule": ("flow",), "TwoStreamModule": ("frame", "flow")}
 
 
-def add_normalisation(checkpoint: dict[str, Any]) -> None:
-    """Give a checkpoint the constants that it was trained with, in place, where it is of before they were kept in it.
+def renew(checkpoint: dict[str, Any]) -> None:
+    """Make a checkpoint, in place, what this version would have written; one of this version stays as it is.
+
+    What changes are the hyper-parameters, the lineage, and the constants of normalisation among the weights.
+
+    Args:
+        checkpoint: `state_dict`, and where it has them `lineage` and `hyper_parameters`, which have been checked.
+    """
+    lineage = checkpoint.get("lineage") or {}
+    if "streams" in lineage.get("inputs", {}):
+        return
+    names = _names(lineage)
+    if "hyper_parameters" in checkpoint:
+        checkpoint["hyper_parameters"] = _hyper_parameters(checkpoint["hyper_parameters"], names)
+    if lineage:
+        checkpoint["lineage"] = lineage = _lineage(lineage)
+    if not any(re.fullmatch(rf"{PREFIX}(\w+\.)?mean", key) for key in checkpoint["state_dict"]):
+        _add_normalisation(checkpoint["state_dict"], lineage, names)
+
+
+def _names(lineage: Mapping[str, Any]) -> Sequence[str]:
+    """The streams of a network."""
+    if known := _STREAMS.get(lineage.get("model", "")):
+        return known
+    if "flow" in lineage.get("backbone", {}):  # a user's class
+        return _STREAMS["TwoStreamModule"]
+    return _STREAMS["FlowModule" if "fields" in lineage.get("inputs", {}) else "FrameModule"]
+
+
+def _hyper_parameters(said: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    old = {"backbone": names[0], **{f"{name}_backbone": name for name in ("frame", "flow")}}
+    found = {key: value for key, value in said.items() if key not in old}
+    found |= {old[key]: {"backbone": value} for key, value in said.items() if key in old}
+    return {**found, "inputs": _inputs(said["inputs"], names)} if "inputs" in said else found
+
+
+def _inputs(inputs: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    settings = {key: inputs[key] for key in ("fields", "stride", "representation") if key in inputs}
+    seen = {
+        "frame": {"_target_": "actionrec.streams.Frame"},
+        "flow": {"_target_": "actionrec.streams.Flow", **inputs.get("flow", {"algorithm": "unknown"}), **settings},
+    }
+    shared = {key: inputs[key] for key in ("size", "position") if key in inputs}
+    return {**shared, "streams": {name: seen[name] for name in names}}
+
+
+def _lineage(lineage: Mapping[str, Any]) -> dict[str, Any]:
+    names = _names(lineage)
+    found = dict(lineage)
+    if "inputs" in found:
+        found["inputs"] = _inputs(found["inputs"], names)
+    if "name" in found.get("backbone", {}):
+        found["backbone"] = {names[0]: found["backbone"]}
+    constants = found.get("normalisation", {})
+    if "input" in constants:
+        found["normalisation"] = {names[0]: constants["input"]}
+    if "parents" in found:
+        found["parents"] = {role: _lineage(parent) for role, parent in found["parents"].items()}
+    return found
+
+
+def _add_normalisation(state: dict[str, Any], lineage: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Add the constants that a network of before they were kept with the weights was trained with.
 
     Frames had ImageNet's and flow those of TSN, whatever the backbone. torchvision's pretrained `googlenet` and
     `inception_v3` turned ImageNet's into 0.5/0.5 inside, which they do not any more.
     """
-    state, lineage = checkpoint["state_dict"], checkpoint.get("lineage", {})
-    two = any(key.startswith(f"{PREFIX}frame.backbone.") for key in state)
-    alone = "flow" if lineage.get("model") == "FlowModule" else "frame"
-    for role, prefix in {"frame": "frame.", "flow": "flow."}.items() if two else {alone: ""}.items():
-        if f"{PREFIX}{prefix}mean" in state:
-            continue
-        mean: tuple[float, ...] = IMAGENET_MEAN
-        std: tuple[float, ...] = IMAGENET_STD
-        if role == "flow":
-            mean = (0.0 if lineage.get("inputs", {}).get("representation") == "magnitude" else 128.0,)
-            std = (57.63,)
-        elif _changed_its_input(lineage, "frame" if two else "parent"):
-            mean = std = (127.5,) * 3
-        for key, values in zip(CONSTANTS, (mean, std), strict=True):
-            state[f"{PREFIX}{prefix}{key}"] = torch.tensor(values).view(1, -1, 1, 1)
+    alone = len(names) == 1
+    for name in names:
+        prefix = PREFIX if alone else f"{PREFIX}{name}."
+        changed = _changed_its_input(lineage, name, "parent" if alone else name)
+        pictures = ((127.5,) * 3, (127.5,) * 3) if changed else (IMAGENET_MEAN, IMAGENET_STD)
+        seen = (lineage.get("inputs") or _inputs({}, names))["streams"][name]
+        for key, values in zip(CONSTANTS, streams.create(seen).normalisation(*pictures), strict=True):
+            state[f"{prefix}{key}"] = torch.tensor(values).view(1, -1, 1, 1)
 
 
-def _changed_its_input(lineage: Mapping[str, Any], role: str) -> bool:
+def _changed_its_input(lineage: Mapping[str, Any], name: str, role: str) -> bool:
     """Whether a frame stream of before was trained in torchvision's `transform_input`, which came with its weights."""
-    backbone = lineage.get("backbone", {})
-    backbone = backbone.get(role, backbone)
+    backbone = lineage.get("backbone", {}).get(name, {})
     weights = backbone.get("weights")
     named = isinstance(weights, str) and "/" not in weights and not Path(weights).suffix
     return backbone.get("name") in ("googlenet", "inception_v3") and named and role not in lineage.get("parents", {})

@@ -6,8 +6,8 @@ import torch
 from lightning import LightningModule, Trainer
 
 from actionrec.datamodules.base import ActionDataModule
-from actionrec.datamodules.datasets import ClipDataset
-from actionrec.modules.two_stream import TwoStreamModule
+from actionrec.datamodules.samples import ClipDataset
+from actionrec.modules.streams import MultiStreamModule
 from actionrec.system.errors import ActionRecError
 
 log = logging.getLogger(__name__)
@@ -20,11 +20,16 @@ def keep_features(trainer: Trainer, module: LightningModule, data: ActionDataMod
         ActionRecError: no stream is frozen, its pixels differ from epoch to epoch, the fusion wants feature maps, or
             there are several devices.
     """
-    if not isinstance(module, TwoStreamModule) or not module.network.frozen:
-        raise ActionRecError("cache_features=true needs frozen streams; set model.frozen=[frame,flow], or one of them")
-    if module.network.kind == "conv":
+    if not isinstance(module, MultiStreamModule):
+        raise ActionRecError("cache_features=true needs frozen streams beside a fusion that learns (model.frozen)")
+    network = module.network
+    if not network.frozen:
+        names = ",".join(network.names)
+        raise ActionRecError(f"cache_features=true needs frozen streams; set model.frozen=[{names}], or some of them")
+    if not network.fusion.takes_features:
         raise ActionRecError(
-            "cache_features=true keeps features, and model.fusion=conv wants feature maps; leave one out"
+            f"cache_features=true keeps features, and model.fusion={module.hparams['fusion']} wants feature maps; "
+            "leave one out"
         )
     if trainer.world_size > 1:
         raise ActionRecError("cache_features=true works on one device; set trainer.devices=1")
@@ -38,8 +43,8 @@ def keep_features(trainer: Trainer, module: LightningModule, data: ActionDataMod
             )
         with torch.random.fork_rng():  # training draws what it would have drawn
             batches = trainer.predict(module, dataloaders=data.ordered_dataloader(part)) or []
-        for role in module.network.frozen:
-            dataset.features[role] = torch.cat([batch[role] for batch in batches])  # type: ignore[call-overload]
-    if len(module.network.frozen) == 2:
+        for name in network.frozen:
+            dataset.features[name] = torch.cat([batch[name] for batch in batches])  # type: ignore[call-overload]
+    if set(network.frozen) == set(network.names):
         data.num_workers = 0  # nothing is left to read
-    log.info("cache_features: %s computed once", " and ".join(module.network.frozen))
+    log.info("cache_features: %s computed once", " and ".join(network.frozen))

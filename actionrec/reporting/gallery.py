@@ -6,21 +6,22 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 
-import actionrec.datamodules
-from actionrec.datamodules import HMDB51FlowDataModule, HMDB51FrameDataModule
+from actionrec.callbacks.pictures import sample_pictures
 from actionrec.datamodules.base import collate
 from actionrec.datasets.records import Splits
 from actionrec.evaluation.gradcam import overlay, saliency
 from actionrec.evaluation.metrics import probabilities_of
 from actionrec.evaluation.scores import Scores
 from actionrec.experiment.runs import RunFolder
-from actionrec.flow.visualize import stack_colours
 from actionrec.modules.checkpoint import load_module, read
 from actionrec.reporting.chain import Chain
 from actionrec.reporting.comparison import fused, networks
 from actionrec.reporting.records import Run
-from actionrec.settings.untrusted import check_data
+from actionrec.settings.messages import one_line
+from actionrec.settings.untrusted import check_data, writes
 from actionrec.system.errors import ActionRecError
 
 TOP = 3
@@ -133,44 +134,46 @@ def _pictures(run: Run, names: Sequence[str], answers: np.ndarray, trust: Sequen
     best = RunFolder(run.path).best
     checkpoint = read(best, "checkpoint", trust)
     inputs = checkpoint["lineage"]["inputs"]
-    batch = _batch(run, inputs, names)
+    batch = _batch(run, inputs, names, trust)
     module = load_module(best, checkpoint)
-    modalities = [modality for modality in ("frame", "flow") if modality in batch]
-    maps = saliency(module.network, tuple(batch[each] for each in modalities), torch.from_numpy(answers))
-    if "input" in maps:
-        maps = {modalities[0]: maps["input"]}
+    streams = list(inputs["streams"])
+    maps = saliency(module.network, {stream: batch[stream] for stream in streams}, torch.from_numpy(answers))
     found = []
     for index in range(len(names)):
-        seen: dict[str, np.ndarray] = {}
-        if "frame" in batch:
-            seen["frame"] = batch["frame"][index].permute(1, 2, 0).contiguous().numpy()
-        if "flow" in batch:
-            stack = batch["flow"][index].numpy()
-            seen["flow"] = stack_colours(stack, inputs["representation"], inputs["flow"]["bound"])
-        for role in [role for role in modalities if role in maps]:
-            seen[f"Grad-CAM, {role}"] = overlay(seen[role], maps[role][index].numpy())
-        found.append({caption: _small(picture) for caption, picture in seen.items()})
+        seen = sample_pictures({stream: batch[stream][index] for stream in streams}, inputs)
+        looked_at = {
+            f"Grad-CAM, {stream}": overlay(picture, maps[stream][index].numpy())
+            for stream, picture in seen.items()
+            if stream in maps
+        }
+        found.append({caption: _small(picture) for caption, picture in {**seen, **looked_at}.items()})
     return found
 
 
-def _batch(run: Run, inputs: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def _batch(run: Run, inputs: Mapping[str, Any], names: Sequence[str], trust: Sequence[str]) -> dict[str, Any]:
     """One view, at the middle of `position`, of test clips by name.
 
     The run's file says where the clips are; of where files are written nothing: frames that have to be taken out of
     the clips go beside the runs.
     """
     assert run.config
-    kind, said = check_data(run.config.get("data"), run.path / "config.yaml")
+    where = run.path / "config.yaml"
+    said = check_data(run.config.get("data"), where, trust)
     one_view = {"num_workers": 0, "augmentation": "none", "crops": 1, "segments": 1, "cache": None}
-    settings = {**said, **inputs, **one_view, "frame_folder": str(run.path.parents[1] / "frames")}
-    if not issubclass(getattr(actionrec.datamodules, kind), HMDB51FrameDataModule | HMDB51FlowDataModule):
+    own, places = str(run.path.parents[1] / "frames"), {}
+    for name in inputs["streams"]:
+        there = said.get(name, {})
+        places[name] = {"folder": own if writes(there) else there.get("folder")}
+    streams = {name: {**settings, **places[name]} for name, settings in inputs["streams"].items()}
+    settings = {**said, **one_view, **{key: inputs[key] for key in inputs if key != "streams"}, **streams}
+    if "position" not in settings:
         raise ActionRecError(f"{run.path}: its data are no clips")
     try:
-        data = getattr(actionrec.datamodules, kind)(**settings)
-    except TypeError as error:
-        raise ActionRecError(f"{run.path / 'config.yaml'}: data: {error}") from None
+        data = instantiate(settings, _convert_="all")
+    except InstantiationException as error:
+        raise ActionRecError(f"{where}: data: {one_line(error)}") from None
     actions, splits = data.index()
-    record_of = {record.path.stem: record for part in Splits._fields for record in getattr(splits, part)}
+    record_of = {record.name: record for part in Splits._fields for record in getattr(splits, part)}
     if absent := [name for name in names if name not in record_of]:
         raise ActionRecError(f"{len(absent)} of the clips are not in the data any more (first: {absent[0]})")
     dataset = data.dataset([record_of[name] for name in names], {a: i for i, a in enumerate(actions)}, "test")

@@ -16,7 +16,8 @@ from actionrec.system.errors import ActionRecError
 from actionrec.system.hardware import usable_cores
 
 MAX_SEED = 2**32 - 1  # numpy's
-MONITORED = ("val/acc", "val/acc_macro", "val/acc_top5", "val/loss", "train/acc", "train/loss")
+OBJECTIVES = ("val/acc", "val/acc_macro", "val/acc_top5", "val/f1_macro", "val/map", "val/loss")
+MONITORED = (*OBJECTIVES, "train/acc", "train/loss")
 
 
 # Dotted keys, `*` for every key of a mapping.
@@ -50,18 +51,18 @@ SETTINGS: dict[str, Rule] = {
     "data.size": whole(16, 4096),  # pixels
     "data.batch_size": whole(1),
     "data.num_workers": maybe(rules.loader_processes, "auto"),
-    "data.split": whole(1),
     "data.segments": whole(1, 1000),
     "data.crops": one_of(1, 3, 5, 10),
     "data.cache": one_of("ram", None),
     "data.augmentation": one_of("none", "reference", "strong"),
     "data.position": one_of("first", "quarter", "middle", "three_quarter", "last", "random"),
-    "data.protocol": one_of("official", "pooled"),
-    "data.representation": one_of("xy", "magnitude"),
-    "data.fields": maybe(whole(1), None),
-    "data.stride": whole(1),
-    "data.flow": rules.mapping,
-    "data.flow.params": rules.mapping,
+    "data.*.representation": one_of("xy", "magnitude"),
+    "data.*.fields": maybe(whole(1), None),
+    "data.*.length": whole(2),
+    "data.*.frames": whole(1),
+    "data.*.stride": whole(1),
+    "data.*.params": rules.mapping,
+    "data.*.folder": path,
     "flow.params": rules.mapping,
     "flow.bound": maybe(number(0, above=True), None),  # null in conf/flow/imported.yaml: must be said
     "flow.short_side": maybe(whole(16), None),
@@ -69,13 +70,18 @@ SETTINGS: dict[str, Rule] = {
     "backbone.stem": one_of("inflate", "random"),
     "model.label_smoothing": number(0, 1),
     "model.dropout": number(0, 1),
+    "model.decay_norms": flag,
+    "model.head_lr_factor": number(0, above=True),
+    "model.backbone_lr_factor": number(0, above=True),
+    "model.batch_norm": one_of("train", "partial", "frozen"),
     "model.frozen": rules.streams,
     "model.fusion": one_of("concat", "concat_features", "conv", "average", "max"),
     "recipe.lr_factor": number(0, above=True),
+    "recipe.patience": amount,
     "optimizer.lr": number(0, above=True),
     "optimizer.weight_decay": number(0),
     "optimizer.momentum": number(0, 1),
-    "optimizer.fused": flag,
+    "optimizer.fused": maybe(flag, "auto"),
     "scheduler.pct_start": number(0, 1),
     "scheduler.base": number(0, 1),
     "scheduler.epochs_per_cycle": number(0, above=True),
@@ -84,8 +90,10 @@ SETTINGS: dict[str, Rule] = {
     "trainer.check_val_every_n_epoch": whole(1),
     "trainer.accumulate_grad_batches": whole(1),
     "trainer.num_sanity_val_steps": whole(-1),
+    "trainer.gradient_clip_val": maybe(number(0), None),
     **{f"trainer.limit_{part}_batches": maybe(number(0, above=True), None) for part in ("train", "val", "test")},
-    "callbacks.*": rules.mapping,
+    "objective": one_of(*OBJECTIVES),
+    "callbacks.*": maybe(rules.mapping, None),
     "callbacks.*.monitor": one_of(*MONITORED),
     "callbacks.early_stopping.patience": amount,
     "callbacks.training_batch.samples": amount,
@@ -106,6 +114,8 @@ SETTINGS: dict[str, Rule] = {
     "source_splits": maybe(rules.paths, None),
     "expect_complete": flag,
     "dataset.seed": whole(0),
+    "dataset.split": whole(1),
+    "dataset.protocol": one_of("official", "pooled"),
 }
 
 # The parameters of an estimator, for which some have no limits of their own and silently do something else.
@@ -143,10 +153,10 @@ def check(config: DictConfig) -> None:
     for pattern, rule in SETTINGS.items():
         for key, value in _values(config, pattern.split(".")) if not pattern.startswith(foreign) else ():
             require(key, value, rule)
-    for place in ("flow", "data.flow"):
-        for _, algorithm in _values(config, [*place.split("."), "algorithm"]):
+    for place in (["flow"], ["data", "*"]):
+        for named, algorithm in _values(config, [*place, "algorithm"]):
             for param, rule in FLOW_PARAMS.get(str(algorithm), {}).items():
-                for key, value in _values(config, [*place.split("."), "params", param]):
+                for key, value in _values(config, [*named.split(".")[:-1], "params", param]):
                     require(key, value, rule)
     if "callbacks." not in foreign:
         _check_monitors(config)
@@ -157,7 +167,8 @@ def check(config: DictConfig) -> None:
 def check_stage(config: DictConfig, choices: Mapping[str, Any], groups: Mapping[str, Collection[str]]) -> None:
     """Refuse to call the stage of one experiment by the name of another, in whose folders its runs would lie."""
     shipped, experiment = groups["experiment"], choices.get("experiment")
-    if experiment in shipped and config.stage in shipped and config.stage != experiment:
+    own = (experiment, f"{config.dataset.name}_{experiment}") if "dataset" in config else (experiment,)
+    if experiment in shipped and config.stage in shipped and config.stage not in own:
         raise ActionRecError(f"stage={config.stage}: experiment={experiment} is another stage; say experiment= instead")
 
 

@@ -1,6 +1,5 @@
 """Configurations composed by Hydra: where they lie, which groups they have, and as plain types."""
 
-from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
@@ -9,14 +8,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from actionrec.settings import chain as chain  # whose resolvers conf/ needs
-
-CONF = Path(__file__).parents[2] / "conf"
+from actionrec.settings.chain import CONF as CONF  # with the resolvers that conf/ needs
+from actionrec.settings.rules import direction
 
 # `split1-seed0${suffix:${tag}}` is split1-seed0, or with a tag split1-seed0-<tag>.
 OmegaConf.register_new_resolver("suffix", lambda tag: f"-{tag}" if tag else "", replace=True)
 # `${times:a,b}` in conf/: the optimiser's own rate by the factor of the recipe.
 OmegaConf.register_new_resolver("times", lambda a, b: float(f"{a * b:.12g}"), replace=True)
+# `${or:${dataset},none}` is none where no data set is chosen.
+OmegaConf.register_new_resolver("or", lambda a, b: a or b, replace=True)
+# `${direction:val/acc}` in conf/: whether the higher or the lower value of a metric is the better.
+OmegaConf.register_new_resolver("direction", direction, replace=True)
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 
 

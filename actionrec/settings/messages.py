@@ -56,7 +56,7 @@ def _lack(error: BaseException) -> str | None:
     if type(error).__name__ == "OperationalError" and "sqlite3" in text:  # of Optuna's storage
         return next((f"study.db: {said}; {mend}" for said, mend in _DATABASE.items() if said in text), None)
     if "does not allow for gradient clipping" in text:  # Lightning, of mixed precision
-        return f"trainer.gradient_clip_val: {said.rstrip('.')}; set optimizer.fused=false"
+        return f"trainer.gradient_clip_val: {said.rstrip('.')}; set optimizer.fused=auto"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _OUT_OF_MEMORY.search(text):
         return f"out of memory ({said:.100}); lower data.batch_size, data.size or data.num_workers"
     if found := re.search(r"DataLoader worker .*(killed by signal: \w+|exited unexpectedly)", text):

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, OverrideType
 from hydra.errors import HydraException
 
 from actionrec.settings.rules import path, shown
@@ -30,6 +30,52 @@ def opened(words: Iterable[str]) -> list[str]:
     return found
 
 
+# Arguments of lightning.Trainer, which takes seconds to import; a test compares them with its signature.
+TRAINER_OPTIONS = frozenset(
+    """
+    accelerator strategy devices num_nodes precision fast_dev_run max_epochs min_epochs max_steps min_steps max_time
+    limit_train_batches limit_val_batches limit_test_batches limit_predict_batches overfit_batches val_check_interval
+    check_val_every_n_epoch num_sanity_val_steps log_every_n_steps enable_checkpointing enable_progress_bar
+    enable_model_summary accumulate_grad_batches gradient_clip_val gradient_clip_algorithm deterministic benchmark
+    inference_mode use_distributed_sampler profiler detect_anomaly barebones plugins sync_batchnorm
+    reload_dataloaders_every_n_epochs default_root_dir enable_autolog_hparams model_registry
+    """.split()  # noqa: SIM905
+)
+
+
+def for_hydra(words: Iterable[str], groups: Mapping[str, Collection[str]], trains: bool) -> list[str]:
+    """The arguments of a command line, some of which are said in Hydra's own way.
+
+    `group=null` is the group's option `none`. `group={_target_: …}` takes the place of the group's option, where Hydra
+    would add its keys to those of the option. Arguments of Lightning's Trainer need no `++`, whether or not
+    conf/trainer has them.
+
+    Args:
+        words: the arguments.
+        groups: the choices of each config group.
+        trains: whether the command has a trainer.
+    """
+    found = []
+    for word in words:
+        parsed = _parse([word])
+        found += _for_hydra(word, parsed[0], groups, trains) if parsed else [word]
+    return found
+
+
+def _for_hydra(word: str, override: Override, groups: Mapping[str, Collection[str]], trains: bool) -> list[str]:
+    key, (_, _, text) = override.key_or_group, word.partition("=")
+    if override.type != OverrideType.CHANGE:
+        return [word]
+    if key in groups and "none" in groups[key] and any(each is None for each in _options(override.value())):
+        options = text.split(",") if isinstance(override.value(), ChoiceSweep) else [text]
+        return [f"{key}={','.join('none' if each.strip() == 'null' else each for each in options)}"]
+    value = override.value()
+    if key in groups and isinstance(value, dict) and "_target_" in value:
+        return [f"~{key}", f"+{key}={text}"]
+    group, _, option = key.partition(".")
+    return [f"++{word}"] if trains and group == "trainer" and option in TRAINER_OPTIONS else [word]
+
+
 def check(words: Iterable[str], groups: Mapping[str, Collection[str]], choose: str | None) -> None:
     """Check the overrides of a command line for mistakes that Hydra takes silently, or answers with a traceback.
 
@@ -46,7 +92,9 @@ def check(words: Iterable[str], groups: Mapping[str, Collection[str]], choose: s
         key, value = override.key_or_group, override.value()
         if key in groups and override.is_delete() and value is not None and not isinstance(value, str):
             raise ActionRecError(f"~{key}={shown(value)}: say ~{key} alone")
-        if key in groups and not override.is_delete() and any(isinstance(each, _NO_OPTION) for each in _options(value)):
+        replaced = isinstance(value, dict) and "_target_" in value
+        unfit = any(isinstance(each, _NO_OPTION) for each in _options(value))
+        if key in groups and unfit and not (override.is_delete() or replaced):
             options = "none" if "none" in groups[key] else "|".join(sorted(groups[key]))
             raise ActionRecError(f"{key}={shown(value)}: say {key}={options}")
         if isinstance(value, ChoiceSweep):

@@ -147,7 +147,7 @@ def loader_processes(value: Any) -> str | None:
 
 def streams(value: Any) -> str | None:
     """A list of streams."""
-    right = isinstance(value, Sequence) and not isinstance(value, str) and set(value) <= {"frame", "flow"}
+    right = isinstance(value, Sequence) and not isinstance(value, str) and not any(map(text, value))
     return None if right else "a list of streams such as [frame] or [frame,flow]"
 
 
@@ -192,6 +192,11 @@ def compilation(value: Any) -> str | None:
     known = {"fullgraph", "dynamic", "backend", "mode", "options"}  # of torch.compile
     right = isinstance(value, bool) or (isinstance(value, Mapping) and set(value) <= known)
     return None if right else "true, false, or arguments of torch.compile such as {mode: max-autotune}"
+
+
+def direction(metric: str) -> str:
+    """`min` where the lower value of a metric is the better, as of a loss or an error; else `max`."""
+    return "min" if metric.endswith(("loss", "ece")) else "max"
 
 
 flag = one_of(True, False)

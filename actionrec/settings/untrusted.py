@@ -18,6 +18,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from actionrec.settings.earlier import renew
 from actionrec.system.errors import ActionRecError
 
 LARGEST_CONFIG = 1 << 18  # bytes; a run's has three thousand
@@ -197,16 +198,19 @@ _KEY = re.compile(r"[\w-]+", re.ASCII)
 _HYDRA = re.compile(r"_\w*_")
 
 
+_NAMED_STREAMS = ("Flow", "Frame", "TwoStream")
 # Names, not imports: those modules read files through this one. A test holds the lists against the packages.
-MODULES = ("FlowModule", "FrameModule", "TwoStreamModule")
+MODULES = ("FlowModule", "FrameModule", "MultiStreamModule", "StreamModule", "TwoStreamModule")
 DATAMODULES = (
-    *("HMDB51FlowDataModule", "HMDB51FrameDataModule", "HMDB51TwoStreamDataModule"),
-    "Stanford40FrameDataModule",
+    *(f"{name}{streams}DataModule" for name in ("Folder", "HMDB51", "JHMDB", "UCF101") for streams in _NAMED_STREAMS),
+    *("ClipDataModule", "Stanford40FrameDataModule", "StillDataModule"),
 )
+DATASETS = ("folder.Folder", "hmdb51.HMDB51", "jhmdb.JHMDB", "stanford40.Stanford40", "ucf101.UCF101")
+READERS = ("actionrec.streams.Flow",)  # streams that write nothing into their folder
 SCHEDULES = ("cosine", "cyclic", "onecycle")
 CALLBACKS = (
     *("BestCheckpoint", "Divergence", "EpochLine", "LastCheckpoint", "LearningRate", "Origin", "Progress"),
-    *("RandomState", "Speed", "TrainingBatch", "Validation"),
+    *("ProgressBar", "RandomState", "Speed", "TrainingBatch", "Validation"),
 )
 
 
@@ -215,11 +219,21 @@ def _of_ours(package: str, names: Sequence[str]) -> set[str]:
 
 
 def _modules() -> set[str]:
-    return _of_ours("modules", MODULES)
+    return _of_ours("modules", (*MODULES, "create"))
 
 
 def _datamodules() -> set[str]:
-    return _of_ours("datamodules", DATAMODULES)
+    return _of_ours("datamodules", (*DATAMODULES, "create"))
+
+
+def _datasets() -> set[str]:
+    return _of_ours("datasets", DATASETS)
+
+
+def _modalities() -> set[str]:
+    from actionrec import streams
+
+    return _subclasses(streams, streams.Modality) - _subclasses(streams.base, streams.Modality)
 
 
 def _optimizers() -> set[str]:
@@ -242,13 +256,20 @@ def _callbacks() -> set[str]:
     return own | {f"lightning.pytorch.callbacks.{name}" for name in (*lightnings.split(), "StochasticWeightAveraging")}
 
 
+_LOGGERS = ("CSVLogger", "MLFlowLogger", "TensorBoardLogger", "WandbLogger")
+
+
 def _loggers() -> set[str]:
-    own = {"actionrec.callbacks.tensorboard.TensorBoard"}
-    return own | {f"lightning.pytorch.loggers.{name}" for name in ("CSVLogger", "TensorBoardLogger")}
+    own = {"actionrec.callbacks.tensorboard.TensorBoard", "actionrec.tensorboard.TensorBoard"}  # now and before
+    return own | {f"lightning.pytorch.loggers.{name}" for name in _LOGGERS}
+
+
+def _profilers() -> set[str]:
+    return {f"lightning.pytorch.profilers.{name}" for name in ("AdvancedProfiler", "SimpleProfiler")}
 
 
 def _trainers() -> set[str]:
-    return {"actionrec.system.hardware.create_trainer"}
+    return {"actionrec.system.hardware.create_trainer", "actionrec.hardware.create_trainer"}  # now and before
 
 
 def _subclasses(module: Any, base: type) -> set[str]:
@@ -259,7 +280,10 @@ def _subclasses(module: Any, base: type) -> set[str]:
 
 # Where a target may stand: a key of the configuration, `*` for any one key.
 PLACES: dict[str, Callable[[], set[str]]] = {
+    "dataset": _datasets,
     "data": _datamodules,
+    "data.dataset": _datasets,
+    "data.*": _modalities,
     "model": _modules,
     "optimizer": _optimizers,
     "model.optimizer": _optimizers,
@@ -269,6 +293,7 @@ PLACES: dict[str, Callable[[], set[str]]] = {
     "logger": _loggers,
     "logger.*": _loggers,
     "trainer": _trainers,
+    "trainer.profiler": _profilers,
 }
 # Arguments of those that are places of files: folders at or below the run's own working folder, and names in them.
 FOLDERS = ("config", "default_root_dir", "dirpath", "save_dir")
@@ -382,6 +407,8 @@ def _check_below(value: Any, place: str, work_dir: Any, folder: bool) -> None:
 def read_config(path: Path) -> dict[str, Any]:
     """A run's `config.yaml` as plain types: numbers as OmegaConf reads them (1e-4 is one), nothing resolved.
 
+    Settings of earlier versions are made those of today, see `settings.earlier`.
+
     Raises:
         ActionRecError: the file is missing, large, no UTF-8, no mapping of plain types, or has tags, aliases or
             interpolations, which a run's never has.
@@ -394,7 +421,7 @@ def read_config(path: Path) -> dict[str, Any]:
         _check_plain(found)
     except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise ActionRecError(f"{path}: {reason(error)}; {mend}") from None
-    return found  # type: ignore[return-value]
+    return renew(found)  # type: ignore[arg-type]
 
 
 def read_overrides(path: Path) -> list[str]:
@@ -536,7 +563,7 @@ FLOW: dict[str, Check] = {
     "bound": number(1e-6, 1e4),
     "short_side": optional(integer(16, 10_000)),
 }
-# A data module's `inputs`.
+# A data module's `inputs`, but for its streams; those of earlier versions had the settings of flow beside the size.
 INPUTS: dict[str, Check] = {
     "size": integer(1, 2048),
     "position": text(50),
@@ -561,14 +588,41 @@ def _model(value: Any, place: str) -> None:
     one_of(*MODULES)(value, place)
 
 
-def _of_streams(backbone: dict[str, Check]) -> Check:
-    """One backbone, or that of each stream."""
-    single = table(backbone, ("name",))
-    streams = table({"frame": single, "flow": single}, ("frame", "flow"))
-    return lambda value, place: (streams if isinstance(value, dict) and "frame" in value else single)(value, place)
+_SINGLE = table(BACKBONE, ("name",))
+_BEFORE = ("frame", "flow")  # the streams of networks of earlier versions
 
 
-# See `modules.checkpoint.Lineage`; but for `parents`, which holds lineages again.
+def _backbones(value: Any, place: str) -> None:
+    """The backbone of each stream, or of earlier versions of the only one."""
+    alone = isinstance(value, Mapping) and "name" in value and not isinstance(value["name"], Mapping)
+    (_SINGLE if alone else mapping_of(_NAME, _SINGLE))(value, place)
+
+
+def _stream(trust: Sequence[str]) -> Check:
+    """A modality and its settings."""
+    scalar = either(one_of(None, True, False), number(-1e4, 1e4), text(4096))  # numbers of channels are among them
+    return _arguments(_modalities, trust, either(mapping_of(_NAME, _ARGUMENT), list_of(scalar), scalar))
+
+
+def _inputs(trust: Sequence[str]) -> Check:
+    """A data module's `inputs`; of each stream the modality and its settings, which say of no place to read from."""
+    settings = _stream(trust)
+
+    def check(value: Any, place: str) -> None:
+        settings(value, place)
+        if "folder" in value:
+            raise UnfitError(f"{place}.folder: a checkpoint may not say where files are")
+
+    return table({**INPUTS, "streams": mapping_of(_NAME, check)})
+
+
+def _streams(inputs: Any) -> Sequence[str]:
+    """The names of the streams that checked `inputs` have, or may have had in an earlier version."""
+    streams = inputs.get("streams") if isinstance(inputs, Mapping) else None
+    return tuple(streams) if isinstance(streams, Mapping) else _BEFORE
+
+
+# See `modules.checkpoint.Lineage`; but for `inputs`, and for `parents`, which holds lineages again.
 LINEAGE: dict[str, Check] = {
     "model": _model,
     "stage": text(200),
@@ -576,27 +630,22 @@ LINEAGE: dict[str, Check] = {
     "split": optional(integer(0, 1000)),
     "seed": integer(0, 2**32 - 1),
     "actions": _ACTIONS,
-    "backbone": _of_streams(BACKBONE),
-    "inputs": table(INPUTS),
+    "backbone": _backbones,
     "trained_on": list_of(_FILE_NAME, longest=10_000_000),
     "versions": mapping_of(text(100), text(200)),
     "normalisation": mapping_of(_NAME, table({"mean": _CONSTANTS, "std": _CONSTANTS}, ("mean", "std"))),
 }
 _NEEDED = ("model", "stage", "data", "split", "seed", "actions", "backbone", "inputs", "trained_on")
-# A parent's own record: a lineage without `trained_on`, and its file.
-_PARENT = {
-    **{key: check for key, check in LINEAGE.items() if key != "trained_on"},
-    "path": text(4096, resolved=False),
-    "sha256": SHA256,
-}
+_FILE = {"path": text(4096, resolved=False), "sha256": SHA256}  # of a parent, beside a lineage without `trained_on`
 
 
-def check_lineage(lineage: Any, path: Path) -> dict[str, Any]:
+def check_lineage(lineage: Any, path: Path, trust: Sequence[str] = ()) -> dict[str, Any]:
     """A checkpoint's `lineage`, which is what it should be: the keys, types and ranges of `LINEAGE`.
 
     Args:
         lineage: as the file has it.
         path: the file, for the message.
+        trust: see `check_targets`.
 
     Returns:
         The lineage, `parents` and `versions` empty where it has none.
@@ -605,7 +654,7 @@ def check_lineage(lineage: Any, path: Path) -> dict[str, Any]:
         ActionRecError: it has another key, or a value that is none.
     """
     try:
-        return _checked_lineage(lineage, "lineage", LINEAGE, _NEEDED, 0)
+        return _checked_lineage(lineage, "lineage", {**LINEAGE, "inputs": _inputs(trust)}, _NEEDED, 0)
     except UnfitError as error:
         raise ActionRecError(f"{path}: {error}; {_MEND}") from None
 
@@ -621,12 +670,21 @@ def _checked_lineage(
         raise UnfitError(f"{place[:60]}… has more than {_GENERATIONS} generations")
     parents = lineage.get("parents", {})
     table(known, needed)({key: value for key, value in lineage.items() if key != "parents"}, place)
+    _check_names(lineage, place)
     _mapping(parents, f"{place}.parents", 16)
     checked = {}
+    of_parents = {**{key: check for key, check in known.items() if key != "trained_on"}, **_FILE}
     for role, parent in parents.items():
         _NAME(role, f"{place}.parents: the key")
-        checked[role] = _checked_lineage(parent, f"{place}.parents.{role}", _PARENT, (), generation + 1)
+        checked[role] = _checked_lineage(parent, f"{place}.parents.{role}", of_parents, (), generation + 1)
     return {"versions": {}, **lineage, "parents": checked}
+
+
+def _check_names(lineage: Mapping[str, Any], place: str) -> None:
+    """Raise unless backbones are of the streams that the inputs have."""
+    backbones = lineage.get("backbone", {})
+    if "inputs" in lineage and "name" not in backbones and set(backbones) - {*_streams(lineage["inputs"])}:
+        raise UnfitError(f"{place}.backbone has other streams than {place}.inputs")
 
 
 def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) -> None:
@@ -642,18 +700,24 @@ def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) 
     """
     optimizer, scheduler = _arguments(_optimizers, trust), _arguments(_schedulers, trust)
     backbone = table(_REBUILT, ("name",))
+    streams = _streams(hparams.get("inputs") if isinstance(hparams, Mapping) else None)
     known: dict[str, Check] = {
-        "backbone": backbone,
+        **{name: table({"backbone": backbone}, ("backbone",)) for name in streams if type(name) is str},
+        "backbone": backbone,  # this one and the next two are of earlier versions
         "frame_backbone": backbone,
         "flow_backbone": backbone,
         "actions": _ACTIONS,
-        "inputs": table(INPUTS),
+        "inputs": _inputs(trust),
         "optimizer": optimizer,
         "scheduler": either(one_of(None, {}), scheduler),
         "label_smoothing": number(0, 1),
         "dropout": number(0, 1),
+        "decay_norms": one_of(True, False),
+        "head_lr_factor": number(0, 1e6),
+        "backbone_lr_factor": number(0, 1e6),
+        "batch_norm": one_of("train", "partial", "frozen"),
         "fusion": text(50),
-        "frozen": list_of(one_of("frame", "flow"), longest=2),
+        "frozen": list_of(one_of(*streams), longest=len(streams)),
     }
     try:
         table(known)(hparams, "hyper_parameters")
@@ -661,8 +725,8 @@ def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) 
         raise ActionRecError(f"{path}: {error}; {_MEND}") from None
 
 
-def _arguments(allowed: Callable[[], set[str]], trust: Sequence[str]) -> Check:
-    """A mapping with a `_target_` and arguments that are scalars or lists of them."""
+def _arguments(allowed: Callable[[], set[str]], trust: Sequence[str], argument: Check = _ARGUMENT) -> Check:
+    """A mapping with a `_target_` and arguments, by default scalars or lists of them."""
 
     def check(value: Any, place: str) -> None:
         _mapping(value, place, 100)
@@ -671,7 +735,7 @@ def _arguments(allowed: Callable[[], set[str]], trust: Sequence[str]) -> Check:
                 check_target(each, f"{place}._target_", allowed(), trust)
                 continue
             _NAME(key, f"{place}: the key")
-            _ARGUMENT(each, _join(place, key))
+            argument(each, _join(place, key))
         if "_target_" not in value:
             raise UnfitError(f"{place}._target_ is missing")
 
@@ -684,39 +748,52 @@ def _arguments(allowed: Callable[[], set[str]], trust: Sequence[str]) -> Check:
 DATA: dict[str, Check] = {
     "actions": either(one_of("shared", "all"), _ACTIONS),
     "strict": one_of(True, False),
+    "size": INPUTS["size"],
     "batch_size": integer(1, 1 << 20),
     "num_workers": either(one_of("auto"), integer(0, 1024)),
     "crops": integer(1, 100),
     "cache": one_of(None, "ram"),
     "augmentation": text(50),
-    "root": text(4096),
-    "protocol": text(50),
-    "videos": text(4096),
-    "splits": text(4096),
-    "split": integer(0, 1000),
+    "position": INPUTS["position"],
     "segments": integer(1, 1000),
-    "frame_folder": text(4096),
-    "flow_folder": text(4096),
-    **INPUTS,
-    "fields": optional(INPUTS["fields"]),
+}
+# Arguments of a data set.
+DATASET: dict[str, Check] = {
+    "name": text(200),
+    **dict.fromkeys(("root", "videos", "splits"), optional(text(4096))),
+    "split": integer(0, 1000),
+    "protocol": text(50),
+    **dict.fromkeys(("csv", "split_file", "group_pattern"), optional(text(4096))),
+    "seed": integer(0, 2**32 - 1),
 }
 
 
-def check_data(data: Any, where: Path) -> tuple[str, dict[str, Any]]:
-    """The class of `actionrec.datamodules` that a file's `data` names, and the arguments, as plain types.
+def check_data(data: Any, where: Path, trust: Sequence[str] = ()) -> dict[str, Any]:
+    """A file's `data`, if Hydra may make a data module of it.
 
     Args:
         data: as `read_config` gives it.
         where: the file, for the message.
+        trust: see `check_targets`; classes of streams may be of those modules.
 
     Raises:
-        ActionRecError: it names another class, or an argument is none.
+        ActionRecError: it names another class than one of ours, or an argument is none.
     """
     try:
         _mapping(data, "data")
-        options = {key: value for key, value in data.items() if key != "_target_"}
         check_target(data.get("_target_"), "data._target_", _datamodules())
-        table(DATA)(options, "data")
+        section = data.get("dataset")
+        _mapping(section, "data.dataset")
+        check_target(section.get("_target_"), "data.dataset._target_", _datasets())
+        table(DATASET)({key: value for key, value in section.items() if key != "_target_"}, "data.dataset")
+        streams = {key: value for key, value in data.items() if isinstance(value, dict) and key != "dataset"}
+        mapping_of(_NAME, _stream(trust), 16)(streams, "data")
+        table(DATA)({key: each for key, each in data.items() if key not in ("_target_", "dataset", *streams)}, "data")
     except UnfitError as error:
         raise ActionRecError(f"{where}: {error}") from None
-    return data["_target_"].rpartition(".")[2], options
+    return data
+
+
+def writes(stream: Any) -> bool:
+    """Whether a part of a file's `data` is a stream that may write pictures into its folder."""
+    return isinstance(stream, dict) and "folder" in stream and stream.get("_target_") not in READERS

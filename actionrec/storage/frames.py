@@ -3,11 +3,10 @@
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from actionrec.datasets.records import Clip
 from actionrec.settings.untrusted import SHA256, integer, list_of, one_of, table
@@ -15,6 +14,7 @@ from actionrec.storage import pictures as clipfile
 from actionrec.storage.pictures import clip_path, identify
 from actionrec.storage.video import count_frames, ends_early, probe, read_frames
 from actionrec.system.errors import ActionRecError
+from actionrec.system.gauges import counting
 from actionrec.system.locks import only_writer
 from actionrec.system.parallel import run_jobs
 
@@ -39,21 +39,55 @@ def frame_index(fraction: float, n_frames: int) -> int:
     return min(int(fraction * (n_frames - 1) + 0.5), n_frames - 1)
 
 
-def gather(clips: Sequence[Clip], folder: Path, fractions: Iterable[float], workers: int) -> None:
+def window(instant: int, n_frames: int, length: int, stride: int) -> list[int]:
+    """Indices of `length` frames, `stride` apart, around the frame `instant`, moved inside the clip at its ends.
+
+    A clip that is shorter than the window is taken from its first frame on, and its last one stands for those that it
+    lacks.
+    """
+    span = (length - 1) * stride + 1
+    start = max(min(instant - span // 2, n_frames - span), 0)
+    return [min(start + step * stride, n_frames - 1) for step in range(length)]
+
+
+class Wanted(NamedTuple):
+    """Which frames of a clip are taken out: windows around instants."""
+
+    fractions: Sequence[float]  # of the clip, at which the instants are
+    length: int = 1  # frames of a window
+    stride: int = 1  # from one frame of a window to the next
+
+    def indices(self, n_frames: int) -> set[int]:
+        """Indices of those frames in a clip of so many."""
+        instants = {frame_index(fraction, n_frames) for fraction in self.fractions}
+        return {index for instant in instants for index in window(instant, n_frames, self.length, self.stride)}
+
+
+def gather(
+    clips: Sequence[Clip], folder: Path, fractions: Iterable[float], workers: int, length: int = 1, stride: int = 1
+) -> None:
     """Take the frames at `fractions` out of those clips that `folder` does not hold them of yet.
 
     One process at a time does; another waits, and then finds that there is less to do, or nothing.
 
+    Args:
+        clips: whose frames are wanted.
+        folder: of the frames.
+        fractions: instants, as fractions of a clip.
+        workers: processes.
+        length: frames around each instant, see `window`.
+        stride: from one of them to the next.
+
     Raises:
         ActionRecError: a clip cannot be decoded.
     """
-    wanted = tuple(fractions)
+    wanted = Wanted(tuple(fractions), length, stride)
     if _missing(clips, folder, wanted):  # else the folder need not be one that can be written to
         with only_writer(folder, "frames in", wait=True):
             _gather(clips, folder, wanted, workers)
 
 
-def _missing(clips: Sequence[Clip], folder: Path, wanted: tuple[float, ...]) -> dict[Path, tuple[Any, ...]]:
+def _missing(clips: Sequence[Clip], folder: Path, wanted: Wanted) -> dict[Path, tuple[Any, ...]]:
     """Arguments of `_take` for every clip that lacks frames, by its path."""
     return {
         clip.path: (clip, clip_path(folder, clip), wanted)
@@ -62,16 +96,18 @@ def _missing(clips: Sequence[Clip], folder: Path, wanted: tuple[float, ...]) -> 
     }
 
 
-def _gather(clips: Sequence[Clip], folder: Path, wanted: tuple[float, ...], workers: int) -> None:
+def _gather(clips: Sequence[Clip], folder: Path, wanted: Wanted, workers: int) -> None:
     jobs = _missing(clips, folder, wanted)
     if not jobs:
         return
     failed, cut = [], []
-    for path, result in tqdm(run_jobs(_take, jobs, workers), "frames", len(jobs), unit="clip", disable=None):
-        if isinstance(result, ActionRecError):
-            failed.append(str(result))
-        elif ends_early(*result):
-            cut.append(path)
+    with counting("frames", "clips", len(jobs)) as bar:
+        for path, result in run_jobs(_take, jobs, workers):
+            bar.done += 1
+            if isinstance(result, ActionRecError):
+                failed.append(str(result))
+            elif ends_early(*result):
+                cut.append(path)
     if cut:
         log.warning(
             "%d of %d clips have far fewer frames than their files announce, cut short perhaps (first: %s)",
@@ -96,12 +132,11 @@ def read(path: Path, indices: Iterable[int]) -> list[np.ndarray]:
     return list(clipfile.read(path, indices, cv2.IMREAD_COLOR_RGB, _MEND))
 
 
-def _has(path: Path, clip: Clip, fractions: Sequence[float]) -> bool:
+def _has(path: Path, clip: Clip, wanted: Wanted) -> bool:
     """Whether the file holds those frames of a clip of this size; its hash would take too long at every start."""
     try:
         header = _header(path)
-        indices = {frame_index(fraction, header["frames"]) for fraction in fractions}
-        return _is_of(header, clip) and indices <= set(header["indices"])
+        return _is_of(header, clip) and wanted.indices(header["frames"]) <= set(header["indices"])
     except ActionRecError:
         return False
 
@@ -124,10 +159,10 @@ def _is_of(header: dict[str, Any], clip: Clip) -> bool:
     return header["source_bytes"] == clip.path.stat().st_size
 
 
-def _take(clip: Clip, path: Path, fractions: Sequence[float]) -> tuple[int, int]:
-    """Write the frames at `fractions`, and those that the file has; returns how many the clip has and announces."""
+def _take(clip: Clip, path: Path, wanted: Wanted) -> tuple[int, int]:
+    """Write the frames that are wanted, and those that the file has; returns how many the clip has and announces."""
     frames = count_frames(clip.path)
-    indices = {frame_index(fraction, frames) for fraction in fractions}
+    indices = wanted.indices(frames)
     try:
         header = _header(path)
         if _is_of(header, clip) and header["frames"] == frames:

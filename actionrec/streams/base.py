@@ -6,14 +6,16 @@ by this contract alone.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
 
-from actionrec.datamodules.cache import Pictures, Source
-from actionrec.datamodules.transforms import Augmentation, View
 from actionrec.datasets.records import Clip
+from actionrec.storage.cache import Pictures, Source
+from actionrec.streams.transforms import Augmentation, View
+from actionrec.system.errors import ActionRecError
 
 Constants = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation, in units of uint8
 
@@ -28,11 +30,18 @@ class Modality(ABC):
         label: name in tables and legends.
         colour: of its bars and lines, `#rrggbb`; of Okabe and Ito, which colour-blind people can tell apart.
         hatch: of its bars, so that a print in grey tells streams apart as well.
+        of_stills: whether a sample can be made of one still, whose picture `see` is then given.
     """
 
     label: ClassVar[str]
     colour: ClassVar[str]
     hatch: ClassVar[str]
+    of_stills: ClassVar[bool] = False
+
+    @classmethod
+    def key(cls, setting: str) -> str:
+        """Where `conf/stream/` has a setting, for messages."""
+        return f"data.{cls.label.lower().replace(' ', '_')}.{setting}"
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -92,3 +101,14 @@ class Modality(ABC):
     @abstractmethod
     def picture(self, sample: Tensor) -> np.ndarray:
         """A sample as a picture (S, S, 3) uint8 RGB, for people."""
+
+
+def place(folder: Path | None, modality: Modality) -> Path:
+    """The folder that a modality reads from.
+
+    Raises:
+        ActionRecError: it was made without one.
+    """
+    if folder is None:
+        raise ActionRecError(f"{modality.key('folder')} is not set, and samples are read from there")
+    return folder

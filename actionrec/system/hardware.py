@@ -3,7 +3,6 @@
 import ctypes
 import os
 import platform
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +56,9 @@ def create_trainer(precision: str = "auto", **options: Any) -> "Trainer":
 
     Args:
         precision: Lightning's, or `auto`: bf16 where the device does it fast, else float32.
-        options: of `lightning.Trainer`. The progress bar shows on terminals only, unless they say otherwise.
+        options: of `lightning.Trainer`. Its own progress bar is off by default; `callbacks.ProgressBar` is ours. On the
+            CPU batch norms are not synchronised, which torch does on GPUs alone, and all devices (`-1`) are two
+            processes.
 
     Raises:
         ActionRecError: the machine has no such device, or Lightning knows no such option.
@@ -72,12 +73,14 @@ def create_trainer(precision: str = "auto", **options: Any) -> "Trainer":
     plugins = list(plugins) if isinstance(plugins, Sequence) else [plugins]
     if not any(isinstance(each, CheckpointIO) for each in plugins):
         options["plugins"] = [*plugins, AtomicCheckpointIO()]
-    if options.get("sync_batchnorm") and options.get("accelerator") == "cpu":
-        raise ActionRecError("trainer.sync_batchnorm=true works on GPUs alone; set trainer.sync_batchnorm=false")
+    if options.get("accelerator") == "cpu":
+        options["sync_batchnorm"] = False
+        if options.get("devices") in (-1, "-1"):
+            options["devices"] = 2
     if precision == "auto":
         precision = fast_precision(options.get("accelerator", "auto"))
     keep_freed_memory()
-    options.setdefault("enable_progress_bar", sys.stderr.isatty())
+    options.setdefault("enable_progress_bar", False)
     try:
         return lightning.Trainer(precision=precision, **options)  # type: ignore[arg-type]
     except MisconfigurationException as error:

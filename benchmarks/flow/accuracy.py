@@ -6,8 +6,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from actionrec.settings.untrusted import read_config
 from benchmarks.common import run_verb
 from benchmarks.data import FIGHT_ACTIONS, SILHOUETTE_ACTIONS, fights, silhouettes
 from benchmarks.flow.estimators import NAMES
@@ -21,7 +20,7 @@ SWEEP = ("sweep.name=flow", "seed=0,1,2")
 # Estimators with the default input, then other inputs with one of them.
 CHOICES = (
     [f"flow={','.join(ESTIMATORS)}"],
-    ["flow=dis_medium", "data.representation=magnitude"],
+    ["flow=dis_medium", "data.flow.representation=magnitude"],
     ["flow=dis_medium", "backbone.stem=random"],
 )
 EPOCHS = {"silhouettes": 30, "fights": 12}
@@ -46,8 +45,8 @@ def gather(sweep: Path) -> list[dict[str, Any]]:
     """A row for each setting of a sweep's finished runs, over its seeds."""
     runs: dict[tuple[str, ...], list[float]] = {}
     for path in sorted(sweep.glob("*/metrics.json")):
-        config = OmegaConf.load(path.with_name("config.yaml"))
-        setting = (config.flow.name, config.data.representation, config.backbone.stem)
+        config = read_config(path.with_name("config.yaml"))
+        setting = (config["flow"]["name"], config["data"]["flow"]["representation"], config["backbone"]["stem"])
         runs.setdefault(setting, []).append(json.loads(path.read_text())["test/acc"])
     by_setting = sorted(runs.items())
     return [

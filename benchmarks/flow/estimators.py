@@ -7,9 +7,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from actionrec.experiment.extraction import flow_of
 from actionrec.flow.estimators import Estimator, create
 from actionrec.flow.field import dequantize, quantize
-from actionrec.settings.composition import plain
 from actionrec.storage import flow as store
 from actionrec.storage import pictures as clipfile
 from actionrec.storage.flow import FlowSettings
@@ -25,7 +25,7 @@ MANY = 20
 
 def settings_of(name: str) -> FlowSettings:
     """The settings of a file of conf/flow/."""
-    return FlowSettings(**plain(composed("extract_flow", f"flow={name}").data)["flow"])
+    return flow_of(composed("extract_flow", f"flow={name}"))[0]
 
 
 DEFAULT: str = composed("extract_flow").flow.name

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from actionrec.modules.base import create_stream
+from actionrec.modules.streams import create_stream
 from actionrec.networks.backbone import create
+from actionrec.streams import Frame
 from benchmarks.common import median
 
 NETWORK, SIDE = "timm:test_vit", 160  # by its configuration in timm trained with 0.5/0.5
@@ -98,7 +99,7 @@ def _transfer(weights: Path, constants: dict[str, list[float]], frozen: bool, se
     """Loss and accuracy on the test after training a fresh head, or all, on the angles of a few pictures."""
     torch.manual_seed(seed)
     settings = {"name": NETWORK, "weights": str(weights), **constants}
-    network = create_stream("frame", settings, ANGLES, 0.0, {"size": SIDE})
+    network = create_stream(Frame(), settings, ANGLES, 0.0, SIDE)
     network.backbone.requires_grad_(not frozen)
     optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-2 if frozen else 5e-4)
     pictures, angles, _ = gratings(LEARNT, 100 + seed)

@@ -98,7 +98,7 @@ def bare_step(module: ActionModule, network: nn.Module, batch: dict[str, Any], p
     network.train()
     optimizer = instantiate(dict(module.optimizer), [p for p in network.parameters() if p.requires_grad])
     batch = {key: value.to(module.device) for key, value in batch.items() if isinstance(value, torch.Tensor)}
-    inputs = [batch[modality] for modality in ("frame", "flow") if modality in batch]
+    inputs = [batch[stream] for stream in module.inputs["streams"]]
 
     def step() -> None:
         optimizer.zero_grad()

@@ -31,7 +31,7 @@ def test_accuracy_is_gathered_over_seeds(tmp_path):
         run = sweep / f"flow-dis_fast_seed-{seed}"
         run.mkdir(parents=True)
         (run / "metrics.json").write_text(json.dumps({"test/acc": accuracy}))
-        config = "flow: {name: dis_fast}\ndata: {representation: xy}\nbackbone: {stem: inflate}\n"
+        config = "flow: {name: dis_fast}\ndata: {flow: {representation: xy}}\nbackbone: {stem: inflate}\n"
         (run / "config.yaml").write_text(config)
     (sweep / "unfinished.partial").mkdir()
     [row] = gather(sweep)

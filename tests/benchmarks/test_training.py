@@ -8,13 +8,14 @@ import torch
 from actionrec.datasets import stanford40
 from actionrec.experiment.manifest import settings_of
 from actionrec.modules import FrameModule
+from actionrec.streams import Frame
 from benchmarks.common import fresh, main, megabytes
 from benchmarks.data import small_pictures, write_stills
 from benchmarks.training.__main__ import PARTS
 from benchmarks.training.stages import bare_step, compose_stage
 
 # In which the stages that are measured may differ from those that users train: in their data, and no download.
-ALLOWED = {"data.actions", *(f"model.{each}.weights" for each in ("backbone", "frame_backbone", "flow_backbone"))}
+ALLOWED = {"data.actions", *(f"model.{stream}.backbone.weights" for stream in ("frame", "flow"))}
 
 
 def test_the_bare_step_is_the_modules_own(compose_config):
@@ -22,7 +23,9 @@ def test_the_bare_step_is_the_modules_own(compose_config):
     torch.manual_seed(0)
     backbone = {"name": "resnet18", "weights": None, "stem": "inflate"}
     optimizer = {"_target_": "torch.optim.SGD", "lr": 0.1}
-    module = FrameModule(backbone, ["clap", "wave"], {"size": 32}, optimizer, label_smoothing=0.1).train()
+    inputs = {"size": 32, "streams": {"frame": Frame().settings()}}
+    frame = {"backbone": backbone}
+    module = FrameModule(["clap", "wave"], inputs, optimizer, label_smoothing=0.1, frame=frame).train()
     batch = {"frame": torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8), "label": torch.tensor([0, 1, 0, 1])}
     before = {name: value.clone() for name, value in module.network.named_parameters()}
 

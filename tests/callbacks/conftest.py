@@ -18,10 +18,11 @@ from actionrec.callbacks.tensorboard import TensorBoard
 from actionrec.datamodules.base import collate
 from actionrec.modules.base import ActionModule
 from actionrec.networks.backbone import Backbone
-from actionrec.networks.fusion import Stream, TwoStream
+from actionrec.networks.streams import MultiStream, Stream
+from actionrec.streams import Flow, Frame
 
 ACTIONS = ("clap", "wave", "run")
-INPUTS = {"size": 16, "fields": 4, "stride": 1, "representation": "xy", "flow": {"bound": 20.0}}
+FRAME, FLOW = {"frame": Frame().settings()}, {"flow": Flow("dis").settings()}
 STILL = {"_target_": "torch.optim.SGD", "lr": 0.0}
 
 
@@ -36,10 +37,8 @@ def stream(channels: int) -> Stream:
 
 
 class FrameAnswers(ActionModule):
-    modality = "frame"
-
     def __init__(self, optimizer=STILL, scheduler=None):
-        super().__init__(stream(3), ACTIONS, INPUTS, optimizer, scheduler, 0.0)
+        super().__init__(stream(3), ACTIONS, {"size": 16, "streams": FRAME}, optimizer, scheduler, 0.0)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         return self.network(batch["frame"])
@@ -47,8 +46,8 @@ class FrameAnswers(ActionModule):
 
 class PairAnswers(ActionModule):
     def __init__(self, fusion="concat"):
-        network = TwoStream(stream(3), stream(8), 3, fusion)
-        super().__init__(network, ACTIONS, INPUTS, STILL, None, 0.0)
+        network = MultiStream({"frame": stream(3), "flow": stream(8)}, 3, fusion)
+        super().__init__(network, ACTIONS, {"size": 16, "streams": {**FRAME, **FLOW}}, STILL, None, 0.0)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         return self.network(batch["frame"], batch["flow"])

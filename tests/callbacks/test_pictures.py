@@ -5,8 +5,9 @@ import torch
 
 from actionrec.callbacks import pictures
 from actionrec.flow.visualize import stack_colours
+from actionrec.streams import Flow, Frame
 
-INPUTS = {"representation": "xy", "flow": {"bound": 20.0}}
+INPUTS = {"size": 8, "streams": {"frame": Frame().settings(), "flow": Flow("dis").settings()}}
 
 
 def noise(side: int, channels: int = 3) -> np.ndarray:

@@ -13,11 +13,12 @@ def test_settings_are_those_the_run_has(compose_config):
     assert flow["optimizer"] == "Adam"
     assert flow["scheduler"] == "none"
     assert flow["flow.name"] == "dis_balanced"
+    assert flow["data.flow.representation"] == "xy"
     stills = hyperparameters(compose_config("train", "experiment=stanford40_frame", "scheduler=cosine"))
     assert stills["scheduler"] == "cosine"
     assert stills["backbone.weights"] == "IMAGENET1K_V1"
     assert hyperparameters(compose_config("train", "experiment=hmdb51_frame", *QUICK))["backbone.weights"] == "none"
-    assert not {"flow.name", "data.fields", "model.fusion"} & set(stills)
+    assert not {"flow.name", "data.flow.fields", "model.fusion"} & set(stills)
     both = hyperparameters(compose_config("train", "experiment=hmdb51_two_stream", "model.frozen=[frame,flow]"))
     assert both["model.frozen"] == "frame, flow"
     for settings in (flow, stills, both):
@@ -30,7 +31,10 @@ def test_every_run_has_the_same_columns_and_its_own_values(tmp_path):
     """TensorBoard takes the columns of whichever run it finds first."""
     metrics = {"test/acc": 0.5, "test/acc_low": 0.4, "val/acc": 0.75}
     columns = []
-    for name, settings in {"a": {"stage": "x", "optimizer.lr": 0.1}, "b": {"stage": "y", "data.fields": 4}}.items():
+    for name, settings in {
+        "a": {"stage": "x", "optimizer.lr": 0.1},
+        "b": {"stage": "y", "data.flow.fields": 4},
+    }.items():
         logger = TensorBoard(tmp_path, name="", version=name, default_hp_metric=False)
         logger.log_metrics({"epoch": 1, "val/acc": 0.7}, 9)
         logger.log_outcome(settings, metrics, 10)

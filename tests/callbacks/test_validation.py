@@ -1,16 +1,19 @@
 import math
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from google.protobuf import text_format
+from lightning.pytorch.loggers import CSVLogger
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
-from actionrec.callbacks import Validation, validation
+from actionrec.callbacks import BestCheckpoint, Validation, validation
 from actionrec.callbacks.pictures import RED, grid, note, sample_pictures, tile
-from actionrec.networks.fusion import FUSIONS
-from tests.callbacks.conftest import ACTIONS, INPUTS, FrameAnswers, PairAnswers, Samples, events, image, stream
+from actionrec.callbacks.tensorboard import TensorBoard, writer_of
+from actionrec.networks.fusions import FUSIONS
+from tests.callbacks.conftest import ACTIONS, FrameAnswers, PairAnswers, Samples, events, image, stream
 
 LABELS, ANSWERS = [0, 0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 0, 2, 0]
 WRONG = [2, 4, 6]  # the surest first
@@ -54,7 +57,7 @@ def test_what_is_shown_as_wrong_is_wrong(fit):
             f"answer: {ACTIONS[answer]} {chance[answer]:.2f}",
             f"clip_{index}",
         ]
-        tiles.append(tile([sample_pictures(sample, INPUTS)["frame"]], lines, RED))
+        tiles.append(tile([sample_pictures(sample, module.inputs)["frame"]], lines, RED))
     assert np.array_equal(image(found, "val/wrong"), grid(tiles))
 
 
@@ -154,6 +157,19 @@ def test_without_tensorboard_it_does_nothing(fit):
     assert callback.best == -math.inf
 
 
+def test_pictures_are_those_of_the_epoch_that_the_best_checkpoint_is_chosen_by(fit, tmp_path):
+    best, callback = BestCheckpoint(str(tmp_path), monitor="val/loss", mode="min"), Validation()
+    fit(FrameAnswers(), samples(), samples(), [callback, best])
+    assert callback.best == best.best.value < 0  # the negative loss
+
+
+def test_tensorboard_is_found_among_other_loggers(tmp_path):
+    loggers = [CSVLogger(tmp_path), TensorBoard(tmp_path)]
+    trainer = SimpleNamespace(loggers=loggers, is_global_zero=True)
+    assert writer_of(trainer) is loggers[1].experiment
+    assert writer_of(SimpleNamespace(loggers=loggers[:1], is_global_zero=True)) is None
+
+
 def test_training_draws_what_it_would_have_drawn(fit):
     states = []
     for callbacks in ([], [Validation()]):
@@ -161,7 +177,7 @@ def test_training_draws_what_it_would_have_drawn(fit):
         module = FrameAnswers()
         fit(module, samples(), samples(), callbacks)
         states.append(torch.get_rng_state())
-        assert not module.network.head._forward_pre_hooks
+        assert not module.network.dropout._forward_pre_hooks
     assert torch.equal(*states)
 
 

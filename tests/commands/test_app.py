@@ -74,7 +74,7 @@ class OperationalError(Exception):
         (RuntimeError(KILLED), r"a loader process was killed by signal: Killed, .* lower data\.num_workers"),
         (
             RuntimeError("AdamW does not allow for gradient clipping because"),
-            r"trainer.*; set optimizer\.fused=false",
+            r"trainer.*; set optimizer\.fused=auto",
         ),
         (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), r"a loader process exited unexpectedly"),
         (OperationalError("(sqlite3.OperationalError) database or disk is full\n[SQL"), r"study\.db: .*; make room"),
@@ -127,7 +127,8 @@ def child_of(pipe):
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_composes_without_loading_torch(verb):
     """So that --help, --cfg job and typos answer at once."""
-    code = f"import sys; import actionrec.{verb}; print([m for m in ('torch', 'lightning', 'cv2') if m in sys.modules])"
+    heavy = ("torch", "lightning", "cv2")
+    code = f"import sys; import actionrec.commands.{verb}; print([each for each in {heavy} if each in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from actionrec.datamodules import HMDB51TwoStreamDataModule
+from actionrec.datasets.hmdb51 import HMDB51
 from actionrec.datasets.records import Clip
 from actionrec.storage import flow as store
 from actionrec.storage.flow import FlowSettings
 from actionrec.storage.pictures import clip_path
+from actionrec.streams import Flow, Frame
 from tests.conftest import write_splits, write_video
 
 N_FRAMES = 12
@@ -48,17 +50,11 @@ def identity_module(tmp_path):
         position: str, segments: int = 1, workers: int | str = 0, augmentation: str = "none", crops: int = 1
     ) -> HMDB51TwoStreamDataModule:
         module = HMDB51TwoStreamDataModule(
-            videos=str(tmp_path / "videos"),
-            splits=str(tmp_path / "splits"),
-            split=1,
+            HMDB51("hmdb51", tmp_path / "videos", tmp_path / "splits", 1),
             position=position,
             segments=segments,
-            frame_folder=str(tmp_path / "frames"),
-            flow_folder=str(tmp_path / "flow"),
-            flow={"algorithm": "dis", "params": {"preset": "ultrafast"}, "bound": 20.0},
-            fields=4,
-            stride=1,
-            representation="xy",
+            frame=Frame(str(tmp_path / "frames")),
+            flow=Flow("dis", {"preset": "ultrafast"}, folder=str(tmp_path / "flow")),
             actions=ACTIONS,
             size=32,
             batch_size=3,

@@ -3,13 +3,16 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import tqdm
 
-from actionrec.datasets import demo, figures
+from actionrec.datasets import demo, demo_people
 from actionrec.datasets.actions import SHARED, stanford40_name
 from actionrec.system.errors import ActionRecError
 
@@ -48,6 +51,52 @@ def source_of(name: str, action: str) -> str:
 def test_bytes_depend_on_the_seed_alone(root, tmp_path):
     demo.generate(tmp_path / "again", workers=2, **TINY)
     assert content(tmp_path / "again") == content(root)
+
+
+def test_progress_is_shown_at_once_and_to_the_end(tmp_path, capsys):
+    demo.generate(tmp_path / "demo", workers=1, **TINY)
+    files = sum(path.suffix in (".jpg", ".avi") for path in (tmp_path / "demo").rglob("*"))
+    lines = capsys.readouterr().err.split("\r")
+    assert f"drawing:   0%|          | 0/{files} " in lines[1]
+    assert f"{files}/{files}" in lines[-1]
+
+
+def test_a_log_gets_a_line_every_few_seconds_however_slow_the_drawing_becomes(monkeypatch, capsys):
+    clock, shown = 0.0, []
+
+    def slower_and_slower(function, jobs, workers, progress):
+        nonlocal clock
+        assert "0%" in capsys.readouterr().err
+        for done in (*range(0, 1000, 50), *range(1000, 1100)):
+            clock += 0.5
+            progress(done)
+            if capsys.readouterr().err:
+                shown.append(clock)
+        return iter(())
+
+    monkeypatch.setattr(tqdm.std, "time", lambda: clock)
+    monkeypatch.setattr(demo, "run_jobs", slower_and_slower)
+    demo._run([demo._Job("clip", 1100, lambda: None)], workers=1)
+    gaps = [later - earlier for earlier, later in pairwise([0, *shown])]
+    assert max(gaps) <= 3
+    assert min(gaps) >= 2
+    assert clock - shown[-1] <= 3
+
+
+def test_nothing_heavy_is_loaded_before_the_first_words():
+    code = (
+        "import sys, actionrec.commands.app, actionrec.commands.prepare, actionrec.datasets.demo; print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "cv2" in loaded
+    assert not {"torch", "torchvision", "lightning", "sklearn", "scipy", "matplotlib", "pandas"} & set(loaded)
+
+
+def test_what_a_process_cannot_write_is_the_error_of_the_whole(tmp_path):
+    missing = tmp_path / "nowhere" / "drinking_001.jpg"
+    job = demo._Job("drink", 1, partial(demo._write_stills, [missing], "drink", 0))
+    with pytest.raises(ActionRecError, match=f"OpenCV cannot write {missing}"):
+        demo._run([job], workers=1)
 
 
 def test_another_seed_gives_other_pictures(root, tmp_path):
@@ -220,7 +269,7 @@ def test_interrupted_generation_leaves_what_was_there(tmp_path, quick, monkeypat
     before = content(root)
 
     def interrupt(jobs, workers):
-        jobs[0]()
+        jobs[0].write()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(demo, "_run", interrupt)
@@ -231,23 +280,23 @@ def test_interrupted_generation_leaves_what_was_there(tmp_path, quick, monkeypat
 
 
 def test_every_two_actions_differ_in_look_or_motion():
-    assert sorted(figures.ACTIONS) == sorted(SHARED)
-    assert len(set(figures.ACTIONS.values())) == len(SHARED)
-    for part, options in enumerate((figures.LOOKS, figures.MOTIONS)):
-        chosen = [pair[part] for pair in figures.ACTIONS.values()]
+    assert sorted(demo_people.ACTIONS) == sorted(SHARED)
+    assert len(set(demo_people.ACTIONS.values())) == len(SHARED)
+    for part, options in enumerate((demo_people.LOOKS, demo_people.MOTIONS)):
+        chosen = [pair[part] for pair in demo_people.ACTIONS.values()]
         assert all(chosen.count(option) == 2 for option in options)
 
 
 @pytest.mark.parametrize("pair", [("clap", "wave"), ("drink", "smoke"), ("jump", "run"), ("ride_bike", "ride_horse")])
 def test_a_single_frame_of_two_actions_of_a_look_is_the_same_draw(pair):
-    first, second = (figures.Performance(action, np.random.default_rng(5)).pose(0) for action in pair)
+    first, second = (demo_people.Performance(action, np.random.default_rng(5)).pose(0) for action in pair)
     assert first == second
 
 
 @pytest.mark.parametrize("action", SHARED)
 def test_only_the_own_motion_advances(action):
-    performance = figures.Performance(action, np.random.default_rng(5))
+    performance = demo_people.Performance(action, np.random.default_rng(5))
     before, after = performance.pose(0), performance.pose(1)
     moved = {joint for joint in before if before[joint] != after[joint]}
-    joints = set(figures.MOTIONS[figures.ACTIONS[action][1]].joints)
+    joints = set(demo_people.MOTIONS[demo_people.ACTIONS[action][1]].joints)
     assert moved == (set(before) if "body" in joints else joints)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from actionrec.datasets import archives, gather
+from actionrec.datasets import hmdb51 as hmdb51_lists
 from actionrec.datasets.download import Address
-from actionrec.datasets.gather import hmdb51, stanford40
+from actionrec.datasets.gather import stanford40
 from actionrec.system.errors import ActionRecError
 from tests.conftest import raise_error
 
@@ -123,11 +124,15 @@ def test_stanford40_interrupted(
     assert [path.name for path in tmp_path.rglob(".*")] == []
 
 
+def hmdb51(*places: object, **options: bool) -> gather.Found:
+    """Gather HMDB51, of which `hmdb` is the whole."""
+    numbers = {"split 1, train": 2, "split 1, test": 1, "split 1, unused": 1, "split 2, test": 2}
+    return gather.clips(hmdb51_lists.RELEASE._replace(official=numbers), *places, **options)
+
+
 @pytest.fixture
 def hmdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with `videos` and `splits` of two actions and two splits, the whole data set for this test."""
-    numbers = {"split 1, train": 2, "split 1, test": 1, "split 1, unused": 1, "split 2, test": 2}
-    monkeypatch.setattr(gather, "HMDB51", numbers)
     (tmp_path / "have/splits").mkdir(parents=True)
     for action, tags in {"clap": ("12", "22"), "shoot_bow": ("10", "00")}.items():
         names = [f"#20 R!(a)_{action}_b's@é_{number}.avi" for number in (0, 1)]

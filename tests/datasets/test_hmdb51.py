@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actionrec.datasets.hmdb51 import actions_in, carve_validation, index, read_list, source_of
-from actionrec.datasets.records import Clip
+from actionrec.datasets.hmdb51 import HMDB51, actions_in, clips_on_disk, index, read_list, source_of
 from actionrec.system.errors import ActionRecError
 from tests.conftest import attempt, write_splits
+from tests.real_data import SAMPLES, needs
 
-REAL_LISTS = Path(__file__).parents[3] / "shared" / "data" / "hmdb51_splits"
+REAL_LISTS = SAMPLES / "hmdb51_splits"
 JHMDB_LISTS = REAL_LISTS.parent / "jhmdb" / "splits"
 
 
@@ -70,18 +70,6 @@ def test_validation_is_a_fifth_by_source_video_and_the_same_every_time(tmp_path)
     assert index(*folders, split=1, actions="all") == index(*folders, split=1, actions="all")
 
 
-def test_a_source_seen_in_two_actions_stays_on_one_side():
-    clips = [Clip(Path(f"{a}{s}{n}"), a, f"s{s}") for a in ("clap", "wave") for s in range(10) for n in range(3)]
-    train, val = carve_validation(clips)
-    assert not {clip.group for clip in train} & {clip.group for clip in val}
-    assert len(train) + len(val) == len(clips)
-
-
-def test_too_few_sources_to_hold_out_are_refused():
-    with pytest.raises(ActionRecError, match="4 source videos, too few"):
-        carve_validation([Clip(Path(f"{s}{n}"), "clap", f"s{s}") for s in range(4) for n in range(9)])
-
-
 def test_missing_clips_are_an_error_unless_asked_for(tmp_path, caplog):
     tags = {action: clips_of(action, 15) for action in ("clap", "wave")}
     videos, lists = lay_out(tmp_path, tags)
@@ -92,6 +80,31 @@ def test_missing_clips_are_an_error_unless_asked_for(tmp_path, caplog):
     _, splits = index(videos, lists, 1, "all", strict=False)
     assert gone.name not in {clip.path.name for part in splits for clip in part}
     assert "1 of the 40 training clips of split 1 that the lists name are not on disk" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".MP4", ".mov", ".mkv", ".webm", ".mpg", ".MPEG"])
+def test_a_clip_is_a_file_with_a_videos_suffix(tmp_path, suffix):
+    (tmp_path / "clap").mkdir()
+    for name in (f"b_clap_0{suffix}", "a_clap_0.avi", f"._b_clap_0{suffix}", "b_clap_0.txt", "b_clap_0.jpg", "avi"):
+        (tmp_path / "clap" / name).touch()
+    found = clips_on_disk(tmp_path, ["clap", "wave"])
+    assert [(clip.path.name, clip.action, clip.group, clip.name) for clip in found] == [
+        ("a_clap_0.avi", "clap", "a", "a_clap_0"),
+        (f"b_clap_0{suffix}", "clap", "b", "b_clap_0"),
+    ]
+
+
+def test_the_data_set_is_its_lists_and_what_is_on_disk(tmp_path):
+    folders = lay_out(tmp_path, {action: clips_of(action, 15) for action in ("clap", "wave")})
+    data = HMDB51("hmdb51", *map(str, folders), split=1)
+    assert data.index(["wave", "clap"]) == index(*folders, 1, ["wave", "clap"])
+    assert [clip.action for clip in data.clips(["wave", "clap"])] == ["wave"] * 31 + ["clap"] * 31
+    with pytest.raises(ActionRecError, match="has no action wav; did you mean wave"):
+        data.clips(["wav", "clap"])
+    for path in folders[0].glob("*/*"):
+        path.unlink()
+    with pytest.raises(ActionRecError, match=r"no clips of clap, wave under .*; check paths\.hmdb51 and data\.actions"):
+        data.clips("all")
 
 
 def test_an_action_without_clips_is_named(tmp_path):
@@ -252,7 +265,7 @@ def test_the_lists_of_jhmdb_are_read(split):
     assert sum(tag in "12" for each in tags for tag in each.values()) == 928
 
 
-@pytest.mark.skipif(not REAL_LISTS.is_dir(), reason="the official lists are not beside the checkout")
+@needs(REAL_LISTS)
 @pytest.mark.parametrize("split", [1, 2, 3])
 def test_the_official_lists_are_seventy_thirty(split):
     lists = sorted(REAL_LISTS.glob(f"*_test_split{split}.txt"))

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,8 +6,9 @@ from sklearn.model_selection import train_test_split
 from actionrec.datasets.stanford40 import action_of, index, read_list
 from actionrec.system.errors import ActionRecError
 from tests.conftest import attempt
+from tests.real_data import SAMPLES, needs
 
-REAL = Path(__file__).parents[3] / "shared" / "data" / "stanford40"
+REAL = SAMPLES / "stanford40"
 
 
 @pytest.fixture
@@ -153,7 +152,7 @@ def test_random_lists_are_indexed_right_or_are_one_line(root):
     holds()
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real stills are not beside the checkout")
+@needs(REAL)
 @pytest.mark.parametrize(("protocol", "sizes"), [("official", [960, 240, 1837]), ("pooled", [2186, 547, 304])])
 def test_the_real_stills_split_as_published(protocol, sizes):
     assert [len(part) for part in index(REAL, "shared", protocol)[1]] == sizes

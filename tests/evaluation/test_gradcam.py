@@ -5,7 +5,8 @@ from torch import nn
 
 from actionrec.evaluation.gradcam import overlay, saliency
 from actionrec.networks.backbone import Backbone, create, last_maps
-from actionrec.networks.fusion import Stream, TwoStream
+from actionrec.networks.streams import VOLUME, MultiStream, Stream
+from actionrec.networks.video import VideoBackbone
 
 
 def stream(channels: int = 3) -> Stream:
@@ -24,10 +25,10 @@ def test_what_speaks_for_an_action_is_found_where_it_is():
     picture[0, :, 2:4, 5:7] = 200
     picture[1, :, 6:8, 0:2] = 100
     network = stream().train()
-    [found] = saliency(network, (picture,), torch.tensor([1, 1])).values()
+    [found] = saliency(network, {"frame": picture}, torch.tensor([1, 1])).values()
     assert torch.equal(found > 0.5, picture.float().mean(1) > 0)
     assert found.amax((1, 2)).tolist() == [1, 1]
-    [against] = saliency(network, (picture,), torch.tensor([0, 0])).values()
+    [against] = saliency(network, {"frame": picture}, torch.tensor([0, 0])).values()
     assert not against.any()
     assert network.training
     assert all(parameter.grad is None for parameter in network.parameters())
@@ -35,10 +36,10 @@ def test_what_speaks_for_an_action_is_found_where_it_is():
 
 @pytest.mark.parametrize("frozen", [(), ("frame", "flow")])
 def test_both_streams_are_asked(frozen):
-    network = TwoStream(stream(), stream(8), 2, "concat", frozen).train()
+    network = MultiStream({"frame": stream(), "flow": stream(8)}, 2, "concat", frozen).train()
     inputs = [torch.zeros(1, channels, 8, 8, dtype=torch.uint8) for channels in (3, 8)]
     inputs[0][..., 0, 0] = inputs[1][..., 7, 7] = 255
-    found = saliency(network, tuple(inputs), torch.tensor([1]))
+    found = saliency(network, dict(zip(("frame", "flow"), inputs, strict=True)), torch.tensor([1]))
     assert (found["frame"][0].argmax(), found["flow"][0].argmax()) == (0, 63)
 
 
@@ -55,10 +56,25 @@ def test_the_last_maps_are_what_the_features_are_the_mean_of(name, shape):
     assert torch.allclose(maps.mean((2, 3)), backbone(picture), atol=1e-4)
 
 
+def test_a_clip_is_asked_as_a_whole():
+    """Its map is the mean over time of maps of which there may be fewer than frames."""
+    body = nn.Sequential(nn.Conv3d(3, 1, 1, stride=(2, 1, 1)), nn.AdaptiveAvgPool3d(1), nn.Flatten())
+    nn.init.constant_(body[0].weight, 1 / 3)
+    nn.init.zeros_(body[0].bias)
+    network = Stream(VideoBackbone(body, 1, "0", (0.0,), (1.0,)), 2, (0.0,), (1.0,), dimensions=VOLUME)
+    with torch.no_grad():
+        network.head.weight.copy_(torch.tensor([[-1.0], [1.0]]))
+    clip = torch.zeros(1, 3, 4, 8, 8, dtype=torch.uint8)
+    clip[0, :, 0, 1, 1], clip[0, :, :, 6, 6] = 200, 200
+    [found] = saliency(network, {"clip": clip}, torch.tensor([1])).values()
+    assert found.shape == (1, 8, 8)
+    assert (found[0, 6, 6], found[0, 1, 1], found[0, 3, 3]) == (1, 0.5, 0)
+
+
 def test_streams_without_maps_are_left_out():
     body = nn.Sequential(nn.Conv2d(3, 4, 224), nn.Flatten())
     network = Stream(Backbone(body, 4), 2, mean=(0.0,), std=(1.0,))
-    assert saliency(network, (torch.zeros(1, 3, 224, 224, dtype=torch.uint8),), torch.tensor([0])) == {}
+    assert saliency(network, {"frame": torch.zeros(1, 3, 224, 224, dtype=torch.uint8)}, torch.tensor([0])) == {}
 
 
 def test_a_map_colours_what_is_most_and_leaves_the_rest_gray():

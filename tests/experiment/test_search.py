@@ -66,6 +66,16 @@ def test_another_search_has_another_place(run, arguments, taught):
         assert "search.name=" in outcome.err
     assert len(taught) == 2
     assert run("search", *arguments, "search.trials=2", "callbacks.best.monitor=val/loss").status == 1
+    other = run("search", *arguments, "search.trials=2", "objective=val/map")
+    assert "holds another search (objective: val/map, was val/acc)" in other.err
+
+
+def test_a_search_for_a_loss_finds_the_lowest(run, arguments, taught, tmp_path):
+    outcome = run("search", *arguments, "search.trials=2", "objective=val/loss")
+    assert outcome.status == 0, outcome.err
+    found = json.loads((tmp_path / "outputs/demo/search/stanford40_frame/search.json").read_text())
+    assert found["best"]["val/loss"] == min(row["val/loss"] for row in found["rows"])
+    assert found["best"]["optimizer.lr"] == max(rate for rate, _ in taught)
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,23 @@ def test_rows_are_of_the_sweeps_own_finished_runs_over_seeds(folder):
     assert [rows[0][f"test/acc {bound}"] for bound in ("low", "high")] == pytest.approx([0.35, 0.85])
 
 
+@pytest.mark.parametrize(
+    ("objective", "values", "best"), [("val/loss", (0.2, 0.9), "a"), ("val/map", (0.2, 0.9), "b"), ("val/acc", (), "a")]
+)
+def test_the_objective_says_which_row_is_the_best(tmp_path, objective, values, best):
+    """Also where it is none of the table's usual columns; of a loss the lowest is the best."""
+    for name, accuracy in (("a", 0.9), ("b", 0.5)):
+        finished(tmp_path, [f"flow={name}", "seed=0"], accuracy, 0.5)
+    for name, value in zip(("a", "b"), values, strict=False):
+        path = tmp_path / f"flow-{name}_seed-0" / "metrics.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {objective: value}))
+    rows = gather(tmp_path, parse(["flow=a,b", "seed=0"]), objective)
+    table = write(tmp_path, "flow", "flow", rows, objective)
+    study = json.loads((tmp_path / "study.json").read_text())
+    assert (study["by"], study["best"]) == (["flow"], {"flow": best})
+    assert objective in table.splitlines()[0]
+
+
 @pytest.mark.parametrize("tag", [[], ["tag=mine"], ["+tag='mine'"], ["++tag=null"]])
 def test_a_job_counts_once_under_the_name_that_the_sweep_gives_it(tmp_path, tag):
     """The same job lies under the names of a narrower sweep and of an earlier version, too."""
@@ -99,7 +116,7 @@ def test_runs_that_were_measured_in_other_ways_are_rows_of_their_own(folder):
 def multirun(folder) -> DictConfig:
     """What Hydra gives the callbacks."""
     hydra = {"sweep": {"dir": str(folder)}, "sweeper": {"params": {}}, "overrides": {"task": ["seed=0,1"], "hydra": []}}
-    return OmegaConf.create({"hydra": hydra, "sweep": {"name": "both", "title": "both"}})
+    return OmegaConf.create({"hydra": hydra, "sweep": {"name": "both", "title": "both"}, "objective": "val/acc"})
 
 
 def elsewhere(folder) -> subprocess.CompletedProcess[str]:
@@ -133,7 +150,8 @@ def test_a_second_multirun_of_a_folder_is_refused_and_leaves_the_names_of_the_fi
 
 def test_the_command_line_says_in_one_line_that_another_process_writes_the_sweep(tmp_path, run):
     folder = tmp_path / "demo/sweeps/both"
-    code = f"from actionrec.system import locks; locks.acquire(locks.Path({str(folder)!r}), ''); print(flush=True); input()"
+    code = "from actionrec.system import locks; "
+    code += f"locks.acquire(locks.Path({str(folder)!r}), ''); print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
         first.stdout.readline()
         command = ["experiment=stanford40_frame", f"paths.outputs={tmp_path}", "sweep.name=both", "seed=0,1"]

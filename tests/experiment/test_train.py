@@ -53,6 +53,50 @@ def raise_in_second_epoch(callback, trainer, module):
         raise RuntimeError("power")
 
 
+@pytest.mark.parametrize("stage", ["hmdb51_frame", "hmdb51_two_stream"])
+@pytest.mark.parametrize("asked", ["debug=fast", "trainer.fast_dev_run=true"])
+def test_a_stage_is_tried_out_before_its_parents_and_leaves_nothing(tmp_path, paths, run, stage, asked):
+    outcome = run("train", f"experiment={stage}", *paths, *QUICK, asked)
+    assert outcome.status == 0, outcome.err
+    assert "init_from: " in outcome.err
+    assert "no run is written" in outcome.err
+    assert [path for path in (tmp_path / "outputs").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.slow
+def test_a_training_does_without_callbacks_loggers_and_schedules(tmp_path, paths, run):
+    overrides = [each for each in QUICK if each != "~callbacks.validation"]
+    without = ["callbacks=null", "logger=null", "scheduler=null", "recipe=null", "trainer.gradient_clip_val=1"]
+    outcome = run("train", "experiment=stanford40_frame", *paths, *overrides, *without)
+    assert outcome.status == 0, outcome.err
+    folder = tmp_path / "outputs/demo/stanford40_frame/split1-seed0"
+    assert not (folder / "tensorboard").exists()
+    assert set(json.loads((folder / "metrics.json").read_text())) > TAGS - {"train/loss", "train/acc"}
+
+
+@pytest.mark.slow
+def test_a_training_takes_what_torch_and_lightning_have(tmp_path, paths, run):
+    """An optimiser and a schedule of torch, averaged weights, two loggers, and the mean average precision."""
+    chosen = [
+        "optimizer={_target_: torch.optim.RMSprop, lr: 1e-4}",
+        "scheduler={_target_: torch.optim.lr_scheduler.ReduceLROnPlateau, patience: 1, monitor: val/map}",
+        *("callbacks=[default,ema]", "logger=many", "objective=val/map", "trainer.precision=bf16-mixed"),
+        *("model.batch_norm=partial", "model.head_lr_factor=10", "model.decay_norms=false", "debug=profile"),
+    ]
+    outcome = run("train", "experiment=stanford40_frame", *paths, *QUICK, *chosen)
+    assert outcome.status == 0, outcome.err
+    folder = tmp_path / "outputs/demo/stanford40_frame/split1-seed0-debug-profile"
+    assert "val/map" in (folder / "csv/metrics.csv").read_text().splitlines()[0]
+    assert "fit" in (folder / "profile/fit-profile.txt").read_text()
+    scalars = EventAccumulator(str(folder / "tensorboard")).Reload().Tags()["scalars"]
+    assert {"lr/backbone", "lr/backbone_no_decay", "lr/head", "lr/head_no_decay"} <= set(scalars)
+    last = f"resume={folder / 'checkpoints/last.ckpt'}"
+    refused = run(
+        "train", "experiment=stanford40_frame", *paths, *QUICK, *chosen, last, "tag=a", "model.decay_norms=true"
+    )
+    assert "4 groups of parameters, this one has 2" in refused.err
+
+
 @pytest.mark.slow
 def test_a_sweep_skips_what_is_finished(tmp_path, paths, run):
     sweep = ["experiment=stanford40_frame", *paths, *QUICK, "sweep=learning_rate", "seed=0"]
@@ -125,7 +169,7 @@ def test_stages_and_options_by_pattern_are_swept_as_anything_else(tmp_path, path
 @pytest.mark.slow
 def test_two_processes_share_a_training(tmp_path, paths):
     """trainer=ddp on the CPU; the command starts itself again for the second process."""
-    on_cpu = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.sync_batchnorm=false"]
+    on_cpu = ["trainer=ddp", "trainer.accelerator=cpu"]
     with_pictures = [each for each in QUICK[1:] if each != "~callbacks.validation"]
     overrides = ["experiment=stanford40_frame", *paths, *with_pictures, *on_cpu]
     command = [sys.executable, "-m", "actionrec", "train", *overrides]

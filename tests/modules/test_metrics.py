@@ -10,7 +10,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from actionrec.evaluation.metrics import mean_class, measure
 from actionrec.evaluation.scores import Scores
-from actionrec.modules.metrics import MeanClassAccuracy
+from actionrec.modules.metrics import MeanClassAccuracy, RankingMetrics
 from tests.modules.test_modules import MODULES, Trainer
 
 
@@ -58,3 +58,26 @@ def test_validation_logs_the_mean_class_accuracy_of_its_scores():
     measured = measure(Scores(names, logits, labels, module.actions, names), "val")
     for tag in ("val/acc", "val/acc_top5", "val/acc_macro"):
         assert found[tag] == pytest.approx(measured[tag], abs=1e-6), tag
+
+
+@pytest.mark.parametrize("size", [1, 7, 40])
+def test_ranking_metrics_are_those_of_saved_scores(size):
+    logits, labels = torch.randn(40, 5), torch.randint(5, (40,))
+    metric = RankingMetrics()
+    for batch in zip(logits.split(size), labels.split(size), strict=True):
+        metric.update(*batch)
+    names = [f"{index}" for index in range(40)]
+    expected = measure(Scores(names, logits, labels, ("a", "b", "c", "d", "e"), names), "val")
+    found = metric.compute()
+    assert {name: float(value) for name, value in found.items()} == {
+        name: pytest.approx(expected[f"val/{name}"]) for name in ("f1_macro", "map")
+    }
+    metric.reset()
+    metric.update(logits, logits.argmax(1))
+    assert float(metric.compute()["f1_macro"]) == 1
+
+
+def test_ranking_metrics_of_scores_that_are_none_are_none():
+    metric = RankingMetrics()
+    metric.update(torch.tensor([[torch.nan, 1.0]]), torch.tensor([1]))
+    assert all(value.isnan() for value in metric.compute().values())

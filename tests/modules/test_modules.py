@@ -1,31 +1,47 @@
 """Each module learns: one step lowers the loss, one batch is learnt by heart."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 from lightning import Trainer
+from torch.nn import BatchNorm2d
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
-from actionrec.modules import FlowModule, FrameModule, TwoStreamModule
-from actionrec.networks.fusion import Stream
+from actionrec import modules
+from actionrec.modules import FlowModule, FrameModule, MultiStreamModule, StreamModule, TwoStreamModule
+from actionrec.modules.streams import create_stream
+from actionrec.streams import Flow, Frame
+from actionrec.system.errors import ActionRecError
 
 ACTIONS = ["clap", "wave", "run"]
-BACKBONE = {"name": "resnet18", "weights": None, "stem": "inflate"}
+RESNET = {"backbone": {"name": "resnet18", "weights": None, "stem": "inflate"}}
 ADAM = {"_target_": "torch.optim.Adam", "lr": 1e-3}
-INPUTS = {"size": 32, "fields": 4, "stride": 1, "representation": "xy"}
+SEEN = {"frame": Frame().settings(), "flow": Flow("dis").settings(), "fast": Flow("dis", stride=2).settings()}
 
+
+def create(*names: str, **options):
+    """The module of those streams."""
+    settings = {name: RESNET for name in names} | options
+    inputs = {"size": 32, "streams": {name: SEEN[name] for name in names}}
+    return modules.create(**{"actions": ACTIONS, "inputs": inputs, "optimizer": ADAM, **settings})
+
+
+def magnitude() -> FlowModule:
+    inputs = {"size": 32, "streams": {"flow": Flow("dis", representation="magnitude").settings()}}
+    return FlowModule(ACTIONS, inputs, ADAM, flow=RESNET)
+
+
+FUSIONS = ("concat", "concat_features", "conv", "average", "max")
 MODULES = {
-    "frame": lambda: FrameModule(BACKBONE, ACTIONS, INPUTS, ADAM),
-    "flow": lambda: FlowModule(BACKBONE, ACTIONS, INPUTS, ADAM),
-    "magnitude": lambda: FlowModule(BACKBONE, ACTIONS, {**INPUTS, "fields": 8, "representation": "magnitude"}, ADAM),
-    "concat": lambda: TwoStreamModule(BACKBONE, BACKBONE, ACTIONS, INPUTS, ADAM),
-    "concat_features": lambda: TwoStreamModule(BACKBONE, BACKBONE, ACTIONS, INPUTS, ADAM, fusion="concat_features"),
-    "conv": lambda: TwoStreamModule(BACKBONE, BACKBONE, ACTIONS, INPUTS, ADAM, fusion="conv"),
-    "average": lambda: TwoStreamModule(BACKBONE, BACKBONE, ACTIONS, INPUTS, ADAM, fusion="average"),
-    "max": lambda: TwoStreamModule(BACKBONE, BACKBONE, ACTIONS, INPUTS, ADAM, fusion="max"),
+    "frame": lambda: create("frame"),
+    "flow": lambda: create("flow"),
+    "magnitude": magnitude,
+    **{fusion: partial(create, "frame", "flow", fusion=fusion) for fusion in FUSIONS},
+    "three": lambda: create("frame", "flow", "fast"),
 }
 
 
@@ -35,6 +51,7 @@ def batch():
     return {
         "frame": torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8),
         "flow": torch.randint(0, 256, (6, 8, 32, 32), dtype=torch.uint8),
+        "fast": torch.randint(0, 256, (6, 8, 32, 32), dtype=torch.uint8),
         "label": torch.tensor([0, 1, 2, 0, 1, 2]),
     }
 
@@ -66,13 +83,14 @@ def test_hyper_parameters_are_plain_and_name_no_weights(name):
 
     module = MODULES[name]()
     check(dict(module.hparams))
-    for key in ("backbone", "frame_backbone", "flow_backbone"):
-        assert module.hparams.get(key, {}).get("weights") is None
+    assert [module.hparams[name]["backbone"]["weights"] for name in module.streams] == [None] * len(module.streams)
+    again = type(module)(**module.hparams)
+    assert again.state_dict().keys() == module.state_dict().keys()
 
 
 def test_the_two_stream_network_has_the_references_parameters():
     twelve = [f"a{i}" for i in range(12)]
-    module = TwoStreamModule(BACKBONE, BACKBONE, twelve, INPUTS, ADAM)
+    module = create("frame", "flow", actions=twelve)
     assert sum(parameter.numel() for parameter in module.network.parameters()) == 22_381_316
 
 
@@ -159,23 +177,21 @@ def test_logits_are_float32_under_autocast(name, batch):
     """What is after the backbones computes as it does without, and its results are not rounded to bf16."""
     torch.manual_seed(0)
     module = MODULES[name]().eval()
-    network = module.network
-    streams = [network] if isinstance(network, Stream) else [network.frame, network.flow]
     kept = []
-    for stream in streams:
+    for stream in module.streams.values():
         stream.backbone.register_forward_hook(lambda layer, inputs, output: kept.append(output))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         logits = module(batch)
         # Without the backbones, whose results are put in their place.
         if name == "conv":
-            maps = [stream.maps(batch[role]) for stream, role in zip(streams, ("frame", "flow"), strict=True)]
+            maps = [stream.maps(batch[each]).float() for each, stream in module.streams.items()]
     with torch.no_grad():
         if name == "conv":
-            expected = network.fusion(*(each.float() for each in maps))
+            expected = module.network.fusion.decide(torch.cat(maps, dim=1))
         else:
             assert all(each.dtype == torch.bfloat16 for each in kept)
-            given = dict(zip(("frame", "flow") if len(kept) > 1 else (module.modality,), kept, strict=True))
-            expected = module({role: each.float() for role, each in given.items()})
+            given = dict(zip(module.streams, kept, strict=True))
+            expected = module({each: features.float() for each, features in given.items()})
     assert logits.dtype == torch.float32
     assert torch.equal(logits, expected)
     assert not torch.equal(logits, logits.bfloat16().float())
@@ -209,7 +225,7 @@ def test_a_gpu_computes_what_the_cpu_does(name, batch):
 
 @pytest.mark.parametrize("frozen", [("frame",), ("frame", "flow")])
 def test_frozen_streams_have_no_gradients_and_keep_their_statistics(frozen, batch):
-    module = TwoStreamModule(BACKBONE, BACKBONE, ACTIONS, INPUTS, ADAM, frozen=frozen, dropout=0.5)
+    module = create("frame", "flow", frozen=frozen, dropout=0.5)
     before = {key: value.clone() for key, value in module.state_dict().items()}
     assert all(not stream.training for role in frozen for stream in module.network.get_submodule(role).modules())
     optimizer = module.configure_optimizers()
@@ -222,7 +238,101 @@ def test_frozen_streams_have_no_gradients_and_keep_their_statistics(frozen, batc
 
 
 def test_features_stand_in_for_pixels(batch):
-    module = TwoStreamModule(BACKBONE, BACKBONE, ACTIONS, INPUTS, ADAM, frozen=("frame", "flow")).eval()
+    module = create("frame", "flow", frozen=("frame", "flow")).eval()
     features = module.predict_step(batch, 0)
     assert features["frame"].shape == features["flow"].shape == (6, 512)
     assert torch.allclose(module({**batch, **features}), module(batch), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (["frame"], FrameModule),
+        (["flow"], FlowModule),
+        (["fast"], StreamModule),
+        (["frame", "flow"], TwoStreamModule),
+        (["flow", "frame"], TwoStreamModule),
+        (["frame", "fast"], MultiStreamModule),
+        (["frame", "flow", "fast"], MultiStreamModule),
+    ],
+)
+def test_the_class_follows_from_the_streams(names, kind):
+    with torch.device("meta"):
+        module = create(*names)
+    assert type(module) is kind
+    assert list(module.streams) == names
+
+
+def test_streams_have_backbones_of_their_own(batch):
+    module = create("frame", "flow", flow={"backbone": {"name": "shufflenet_v2_x0_5", "weights": None}}).eval()
+    assert [stream.backbone.features for stream in module.streams.values()] == [512, 1024]
+    assert module(batch).shape == (6, 3)
+
+
+def test_streams_that_do_not_fit_the_data_are_refused():
+    inputs = {"size": 32, "streams": {"flow": SEEN["flow"]}}
+    with pytest.raises(ActionRecError, match=r"model\.flow is missing"):
+        FlowModule(ACTIONS, inputs, ADAM, frame=RESNET)
+    with pytest.raises(ActionRecError, match=r"model\.frame is the setting of a stream, which the data do not have"):
+        FlowModule(ACTIONS, inputs, ADAM, frame=RESNET, flow=RESNET)
+    both = {"size": 32, "streams": {"frame": SEEN["frame"], "flow": SEEN["flow"]}}
+    with pytest.raises(ActionRecError, match="StreamModule takes one stream, not frame, flow"):
+        StreamModule(ACTIONS, both, ADAM, frame=RESNET, flow=RESNET)
+    with pytest.raises(ActionRecError, match="FrameModule takes frame, not flow"):
+        FrameModule(ACTIONS, inputs, ADAM, flow=RESNET)
+    with pytest.raises(ActionRecError, match="cannot be called label"):
+        StreamModule(ACTIONS, {"size": 32, "streams": {"label": SEEN["frame"]}}, ADAM, label=RESNET)
+
+
+class Clip(Flow):
+    """Sees five frames."""
+
+    def shape(self, size):
+        return (3, 5, size, size)
+
+    def normalisation(self, mean, std):
+        return mean, std
+
+
+def test_clips_go_through_a_video_backbone():
+    with torch.device("meta"):
+        network = create_stream(Clip("none"), {"name": "r3d_18", "weights": None}, 3, 0.0, 32)
+        assert network(torch.zeros(2, 3, 5, 32, 32, dtype=torch.uint8)).shape == (2, 3)
+    with pytest.raises(ActionRecError, match=r"resnet18: not a torchvision video classifier"):
+        create_stream(Clip("none"), {"name": "resnet18", "weights": None}, 3, 0.0, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "streams"), [("frame", ["network.backbone"]), ("concat", ["network.frame.", "network.flow."])]
+)
+def test_held_norms_stay_as_they_are_from_the_first_step_on(name, streams, batch):
+    """Statistics, scales and shifts of all but the first norm of each backbone, also after train() and validation."""
+    module = partial_norms(name)
+    norms = {key: each for key, each in module.named_modules() if isinstance(each, BatchNorm2d)}
+    free = {next(key for key in norms if key.startswith(stream)) for stream in streams}
+    before = {key: copy.deepcopy(each.state_dict()) for key, each in norms.items()}
+    data = DataLoader([{key: value[row] for key, value in batch.items()} for row in range(6)], batch_size=3)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(accelerator="cpu", max_epochs=2, enable_model_summary=False, num_sanity_val_steps=0, **quiet)
+    trainer.fit(module, data, data)
+    changed = {
+        key
+        for key, each in norms.items()
+        if any((each.state_dict()[part] != value).any() for part, value in before[key].items())
+    }
+    assert changed == free
+
+
+def partial_norms(name):
+    return create(*(["frame", "flow"] if name == "concat" else [name]), batch_norm="partial")
+
+
+def test_each_part_of_a_module_has_its_rate(batch):
+    module = create("frame", "flow", head_lr_factor=10.0, decay_norms=False)
+    groups = module.configure_optimizers().param_groups
+    rates = {group["name"]: group["lr"] for group in groups}
+    assert rates == {"backbone": 1e-3, "backbone_no_decay": 1e-3, "head": 1e-2, "head_no_decay": 1e-2}
+    heads = {id(each) for group in groups if group["name"].startswith("head") for each in group["params"]}
+    network = module.network
+    wanted = [*network.fusion.parameters(), *network.frame.head.parameters(), *network.flow.head.parameters()]
+    assert heads == {id(each) for each in wanted}

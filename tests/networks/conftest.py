@@ -12,7 +12,8 @@ def pretrained(monkeypatch):
     """Have torchvision and timm build networks as they do with weights, which are random ones."""
 
     def random_weights(member, *_, **__):
-        names = torchvision.models.list_models(module=torchvision.models)
+        kinds = torchvision.models, torchvision.models.video
+        names = [name for kind in kinds for name in torchvision.models.list_models(module=kind)]
         name = next(name for name in names if get_model_weights(name) is type(member))
         options = {"init_weights": False, "aux_logits": True} if name in ("googlenet", "inception_v3") else {}
         if name.startswith("vit_"):

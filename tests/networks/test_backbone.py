@@ -4,9 +4,11 @@ import torch
 import torchvision
 from torch import nn
 
-from actionrec.modules.base import create_stream
+from actionrec.modules.streams import create_stream
 from actionrec.networks import backbone
-from actionrec.networks.backbone import create, first_convolution, inflate
+from actionrec.networks.backbone import create, first_convolution
+from actionrec.networks.stem import inflate
+from actionrec.streams import Frame
 from actionrec.system.errors import ActionRecError
 
 # RegNets cannot be built on the meta device; two small ones are built for real.
@@ -14,7 +16,7 @@ TORCHVISION = [n for n in torchvision.models.list_models(module=torchvision.mode
 REGNETS = ["regnet_x_400mf", "regnet_y_400mf"]
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 8, 20])
+@pytest.mark.parametrize("channels", [1, 2, 3, 8, 15, 20])
 def test_inflation_keeps_the_response_to_a_constant_input(channels):
     rgb = nn.Conv2d(3, 16, 7, bias=False)
     wide = nn.Conv2d(channels, 16, 7, bias=False)
@@ -155,7 +157,7 @@ def test_sizes_that_a_backbone_does_not_take_are_one_line(name, size, mend):
             backbone.check_size(network, name, size, 3)
         assert "\n" not in str(said.value)
         with pytest.raises(ActionRecError, match=rf"data\.size={size}"):
-            create_stream("frame", {"name": name, "weights": None}, 2, 0.0, {"size": size})
+            create_stream(Frame(), {"name": name, "weights": None}, 2, 0.0, size)
 
 
 def test_features_that_are_not_finite_are_refused():

@@ -7,11 +7,12 @@ from torch import nn
 
 from actionrec.modules import FlowModule, FrameModule, TwoStreamModule
 from actionrec.networks import backbone as backbones
+from actionrec.streams import Flow, Frame
 from actionrec.system.errors import ActionRecError
 
 ADAM = {"_target_": "torch.optim.Adam", "lr": 1e-3}
 ACTIONS = ["clap", "wave"]
-INPUTS = {"size": 64, "fields": 4, "stride": 1, "representation": "xy"}
+FRAME, FLOW = Frame().settings(), Flow("dis").settings()
 IMAGENET = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 HALF = (127.5,) * 3, (127.5,) * 3
 # Small ones of every builder that does something of its own with weights.
@@ -25,6 +26,15 @@ NETWORKS = [
 
 def settings(name: str, weights: str | None = "DEFAULT") -> dict:
     return {"name": name, "weights": weights, "stem": "inflate"}
+
+
+def frame_module(backbone: dict, size: int = 64) -> FrameModule:
+    return FrameModule(ACTIONS, {"size": size, "streams": {"frame": FRAME}}, ADAM, frame={"backbone": backbone})
+
+
+def flow_module(backbone: dict, size: int = 64, **stack) -> FlowModule:
+    inputs = {"size": size, "streams": {"flow": Flow("dis", **stack).settings()}}
+    return FlowModule(ACTIONS, inputs, ADAM, flow={"backbone": backbone})
 
 
 def checkpoint_of(module, **lineage) -> dict:
@@ -41,9 +51,13 @@ def rebuilt(checkpoint: dict, kind, path):
 
 
 def of_before(checkpoint: dict) -> dict:
-    """The same without the constants."""
+    """The same without the constants, and with the lineage of before, but for its backbone."""
     state = {key: value for key, value in checkpoint["state_dict"].items() if not key.endswith((".mean", ".std"))}
-    return {**checkpoint, "state_dict": state}
+    inputs = checkpoint["lineage"]["inputs"]
+    flow = {key: value for key, value in inputs["streams"].get("flow", {}).items() if key != "_target_"}
+    stack = {key: flow.pop(key) for key in ("fields", "stride", "representation") if flow}
+    before = {"size": inputs["size"], **({"flow": flow} if flow else {}), **stack}
+    return {**checkpoint, "state_dict": state, "lineage": {**checkpoint["lineage"], "inputs": before}}
 
 
 def constants(stream) -> tuple:
@@ -53,12 +67,12 @@ def constants(stream) -> tuple:
 @pytest.mark.parametrize(("name", "size"), NETWORKS)
 def test_a_rebuilt_network_gives_the_logits_of_the_one_that_was_saved(pretrained, tmp_path, name, size):
     torch.manual_seed(0)
-    module = FrameModule(settings(name), ACTIONS, {"size": size}, ADAM).eval()
+    module = frame_module(settings(name), size).eval()
     again = rebuilt(checkpoint_of(module), FrameModule, tmp_path / "a.ckpt").eval()
     batch = {"frame": torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8)}
     with torch.no_grad():
         assert torch.equal(again(batch), module(batch))
-    assert again.hparams["backbone"]["weights"] is None
+    assert again.hparams["frame"]["backbone"]["weights"] is None
 
 
 @pytest.mark.parametrize(
@@ -66,7 +80,7 @@ def test_a_rebuilt_network_gives_the_logits_of_the_one_that_was_saved(pretrained
 )
 def test_flow_streams_of_pretrained_networks_are_rebuilt(pretrained, tmp_path, name, size):
     torch.manual_seed(0)
-    module = FlowModule(settings(name), ACTIONS, {**INPUTS, "size": size}, ADAM).eval()
+    module = flow_module(settings(name), size).eval()
     again = rebuilt(checkpoint_of(module), FlowModule, tmp_path / "a.ckpt").eval()
     batch = {"flow": torch.randint(0, 256, (2, 8, size, size), dtype=torch.uint8)}
     with torch.no_grad():
@@ -77,13 +91,13 @@ def test_flow_streams_of_pretrained_networks_are_rebuilt(pretrained, tmp_path, n
 def test_weights_for_larger_pictures_are_rebuilt_for_them(pretrained):
     """On the meta device, since it is large."""
     with torch.device("meta"):
-        module = FrameModule(settings("vit_b_16", "IMAGENET1K_SWAG_E2E_V1"), ACTIONS, {"size": 384}, ADAM)
+        module = frame_module(settings("vit_b_16", "IMAGENET1K_SWAG_E2E_V1"), 384)
         again = FrameModule(**module.hparams)
         assert {k: v.shape for k, v in again.state_dict().items()} == {
             k: v.shape for k, v in module.state_dict().items()
         }
         with pytest.raises(ActionRecError, match=r"vit_b_16 does not take data\.size=224 .*; use data\.size=384"):
-            FrameModule({**module.hparams["backbone"]}, ACTIONS, {"size": 224}, ADAM)
+            frame_module(module.hparams["frame"]["backbone"], 224)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +125,7 @@ def test_every_backbone_has_the_constants_of_its_weights(pretrained, name, weigh
 def test_inceptions_see_what_torchvision_shows_them(pretrained, name):
     """torchvision turns ImageNet's normalisation into theirs within the network."""
     torch.manual_seed(0)
-    ours = FrameModule(settings(name), ACTIONS, {"size": 96}, ADAM).eval()
+    ours = frame_module(settings(name), 96).eval()
     theirs = torchvision.models.get_model(name, weights="DEFAULT").eval()
     theirs.fc = nn.Identity()
     pictures = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
@@ -133,8 +147,7 @@ def test_flow_is_scaled_alike_for_every_backbone():
     """Its codes are small, and a batch norm's epsilon would swallow the response to still smaller ones."""
     for name, std in (("shufflenet_v2_x0_5", 57.63), ("efficientnet_lite0", 57.63)):
         for representation, mean in (("xy", 128.0), ("magnitude", 0.0)):
-            inputs = {**INPUTS, "representation": representation}
-            module = FlowModule(settings(name, None), ACTIONS, inputs, ADAM)
+            module = flow_module(settings(name, None), representation=representation)
             assert constants(module.network) == ((mean,), (std,))
 
 
@@ -149,7 +162,7 @@ def test_flow_is_scaled_alike_for_every_backbone():
     ],
 )
 def test_checkpoints_of_before_have_what_they_were_trained_with(tmp_path, name, lineage, expected):
-    module = FrameModule(settings(name, None), ACTIONS, {"size": 64}, ADAM)
+    module = frame_module(settings(name, None))
     old = of_before(checkpoint_of(module, **lineage))
     assert constants(rebuilt(old, FrameModule, tmp_path / "a.ckpt").network) == expected
 
@@ -157,10 +170,11 @@ def test_checkpoints_of_before_have_what_they_were_trained_with(tmp_path, name, 
 def test_flow_and_two_streams_of_before_have_what_they_were_trained_with(tmp_path):
     lite = settings("efficientnet_lite0", None)
     for representation, mean in (("xy", 128.0), ("magnitude", 0.0)):
-        module = FlowModule(lite, ACTIONS, {**INPUTS, "representation": representation}, ADAM)
+        module = flow_module(lite, representation=representation)
         old = rebuilt(of_before(checkpoint_of(module)), FlowModule, tmp_path / "a.ckpt")
         assert constants(old.network) == ((mean,), (57.63,))
-    both = TwoStreamModule(lite, lite, ACTIONS, INPUTS, ADAM)
+    seen = {"size": 64, "streams": {"frame": FRAME, "flow": FLOW}}
+    both = TwoStreamModule(ACTIONS, seen, ADAM, frame={"backbone": lite}, flow={"backbone": lite})
     old = rebuilt(of_before(checkpoint_of(both)), TwoStreamModule, tmp_path / "a.ckpt")
     assert constants(old.network.frame) == IMAGENET
     assert constants(old.network.flow) == ((128.0,), (57.63,))

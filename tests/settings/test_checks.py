@@ -48,6 +48,12 @@ WRONG = {
         "optimizer.lr": ["abc", "-1", "0", "nan", "inf", "null"],
         "optimizer.weight_decay": ["-1", "nan"],
         "optimizer.fused": ["maybe"],
+        "objective": ["acc", "val/ece", "test/acc", "null"],
+        "model.decay_norms": ["null", "1"],
+        "model.head_lr_factor": ["0", "-1", "null"],
+        "model.backbone_lr_factor": ["0", "null"],
+        "model.batch_norm": ["half", "null", "true"],
+        "trainer.gradient_clip_val": ["-1", "abc"],
         "model.dropout": ["2", "-1", "nan"],
         "model.label_smoothing": ["2", "-1", "abc"],
         "compile": ["abc", "1", "null", "{fast: true}"],
@@ -60,8 +66,8 @@ WRONG = {
         "paths.outputs": ["''", "5", "{readme}", "'~/data'"],
         "paths.hmdb51": ["null"],
         "sweep.name": ["../x", "''"],
-        "callbacks.best": ["null", "5"],
-        "callbacks.best.monitor": ["foo", "val/map", "val/loss"],
+        "callbacks.best": ["5"],
+        "callbacks.best.monitor": ["foo", "val/ece", "null"],
         "callbacks.best.mode": ["min"],
         "callbacks.early_stopping.patience": ["-1", "abc"],
         "callbacks.validation.projected": ["-1", "abc"],
@@ -132,6 +138,8 @@ RIGHT = {
         *("data.actions=[clap,wave]", "data.actions=all", "paths.name=my data", "run_dir=../elsewhere/mine"),
         *("trainer.devices=auto", "trainer.limit_train_batches=0.5", "stage=mine", "model.dropout=1"),
         *("init_from={frame: a.ckpt, flow: null}", "optimizer.lr=1e30", "callbacks.best.monitor=val/acc_macro"),
+        *("callbacks.best.monitor=val/map", "callbacks.best.monitor=val/loss", "callbacks.best=null"),
+        *("objective=val/f1_macro", "optimizer.fused=auto", "trainer.gradient_clip_val=1", "model.batch_norm=partial"),
     ],
     CLIPS: ["model.frozen=[]", "model.frozen=[frame,flow]", "data.fields=null", "flow.bound=15"],
     EXTRACT: ["workers=auto", "workers=8", "flow.params.finest_scale=0", "flow.short_side=240"],
@@ -182,8 +190,8 @@ def test_the_line_names_the_setting_its_value_and_what_it_may_be(base):
     for override, line in {
         "data.size=1": "data.size=1: use a whole number from 16 to 4096",
         "data.cache=disk": "data.cache=disk: use ram or null",
-        "callbacks.best.monitor=val/loss": "callbacks.best.mode=max: callbacks.best.monitor=val/loss needs "
-        "callbacks.best.mode=min",
+        "callbacks.best.mode=min": "callbacks.best.mode=min: callbacks.best.monitor=val/acc needs "
+        "callbacks.best.mode=max",
         "seed=1.5": "seed=1.5: use a whole number from 0 to 4294967295",
     }.items():
         with pytest.raises(ActionRecError) as caught:
@@ -211,7 +219,7 @@ def test_modules_of_the_users_own_say_themselves_what_they_take(base):
     config = changed(base(*STILLS), "data._target_=mine.Data")
     checks.check(changed(config, "data.augmentation=wild"))
     config = changed(base(*STILLS), "model._target_=mine.Module")
-    checks.check(changed(config, "callbacks.best.monitor=val/map"))
+    checks.check(changed(config, "callbacks.best.monitor=val/mine"))
 
 
 def test_a_stage_does_not_take_the_name_of_another_experiment(base):
@@ -227,7 +235,7 @@ def test_a_stage_does_not_take_the_name_of_another_experiment(base):
     [
         (["experiment=a", "experiment=b"], "experiment=a experiment=b: name one of them"),
         (["experiment=[a,b]"], "name one of them"),
-        (["callbacks=null"], "callbacks=null: say callbacks=default"),
+        (["backbone=null"], "backbone=null: say backbone=efficientnet_lite0|resnet18"),
         (["scheduler=null"], "scheduler=null: say scheduler=none"),
         (["optimizer=5"], "optimizer=5: say optimizer=adam|adamw|sgd"),
         (["optimizer=adam,5", "-m"], "say optimizer=adam|adamw|sgd"),
@@ -290,7 +298,7 @@ def tried(monkeypatch, capsys):
         (["data.size=1"], ["data.size=1", "whole number"]),
         (["stage=hmdb51_flow"], ["another stage"]),
         (["experiment=hmdb51_flow"], ["experiment=hmdb51_flow experiment=stanford40_frame", "name one"]),
-        (["callbacks=null"], ["callbacks=null"]),
+        (["backbone=null"], ["backbone=null"]),
         (["paths.outputs=aü"], ["paths.outputs=aü", "quote it twice", "\"paths.outputs='aü'\""]),
         (["run_dir=a (b)"], ["quote it twice"]),
         (["paths.root=~/data"], ["paths.root=~/data", "$HOME"]),

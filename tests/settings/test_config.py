@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from itertools import product
 
 import pytest
@@ -11,14 +12,14 @@ from hydra.utils import instantiate
 from lightning import LightningDataModule, LightningModule
 from omegaconf import OmegaConf
 
-from actionrec.experiment.build import create_data, create_module
-from actionrec.experiment.manifest import settings_of
+from actionrec.experiment.build import create_callbacks, create_data, create_loggers, create_module
+from actionrec.experiment.manifest import Manifest, settings_of
 from actionrec.settings.composition import CONF
 from actionrec.system.errors import ActionRecError
 from tests.conftest import QUICK, VERBS
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-GROUPS = ("backbone", "optimizer", "scheduler", "trainer", "callbacks", "logger", "flow", "recipe", "sweep")
+GROUPS = ("backbone", "optimizer", "scheduler", "trainer", "callbacks", "logger", "flow", "recipe", "debug", "sweep")
 
 
 def choices() -> Iterator[tuple[str, str]]:
@@ -44,6 +45,8 @@ def test_every_option_instantiates(compose_config, paths, tmp_path, data_of, exp
     overrides = [f"experiment={experiment}", *paths, *QUICK]
     if group == "trainer":
         overrides.remove("trainer=cpu")
+    if group == "callbacks":
+        overrides.remove("~callbacks.validation")
     if group == "flow":
         overrides += [f"paths.flow={tmp_path / 'none'}", "flow.bound=20"]
     config = compose_config("train", *overrides, option)
@@ -56,9 +59,13 @@ def test_every_option_instantiates(compose_config, paths, tmp_path, data_of, exp
     module = create_module(config, data, parents={})
     assert isinstance(data, LightningDataModule)
     assert isinstance(module, LightningModule)
-    for callback in config.callbacks.values():
-        instantiate(callback)
-    instantiate(config.logger)
+    create_callbacks(config)
+    package = option.partition("=")[2]
+    if group == "logger" and package in ("wandb", "mlflow") and not find_spec(package):
+        with pytest.raises(ActionRecError, match=rf"pip install 'actionrec\[{package}\]'"):
+            create_loggers(config)
+    else:
+        create_loggers(config)
     if torch.cuda.is_available() or option not in ("trainer=gpu", "trainer=ddp"):
         module.trainer = instantiate(config.trainer)
     else:
@@ -137,10 +144,133 @@ def test_rates_are_the_optimisers_own_by_the_factor_of_the_stage(compose_config,
     assert compose_config("train", *choice, "optimizer=sgd", "optimizer.lr=0.3").optimizer.lr == 0.3
 
 
-def test_stages_of_other_names_have_a_rate_and_epochs(compose_config):
-    for recipe, epochs in (("strong", 12), ("demo", 6)):
+# Epochs, patience, batch, smoothing, size and views, likewise.
+LENGTHS = {
+    ("stanford40_frame", "reference"): (6, 10, 64, 0.0, 224, 1),
+    ("hmdb51_frame", "reference"): (5, 10, 64, 0.0, 224, 1),
+    ("hmdb51_flow", "reference"): (6, 10, 64, 0.0, 224, 1),
+    ("hmdb51_two_stream", "reference"): (20, 10, 64, 0.0, 224, 1),
+    ("stanford40_frame", "strong"): (5, 100, 32, 0.1, 224, 5),
+    ("hmdb51_frame", "strong"): (12, 100, 32, 0.1, 224, 5),
+    ("hmdb51_flow", "strong"): (45, 100, 32, 0.1, 224, 5),
+    ("hmdb51_two_stream", "strong"): (10, 100, 32, 0.1, 224, 5),
+    ("stanford40_frame", "demo"): (10, 100, 32, 0.1, 112, 1),
+    ("hmdb51_frame", "demo"): (6, 100, 32, 0.1, 112, 1),
+    ("hmdb51_flow", "demo"): (16, 100, 32, 0.1, 112, 1),
+    ("hmdb51_two_stream", "demo"): (3, 100, 32, 0.1, 112, 1),
+}
+
+
+@pytest.mark.parametrize(("experiment", "recipe"), LENGTHS)
+def test_recipes_give_each_stage_its_epochs_and_all_the_same_rest(compose_config, experiment, recipe):
+    config = compose_config("train", f"experiment={experiment}", f"recipe={recipe}")
+    assert (
+        config.trainer.max_epochs,
+        config.callbacks.early_stopping.patience,
+        config.data.batch_size,
+        config.model.label_smoothing,
+        config.data.size,
+        config.views.segments,
+    ) == LENGTHS[experiment, recipe]
+    assert config.data.augmentation == ("none" if recipe == "reference" else "strong")
+    assert config.scheduler.get("_target_") == (
+        None if recipe == "reference" else "actionrec.modules.schedules.onecycle"
+    )
+    if "position" in config.data:
+        assert config.data.position == ("middle" if recipe == "reference" else "random")
+
+
+def test_a_stage_of_another_name_has_the_rate_and_epochs_of_its_kind(compose_config):
+    for recipe, epochs in (("reference", 5), ("strong", 12), ("demo", 6), ("none", 10)):
         config = compose_config("train", "experiment=hmdb51_frame", f"recipe={recipe}", "stage=mine")
-        assert (config.optimizer.lr, config.trainer.max_epochs) == (5e-4, epochs)
+        assert config.trainer.max_epochs == epochs
+    config = compose_config("train", "experiment=hmdb51_frame", "recipe=strong", "stage_kind=new")
+    assert (config.optimizer.lr, config.trainer.max_epochs) == (5e-4, 12)
+
+
+OWN = """# @package _global_
+defaults:
+  - hmdb51_flow
+  - override /optimizer: sgd
+  - _self_
+stage: mine
+optimizer: {lr: 3e-3}
+data: {batch_size: 5}
+trainer: {max_epochs: 3}
+"""
+
+
+@pytest.mark.parametrize("recipe", ["reference", "strong", "demo", "none"])
+def test_an_experiment_has_the_last_word_but_for_the_command_line(compose_config, tmp_path, recipe):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(OWN)
+    words = [f"hydra.searchpath=[{tmp_path}]", "experiment=mine", f"recipe={recipe}"]
+    config = compose_config("train", *words)
+    assert (config.optimizer._target_, config.optimizer.lr) == ("torch.optim.SGD", 3e-3)
+    assert (config.data.batch_size, config.trainer.max_epochs) == (5, 3)
+    assert config.run_dir == "outputs/demo/mine/split1-seed0"
+    said = compose_config("train", *words, "optimizer=adam", "optimizer.lr=0.5", "trainer.max_epochs=9")
+    assert (said.optimizer._target_, said.optimizer.lr, said.trainer.max_epochs) == ("torch.optim.Adam", 0.5, 9)
+
+
+def test_callbacks_are_chosen_one_by_one(compose_config):
+    def names(*words: str) -> list[str]:
+        config = compose_config("train", "experiment=stanford40_frame", "recipe=strong", *words)
+        return [type(each).__name__ for each in create_callbacks(config)]
+
+    default = names()
+    assert names("callbacks=[default,ema]") == [*default, "EMAWeightAveraging"]
+    assert names("callbacks=[best,last]") == ["BestCheckpoint", "LastCheckpoint"]
+    assert names("callbacks=none") == []
+    without = [name for name in default if name != "EarlyStopping"]
+    assert names("~callbacks.early_stopping") == names("callbacks.early_stopping=null") == without
+    with pytest.raises(ActionRecError, match=r"callbacks\.mine has no _target_"):
+        names("+callbacks.mine={patience: 3}")
+
+
+def test_the_objective_decides_between_epochs(compose_config):
+    config = compose_config("train", "experiment=stanford40_frame", "objective=val/loss")
+    for callback in (config.callbacks.best, config.callbacks.early_stopping):
+        assert (callback.monitor, callback.mode) == ("val/loss", "min")
+    config = compose_config("train", "experiment=stanford40_frame", "callbacks.best.monitor=val/loss")
+    assert (config.callbacks.best.mode, config.callbacks.early_stopping.mode) == ("min", "max")
+
+
+def test_loggers_are_one_none_or_many(compose_config, tmp_path):
+    def names(*words: str) -> list[str]:
+        config = compose_config("train", "experiment=stanford40_frame", f"paths.outputs={tmp_path}", *words)
+        return [type(each).__name__ for each in create_loggers(config)]
+
+    assert names() == ["TensorBoard"]
+    assert names("logger=none") == []
+    assert names("logger=many") == names("logger=[tensorboard,csv]") == ["TensorBoard", "CSVLogger"]
+    assert names("logger.tensorboard=null") == []
+    own = "+logger={_target_: lightning.pytorch.loggers.CSVLogger, save_dir: x}"
+    assert names("~logger", own) == ["CSVLogger"]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("debug", ["overfit", "profile"])
+def test_debugging_does_not_take_the_place_of_a_run(compose_config, experiment, debug):
+    config = compose_config("train", f"experiment={experiment}", f"debug={debug}", "recipe=strong")
+    assert config.run_dir == f"outputs/demo/{experiment}/split1-seed0-debug-{debug}"
+    assert config.data.augmentation == ("none" if debug == "overfit" else "strong")
+
+
+def test_runs_of_before_settings_were_added_are_the_same_run(compose_config):
+    """A manifest as it was written before there were kinds of stages, objectives, groups of parameters and clipping."""
+    now = settings_of(compose_config("train", "experiment=stanford40_frame"))
+    then = {**now, "optimizer.fused": True}
+    added = ("stage_kind", "objective", "debug", "model.decay_norms", "model.batch_norm", "trainer.gradient_clip_val")
+    assert not {*added} & {*now}
+    assert Manifest(settings=now).differences(Manifest(settings=then)) == []
+    changed = ("model.decay_norms=false", "model.head_lr_factor=10", "trainer.gradient_clip_val=1.0")
+    for override in changed:
+        key, _, _ = override.partition("=")
+        other = Manifest(settings=settings_of(compose_config("train", "experiment=stanford40_frame", override)))
+        [line] = other.differences(Manifest(settings=then))
+        assert line.startswith(f"{key}: ")
+        assert line.endswith("was not set")
 
 
 @pytest.mark.parametrize(

@@ -712,6 +712,39 @@ def whole_lineage() -> dict[str, Any]:
     return made("TwoStreamModule", {"frame": frame, "flow": flow})
 
 
+def test_streams_of_any_name_pass():
+    seen = {"frame": {"_target_": "actionrec.streams.Frame"}, "slow": {"_target_": "actionrec.streams.Flow", **FLOW}}
+    inputs = {"size": 64, "position": "middle", "streams": seen}
+    lineage = {**whole_lineage(), "inputs": inputs, "backbone": {"frame": BACKBONE, "slow": BACKBONE}}
+    assert untrusted.check_lineage(lineage, Path("x.ckpt")) == lineage
+    settings = {"frame": {"backbone": BACKBONE}, "slow": {"backbone": BACKBONE}, "frozen": ["slow"]}
+    hparams = {"inputs": inputs, "optimizer": ADAM, **settings}
+    untrusted.check_hyper_parameters(hparams, Path("x.ckpt"))
+    for place, value in (
+        ("inputs.streams.slow._target_", "os.mkdir"),
+        ("inputs.streams.slow._target_", "actionrec.streams.create"),
+        ("inputs.streams.slow._target_", "actionrec.streams.base.Modality"),
+        ("inputs.streams.slow._partial_", True),
+        ("inputs.streams.slow.folder", "/etc"),
+        ("inputs.streams.slow.fields", 10**7),
+        ("inputs.streams.slow.params", {"x": {"_target_": "os.mkdir"}}),
+        ("inputs.streams._target_", {}),
+        ("inputs.streams.slow", None),
+        ("inputs.streams", []),
+        ("slow.backbone.weights", "/x/y.pth"),
+        ("slow.more", 1),
+        ("slow", {}),
+        ("fast", {"backbone": BACKBONE}),
+        ("frozen", ["fast"]),
+    ):
+        forged = copy.deepcopy(hparams)
+        put(forged, place, value)
+        with pytest.raises(ActionRecError, match=r"^x\.ckpt: hyper_parameters[^\n]*$"):
+            untrusted.check_hyper_parameters(forged, Path("x.ckpt"))
+    with pytest.raises(ActionRecError, match=r"backbone has other streams than lineage\.inputs"):
+        untrusted.check_lineage({**lineage, "backbone": {"fast": BACKBONE}}, Path("x.ckpt"))
+
+
 def test_a_whole_lineage_passes_and_what_older_ones_lack_is_empty():
     whole = whole_lineage()
     assert untrusted.check_lineage(whole, Path("x.ckpt")) == whole
@@ -852,6 +885,10 @@ HPARAMS = {
     "scheduler": {"_target_": "actionrec.modules.schedules.cyclic", "base": 0.01, "epochs_per_cycle": 1},
     "label_smoothing": 0.1,
     "dropout": 0,
+    "decay_norms": False,
+    "head_lr_factor": 10.0,
+    "backbone_lr_factor": 1,
+    "batch_norm": "partial",
     "fusion": "concat",
     "frozen": ("frame",),
 }
@@ -888,6 +925,9 @@ def test_hyper_parameters_of_our_modules_pass():
         ("flow_backbone", "resnet18"),
         ("inputs.flow.params.weights", {"_target_": "os.mkdir"}),
         ("label_smoothing", 2),
+        ("decay_norms", "no"),
+        ("head_lr_factor", float("inf")),
+        ("batch_norm", "half"),
         ("label_smoothing", float("nan")),
         ("dropout", "0.1"),
         ("dropout", True),
@@ -950,9 +990,11 @@ def test_a_checkpoint_of_other_types_gets_one_line(content, tmp_path, place, val
         ("state_dict", {"network.head.weight": torch.zeros(3)}),
         ("hyper_parameters", {}),
         ("hyper_parameters.fusion", "concat"),
-        ("hyper_parameters.backbone.name", "no_such_network"),
-        ("hyper_parameters.backbone.stem", "other"),
-        ("hyper_parameters.backbone", {"name": "resnet18"}),
+        ("hyper_parameters.frame.backbone.name", "no_such_network"),
+        ("hyper_parameters.frame.backbone.stem", "other"),
+        ("hyper_parameters.frame.backbone", {"name": "resnet18"}),
+        ("hyper_parameters.inputs.streams.frame", {"_target_": "actionrec.streams.Flow", "algorithm": "dis"}),
+        ("hyper_parameters.inputs.streams.frame", {"_target_": "actionrec.streams.Flow"}),
         ("hyper_parameters.actions", ["a", "b"]),
         ("lineage.model", "TwoStreamModule"),
         ("lineage.model", "FlowModule"),
@@ -1040,4 +1082,4 @@ def test_the_lists_of_names_are_those_of_the_packages():
         (untrusted.DATAMODULES, datamodules),
         (untrusted.CALLBACKS, callbacks),
     ):
-        assert set(names) == set(package.__all__)
+        assert set(names) == set(package.__all__) - {"create"}

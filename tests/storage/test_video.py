@@ -15,8 +15,9 @@ from PIL import Image
 from actionrec.storage.video import count_frames, iter_frames, iter_gray, probe, read_frames, read_image
 from actionrec.system.errors import ActionRecError
 from tests.conftest import write_video
+from tests.real_data import SAMPLES, needs
 
-REAL_CLIPS = Path(__file__).parents[3] / "shared" / "data" / "hmdb51_clips"
+REAL_CLIPS = SAMPLES / "hmdb51_clips"
 
 
 def gray_levels(path: Path, levels: list[int]) -> Path:
@@ -61,7 +62,7 @@ def test_an_unreadable_file_is_named(tmp_path, content):
             read(path)
 
 
-@pytest.mark.skipif(not REAL_CLIPS.is_dir(), reason="the real clips are not beside the checkout")
+@needs(REAL_CLIPS)
 def test_real_clips_decode_to_the_last_frame():
     clips = sorted(REAL_CLIPS.rglob("*.avi"))
     assert len(clips) == 12

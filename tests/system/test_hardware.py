@@ -70,6 +70,10 @@ def test_free_memory_is_that_of_the_container(monkeypatch, tmp_path):
     assert free_memory() > 4300
 
 
-def test_statistics_of_batches_are_not_shared_by_processes_on_the_cpu():
-    with pytest.raises(ActionRecError, match=r"trainer\.sync_batchnorm=false"):
-        create_trainer(precision="32-true", accelerator="cpu", devices=2, strategy="ddp", sync_batchnorm=True)
+@pytest.mark.parametrize(("devices", "processes"), [(-1, 2), (2, 2), (1, 1)])
+def test_on_the_cpu_no_batch_norm_is_synchronised_and_all_devices_are_two_processes(devices, processes):
+    trainer = create_trainer(
+        precision="32-true", accelerator="cpu", devices=devices, strategy="ddp", sync_batchnorm=True
+    )
+    assert trainer.num_devices == processes
+    assert trainer.strategy._layer_sync is None

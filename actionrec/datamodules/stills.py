@@ -1,0 +1,28 @@
+"""Stills as batches."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from actionrec.datamodules.base import ActionDataModule
+from actionrec.datamodules.samples import StillDataset
+from actionrec.datasets.base import StillSet
+from actionrec.datasets.records import Still
+from actionrec.streams.transforms import STILL_PRESETS, WHOLE, preset
+from actionrec.system.errors import ActionRecError
+
+
+class StillDataModule(ActionDataModule):
+    """Stills, seen by streams that can be made of one picture."""
+
+    def __init__(self, dataset: StillSet, **options: Any):
+        super().__init__(dataset, **options)
+        if moving := [name for name, modality in self.streams.items() if not modality.of_stills]:
+            raise ActionRecError(
+                f"dataset={dataset.name} has stills, and the stream {moving[0]} sees clips; choose stream=[frame], or "
+                "a data set of clips"
+            )
+
+    def dataset(self, records: Sequence[Still], labels: Mapping[str, int], part: str) -> StillDataset:
+        augmentation = preset(STILL_PRESETS, self.augmentation) if part == "train" else None
+        views = self.views if part == "test" else (WHOLE,)
+        return StillDataset(records, labels, self.size, augmentation, self.streams, views)

@@ -1,0 +1,247 @@
+"""A user's own clips: `<action>/*.mp4` in a folder, or a CSV that lists them, with a split of theirs or a drawn one."""
+
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from actionrec.datasets import listing
+from actionrec.datasets.actions import class_list
+from actionrec.datasets.base import ClipSet
+from actionrec.datasets.listing import Listed
+from actionrec.datasets.records import (
+    Clip,
+    Splits,
+    is_clip,
+    present,
+    require_clips,
+    require_filled,
+    require_folder,
+    shared_sources,
+)
+from actionrec.datasets.splitting import carve_validation, draw_sources
+from actionrec.system.errors import ActionRecError
+from actionrec.system.locks import only_writer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Folder(ClipSet):
+    """Clips of the user's own; the actions are called as their folders are, or as the CSV says.
+
+    Without a split in the CSV, one is drawn by source video, stratified by action: about a fifth of the clips is for
+    the test, a fifth of the rest for validation. It is written to `split_file`, and read from there ever after, so that
+    every run is measured on the same clips.
+
+    Args:
+        name: of the data set.
+        videos: holds `<action>/*.mp4` (or another suffix of `records.VIDEO_SUFFIXES`); not looked at with `csv`.
+        csv: a list with the columns `path` (relative to the list's folder), `action`, and maybe `split` (train, val,
+            test; without val a fifth of train is taken) and `group` (the source video); see `listing`.
+        split_file: of a drawn split; a CSV of the same columns, with paths relative to the folder of the clips.
+        seed: of the draw.
+        group_pattern: a regular expression, searched in file names, whose first group is the source video. Without it,
+            or where it does not match, each clip is its own source, unless the CSV has a `group`.
+    """
+
+    name: str
+    videos: Path | None
+    csv: Path | None
+    split_file: Path
+    seed: int = 0
+    group_pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("videos", "csv", "split_file"):  # Hydra gives text
+            value = getattr(self, field)
+            object.__setattr__(self, field, value if value is None else Path(os.path.abspath(value)))
+        if not self.videos and not self.csv:
+            raise ActionRecError("say where the clips are: dataset.videos=<folder>, or dataset.csv=<list of them>")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ActionRecError(f"dataset.seed={self.seed}: use a whole number of at least 0")
+        try:
+            groups = re.compile(self.group_pattern).groups if self.group_pattern is not None else 1
+        except (re.error, TypeError) as error:
+            raise ActionRecError(
+                f"dataset.group_pattern={self.group_pattern}: no regular expression: {error}"
+            ) from None
+        if not groups:
+            raise ActionRecError(
+                f"dataset.group_pattern={self.group_pattern}: put the part that is the source video in parentheses"
+            )
+
+    def index(self, actions: str | Sequence[str], strict: bool = True) -> tuple[tuple[str, ...], Splits]:
+        """See `DataSet.index`."""
+        listed = self._listed()
+        chosen = class_list(actions, {each.action for each in listed}, str(self._source))
+        clips = self._clips(listed)
+        if listed[0].split:
+            sides = {each.path: each.split for each in listed}
+            clips = present((clip for clip in clips if clip.action in chosen), "clips", self._root, strict)
+        else:
+            clips = present(clips, "clips", self._root, strict)
+            sides = self._drawn(clips, chosen, strict)
+        splits = _parts(clips, sides, chosen)
+        if "val" not in sides.values():
+            train, val = carve_validation(splits.train)
+            splits = Splits(train, val, splits.test)
+        if leaks := sorted(shared_sources(splits.train + splits.val, splits.test)):
+            log.warning(
+                "%d source videos have clips in test and in train or val (first: %s), by which the accuracy on the "
+                "test is too high; give each source video to one side",
+                *(len(leaks), leaks[0]),
+            )
+        return chosen, require_filled(splits, chosen, "clips")
+
+    def lists(self) -> list[Path]:
+        """See `DataSet.lists`."""
+        return [path for path in (self.csv, self.split_file) if path and path.is_file()]
+
+    def clips(self, actions: str | Sequence[str]) -> list[Clip]:
+        """See `ClipSet.clips`."""
+        listed = self._listed()
+        chosen = class_list(actions, {each.action for each in listed}, str(self._source))
+        place = "dataset.csv" if self.csv else "dataset.videos"
+        found = [clip for clip in self._clips(listed) if clip.action in chosen and clip.path.is_file()]
+        return require_clips(sorted(found, key=lambda clip: chosen.index(clip.action)), chosen, self._source, place)
+
+    @property
+    def _root(self) -> Path:
+        """The folder that paths of lists are relative to."""
+        return self.csv.parent if self.csv else self._source
+
+    @property
+    def _source(self) -> Path:
+        """What names the clips: the list, or the folder."""
+        source = self.csv or self.videos
+        assert source
+        return source
+
+    def _listed(self) -> list[Listed]:
+        """Every clip of the list, or of the folder, without a split there."""
+        if self.csv:
+            return listing.read(self.csv, self.csv.parent)
+        require_folder(self._source, "dataset.videos")
+        folders = sorted(path for path in self._source.iterdir() if path.is_dir() and not path.name.startswith("."))
+        there = [path for folder in folders for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+        files = [path for path in there if is_clip(path)]
+        if left := [path.relative_to(self._source).as_posix() for path in there if not is_clip(path)]:
+            log.warning(
+                "%s: %d files and folders are no clips and left out (first: %s)", self._source, len(left), left[0]
+            )
+        if not files:
+            raise ActionRecError(f"dataset.videos={self.videos} has no <action>/*.mp4; one folder for each action")
+        return [Listed(path, path.parent.name, "", "") for path in files]
+
+    def _clips(self, listed: Sequence[Listed]) -> list[Clip]:
+        names = unique_names({each.path: each.action for each in listed}, self._root)
+        clips, unmatched = [], []
+        for path, action, _, group in listed:
+            if self.group_pattern and not group:
+                found = re.search(self.group_pattern, path.name)
+                group = (found and found[1]) or ""
+                if not group:
+                    unmatched.append(path.name)
+            alias = None if names[path] == path.stem else names[path]
+            clips.append(Clip(path, action, group or place_in(path, self._root), alias))
+        if unmatched:
+            log.warning(
+                "dataset.group_pattern=%s does not match the names of %d of %d clips (first: %s), each of which counts "
+                "as a source video of its own",
+                *(self.group_pattern, len(unmatched), len(listed), unmatched[0]),
+            )
+        return clips
+
+    def _drawn(self, clips: Sequence[Clip], actions: Sequence[str], strict: bool) -> dict[Path, str]:
+        """The part of every clip, from the split file, which is written if there is none."""
+        if not self.split_file.exists():
+            with only_writer(self.split_file, "split", wait=True):
+                if not self.split_file.exists():  # else another process has just drawn it
+                    self._draw(clips, actions)
+        kept = listing.read(self.split_file, self._root)
+        self._check_kept(kept, clips, strict)
+        return {each.path: each.split for each in kept}
+
+    def _draw(self, clips: Sequence[Clip], actions: Sequence[str]) -> None:
+        drawn = draw(clips, self.seed)
+        for part, side in _parts(clips, {each.path: each.split for each in drawn}, actions)._asdict().items():
+            if absent := [action for action in actions if action not in {clip.action for clip in side}]:
+                raise ActionRecError(
+                    f"{self._source}: no clip of {', '.join(absent)} is left for {part}; an action needs clips of "
+                    "three source videos or more, one each for train, val and test; add some, or leave it out of "
+                    "data.actions"
+                )
+        listing.write(self.split_file, drawn, self._root)
+        log.info("%s: a split of %d clips, drawn with dataset.seed=%d", self.split_file, len(drawn), self.seed)
+
+    def _check_kept(self, kept: Sequence[Listed], clips: Sequence[Clip], strict: bool) -> None:
+        """Raise unless the split file is one of these clips; without `strict` clips may be gone or new."""
+        now = {clip.path: clip for clip in clips}
+        both = [each for each in kept if each.path in now]
+        wrong = {
+            "have no split": [each.path.name for each in kept if not each.split],
+            "are of another action now": [each.path.name for each in both if each.action != now[each.path].action],
+            "have another source video now": [each.path.name for each in both if each.group != now[each.path].group],
+        }
+        changed = {
+            "are new": sorted(path.name for path in now.keys() - {each.path for each in kept}),
+            "are gone": [each.path.name for each in kept if each.path not in now],
+        }
+        anyhow = any(wrong.values())
+        if strict:
+            wrong |= changed
+        elif any(changed.values()):
+            log.warning("%s: %s", self.split_file, ", ".join(f"{len(names)} {what}" for what, names in changed.items()))
+        if said := [f"{len(names)} {what} (first: {names[0]})" for what, names in wrong.items() if names]:
+            raise ActionRecError(
+                f"{self.split_file} no longer matches the clips of {self._source}: {', '.join(said)}; restore them,"
+                f"{'' if anyhow else ' set data.strict=false to go on without them,'} or move the file away to have a "
+                "split drawn anew, with which earlier results do not compare"
+            )
+
+
+def _parts(clips: Sequence[Clip], sides: Mapping[Path, str], actions: Sequence[str]) -> Splits:
+    chosen = [clip for clip in clips if clip.action in actions]
+    return Splits(*([clip for clip in chosen if sides.get(clip.path) == part] for part in listing.PARTS))
+
+
+def draw(clips: Sequence[Clip], seed: int) -> list[Listed]:
+    """A split by source video, stratified by action; an action of fewer than three source videos lacks a part.
+
+    Args:
+        clips: of all actions.
+        seed: two seeds give two splits.
+    """
+    test = draw_sources(clips, seed, left=2)
+    val = draw_sources([clip for clip in clips if clip.group not in test], seed, left=1)
+    side = dict.fromkeys(test, "test") | dict.fromkeys(val, "val")
+    return [Listed(clip.path, clip.action, side.get(clip.group, "train"), clip.group) for clip in clips]
+
+
+def place_in(path: Path, root: Path) -> str:
+    """A file's path within a folder, or its whole path without the leading slash."""
+    return (path.relative_to(root) if path.is_relative_to(root) else path.relative_to(path.anchor)).as_posix()
+
+
+def unique_names(actions: Mapping[Path, str], root: Path) -> dict[Path, str]:
+    """A name for every file: its stem, or where that comes twice `<action>/<stem>`, or where that does its path.
+
+    Args:
+        actions: by file.
+        root: of the data set, which paths are shown relative to.
+    """
+    forms: Iterable[Callable[[Path], str]] = (
+        lambda path: path.stem,
+        lambda path: f"{actions[path]}/{path.stem}",
+        lambda path: place_in(path, root),
+    )
+    names: dict[Path, str] = {}
+    for form in forms:
+        left = {path: form(path) for path in actions if path not in names}
+        counts = Counter(left.values())
+        names |= {path: name for path, name in left.items() if counts[name] == 1}
+    return names

@@ -1,0 +1,25 @@
+"""J-HMDB (Jhuang et al., ICCV 2013): 928 clips of 21 actions of HMDB51, cut to the action, with splits of their own."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from actionrec.datasets.hmdb51 import HMDB51, RELEASE
+from actionrec.datasets.records import Release
+
+_NUMBERS = {1: (660, 268), 2: (658, 270), 3: (663, 265)}  # clips to train and to test, by split
+
+
+@dataclass(frozen=True)
+class JHMDB(HMDB51):
+    """J-HMDB, in HMDB51's layout; see there."""
+
+    places: ClassVar[tuple[str, str]] = ("dataset.videos", "dataset.splits")
+    release: ClassVar[Release] = RELEASE._replace(
+        archives=("JHMDB_video",),
+        list_archives=("splits",),
+        official={
+            f"split {split}, {part}": number
+            for split, numbers in _NUMBERS.items()
+            for part, number in zip(("train", "test"), numbers, strict=True)
+        },
+    )

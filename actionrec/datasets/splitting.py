@@ -1,0 +1,100 @@
+"""Parts of a data set: official lists held against the disk, and draws that keep a source video on one side."""
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
+
+from actionrec.datasets.records import Clip, Splits, present, require_filled, shared_sources
+from actionrec.system.errors import ActionRecError
+
+log = logging.getLogger(__name__)
+
+VAL_FOLDS = 5  # one fold of five is validation: 20 % of the training clips
+SHARE = 0.2  # of the clips of an action that a drawn part takes
+
+
+def official_parts(
+    train: Sequence[Clip], test: Sequence[Clip], actions: tuple[str, ...], split: int, videos: Path, strict: bool
+) -> tuple[tuple[str, ...], Splits]:
+    """The class list and the parts of an official split; a fifth of the training clips become the validation part.
+
+    The draw is fixed, so that runs of different seeds are measured on the same clips.
+    """
+    train = present(train, f"training clips of split {split}", videos, strict)
+    test = present(test, f"test clips of split {split}", videos, strict)
+    if shared := shared_sources(train, test):
+        log.warning("split %d itself has clips of %d source videos in both train and test", split, len(shared))
+    sides = [{(clip.action, clip.group) for clip in side} for side in (train, test)]
+    if leaks := sorted(sides[0] & sides[1]):  # which the official lists avoid
+        action, source = leaks[0]
+        log.warning(
+            "split %d has %d source videos with clips of one action in both train and test (first: %s of %s), by which "
+            "the accuracy on the test is too high; give each source video to one side",
+            *(split, len(leaks), source, action),
+        )
+    train, val = carve_validation(train)
+    return actions, require_filled(Splits(train, val, test), actions, "clips")
+
+
+def carve_validation(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
+    """Training and validation clips: about 80/20 in every action, no source video on both sides.
+
+    Of five stratified folds by source video the one whose shares of the actions come nearest to a fifth is taken,
+    since one long source can fill a fold.
+    """
+    labels = [clip.action for clip in clips]
+    groups = [clip.group for clip in clips]
+    if len(set(groups)) < VAL_FOLDS:
+        raise ActionRecError(
+            f"{len(clips)} training clips come from {len(set(groups))} source videos, too few to hold a fifth out for "
+            "validation; add clips of other videos"
+        )
+    folds = [
+        drawn
+        for _, drawn in StratifiedGroupKFold(VAL_FOLDS, shuffle=True, random_state=42).split(clips, labels, groups)
+    ]
+    sizes = Counter(labels)
+
+    def imbalance(fold: Iterable[int]) -> float:
+        drawn = Counter(labels[i] for i in fold)
+        return sum(abs(drawn[action] / size - 1 / VAL_FOLDS) for action, size in sizes.items())
+
+    drawn = set(min(folds, key=imbalance))
+    return [clip for i, clip in enumerate(clips) if i not in drawn], [clips[i] for i in sorted(drawn)]
+
+
+def draw_sources(clips: Sequence[Clip], seed: int, left: int) -> set[str]:
+    """Source videos that have together about a fifth of the clips of every action, at least one clip of each.
+
+    The draw goes by single source videos, so that it serves small sets as well, where folds would miss an action.
+
+    Args:
+        clips: to draw from.
+        seed: of the order in which source videos are tried.
+        left: source videos of each action that must stay; an action that has no more gives none.
+    """
+    sizes: dict[str, Counter[str]] = defaultdict(Counter)  # clips of an action by source
+    for clip in clips:
+        sizes[clip.action][clip.group] += 1
+    order = np.random.default_rng(seed).permutation(sorted({clip.group for clip in clips})).tolist()
+    drawn: set[str] = set()
+
+    def may_go(group: str) -> bool:
+        return all(len(groups.keys() - drawn) > left for groups in sizes.values() if group in groups)
+
+    for action in sorted(sizes, key=lambda action: (len(sizes[action]), action)):  # those with the least choice first
+        groups = sizes[action]
+        wanted = SHARE * groups.total()
+        have = sum(groups[group] for group in drawn & groups.keys())
+        for group in (group for group in order if group in groups and group not in drawn):
+            if have + groups[group] / 2 <= wanted and may_go(group):  # nearer to the wanted share with it than without
+                drawn.add(group)
+                have += groups[group]
+        free = [group for group in order if group in groups and group not in drawn and may_go(group)]
+        if not have and free:
+            drawn.add(min(free, key=lambda group: groups[group]))
+    return drawn

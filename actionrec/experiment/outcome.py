@@ -1,0 +1,58 @@
+"""What the log says of a measurement: a small table, and where the rest is."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from actionrec.reporting.tables import Estimate, Table, lines_of, texts
+
+HEADER = ("part", "n", "top-1", "mean class", "loss")
+
+
+def table(metrics: Mapping[str, Any], counts: Mapping[str, int]) -> str:
+    """Part, number of samples, accuracies with their 95 % intervals where there are any, and loss.
+
+    Args:
+        metrics: by tag, as `metrics.json` has them.
+        counts: number of samples by part.
+    """
+    rows = [
+        (
+            part,
+            count,
+            _estimate(metrics, f"{part}/acc"),
+            _estimate(metrics, f"{part}/acc_macro"),
+            metrics[f"{part}/loss"],
+        )
+        for part, count in counts.items()
+    ]
+    return lines_of(texts(Table("", "", HEADER, rows)))
+
+
+def line(metrics: Mapping[str, Any], part: str) -> str:
+    """The accuracies of one part: `test/acc 0.512  test/acc_macro 0.498`."""
+    return "  ".join(f"{part}/{name} {metrics[f'{part}/{name}']:.3f}" for name in ("acc", "acc_macro"))
+
+
+def places(config: DictConfig, run: Path) -> str:
+    """Where a run is, and the commands that show it in TensorBoard and in the report."""
+    data = Path(config.paths.outputs) / config.paths.name
+    within = run.absolute().is_relative_to(data.absolute())
+    found = {"run": str(run)}
+    if config.logger and str(config.logger.get("_target_", "")).endswith("TensorBoard"):
+        found["TensorBoard"] = f"tensorboard --logdir {shlex.quote(str(data if within else run))}"
+    if within and HydraConfig.initialized():
+        from actionrec.reporting.missing import Commands
+
+        choice = str(HydraConfig.get().runtime.choices["paths"])
+        found["report"] = Commands(choice, config.paths.name, config.paths.outputs).verb("report")
+    return "\n".join(f"{what + ':':13}{where}" for what, where in found.items())
+
+
+def _estimate(metrics: Mapping[str, Any], tag: str) -> Estimate | float:
+    low, high = metrics.get(f"{tag}_low"), metrics.get(f"{tag}_high")
+    return metrics[tag] if low is None or high is None else Estimate(metrics[tag], low, high)

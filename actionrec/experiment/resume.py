@@ -1,0 +1,72 @@
+"""Whether a training can go on from what an earlier one left."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from actionrec.experiment.runs import RunFolder
+from actionrec.settings.untrusted import read_tensors
+from actionrec.system.errors import ActionRecError
+
+if TYPE_CHECKING:  # heavy; a verb's --help does without
+    from actionrec.modules.base import ActionModule
+
+log = logging.getLogger(__name__)
+
+
+def goes_on(run: RunFolder) -> bool:
+    """Whether the run that was interrupted left checkpoints that load."""
+    from actionrec.callbacks.best import checkpoints_whole
+
+    if not checkpoints_whole(run.last.parent):
+        log.warning("%s: best.ckpt or last.ckpt is torn or lost; the training begins again", run.partial)
+        return False
+    log.info("goes on with %s", run.partial)
+    return True
+
+
+def check_resumable(path: Path, module: "ActionModule", config: DictConfig) -> None:
+    """Raise unless a training can go on from a checkpoint.
+
+    Raises:
+        ActionRecError: it holds weights alone, is of another stage or network, or its schedule was made for another
+            number of epochs.
+    """
+    from actionrec.modules.checkpoint import read
+    from actionrec.modules.earlier import renew
+
+    if path.is_relative_to(config.run_dir) or path.is_relative_to(f"{config.run_dir}.partial"):
+        checkpoint = read_tensors(path, "resume", "a checkpoint")
+    else:
+        checkpoint = read(path, "resume", list(config.trust))
+    renew(checkpoint)  # it may be of an earlier version
+    if "optimizer_states" not in checkpoint:
+        raise ActionRecError(f"resume={path} holds weights alone, no state of a training; start from it with init_from")
+    if checkpoint["lineage"]["stage"] != config.stage:
+        raise ActionRecError(f"resume={path} is of stage {checkpoint['lineage']['stage']}, this is {config.stage}")
+    groups = [len(state["param_groups"]) for state in checkpoint["optimizer_states"]]
+    if groups != [len(module.parameter_groups())]:
+        raise ActionRecError(
+            f"resume={path} is of a training with {groups[0] if groups else 0} groups of parameters, this one has "
+            f"{len(module.parameter_groups())}; set model.decay_norms, model.head_lr_factor and "
+            "model.backbone_lr_factor as they were, or start from it with init_from"
+        )
+    own, theirs = module.state_dict(), checkpoint["state_dict"]
+    if wrong := [key for key in own.keys() ^ theirs.keys() if key.startswith("network.")]:
+        raise ActionRecError(f"resume={path} is of another network (at {min(wrong)}); start from it with init_from")
+    if wrong := [key for key in own if key in theirs and own[key].shape != theirs[key].shape]:
+        raise ActionRecError(f"resume={path} is of another network (at {wrong[0]}); start from it with init_from")
+    done, steps = checkpoint.get("epoch", 0) + 1, checkpoint.get("global_step", 0)
+    for state in checkpoint.get("lr_schedulers") or ():
+        whole = state.get("total_steps") or state.get("T_max")
+        if not (whole and steps) or state.get("last_epoch", steps) != steps:  # schedules by epoch are free to end
+            continue
+        planned = round(whole * done / steps)
+        if planned != config.trainer.max_epochs:
+            raise ActionRecError(
+                f"resume={path}: its learning-rate schedule was made for {planned} epochs and cannot stretch to "
+                f"trainer.max_epochs={config.trainer.max_epochs}; train afresh, start from it with init_from, or set "
+                f"trainer.max_epochs={planned}"
+            )

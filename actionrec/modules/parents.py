@@ -1,0 +1,215 @@
+"""How a stage starts from checkpoints of earlier ones."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from actionrec.modules.base import ActionModule
+from actionrec.modules.checkpoint import read
+from actionrec.modules.earlier import CONSTANTS, PREFIX
+from actionrec.networks.streams import MultiStream, Stream
+from actionrec.system.errors import ActionRecError
+from actionrec.system.files import sha256
+
+ALONE = "parent"  # the role of a single stream's parent
+_HEAD = ("head.weight", "head.bias")
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A checkpoint that a stage starts from."""
+
+    path: Path
+    checkpoint: dict[str, Any]
+
+    @property
+    def lineage(self) -> dict[str, Any]:
+        """What the checkpoint says of itself."""
+        return self.checkpoint["lineage"]
+
+    def architecture(self) -> dict[str, Any]:
+        """Settings of a backbone that takes this parent's weights: no others, and the same size of picture if fixed."""
+        said = self.checkpoint.get("hyper_parameters", {})
+        theirs = [said.get(name, {}).get("backbone", {}) for name in self.streams]
+        sizes = [backbone["image_size"] for backbone in theirs if "image_size" in backbone]
+        return {"weights": None, **({"image_size": sizes[0]} if sizes else {})}
+
+    @property
+    def streams(self) -> dict[str, dict[str, Any]]:
+        """By name of its streams, the settings of what they see."""
+        return self.lineage["inputs"].get("streams", {})
+
+    def weights(self) -> dict[str, Tensor]:
+        """Of its network, by name."""
+        return {key.removeprefix(PREFIX): value for key, value in self.checkpoint["state_dict"].items()}
+
+    def record(self) -> dict[str, Any]:
+        """What a child keeps of it."""
+        own = {key: value for key, value in self.lineage.items() if key != "trained_on"}
+        return {"path": str(self.path), "sha256": sha256(self.path), **own}
+
+
+def open_parents(
+    init_from: str | Mapping[str, str | None] | None, streams: Sequence[str], trust: Sequence[str] = ()
+) -> dict[str, Parent]:
+    """The parents that `init_from` names, by role; see `checkpoint.read`.
+
+    Args:
+        init_from: one path for a single stream, whose role is `parent`; for several a path for each by name, or None
+            for one that starts without.
+        streams: names of the network's streams.
+        trust: see `checkpoint.read`.
+    """
+    if not init_from:
+        return {}
+    if len(streams) > 1:
+        if isinstance(init_from, str) or set(init_from) != set(streams):
+            wanted = " and ".join(f"init_from.{name}" for name in streams)
+            raise ActionRecError(f"init_from of several streams needs {wanted}; null is for one without a parent")
+        named = {name: (path, f"init_from.{name}") for name, path in init_from.items() if path}
+    elif isinstance(init_from, str):
+        named = {ALONE: (init_from, "init_from")}
+    elif set(init_from) == set(streams):
+        [(name, path)] = init_from.items()
+        named = {ALONE: (path, f"init_from.{name}")} if path else {}
+    else:
+        raise ActionRecError("init_from of a single stream is one path, such as init_from=outputs/…/best.ckpt")
+    return {role: Parent(Path(path), read(Path(path), key, trust)) for role, (path, key) in named.items()}
+
+
+def check_parent(parent: Parent, split: int | None, held_out: Iterable[str]) -> None:
+    """Raise if a parent has seen what this stage is measured on.
+
+    Args:
+        parent: the checkpoint to start from.
+        split: HMDB51 split of this stage; None for stills.
+        held_out: names of the records of this stage's validation and test parts.
+    """
+    theirs = parent.lineage["split"]
+    if theirs is not None and split is not None and theirs != split:
+        raise ActionRecError(
+            f"{parent.path} was trained on split {theirs}, this stage is split {split}: its training clips are among "
+            f"your test clips; train the parent on split {split}"
+        )
+    if seen := set(parent.lineage["trained_on"]) & set(held_out):
+        raise ActionRecError(
+            f"{parent.path} was trained on {len(seen)} of the clips that this stage is measured on "
+            f"(first: {min(seen)}); train the parent on the same split of the same data"
+        )
+
+
+def start_from(module: ActionModule, parents: Mapping[str, Parent]) -> list[str]:
+    """Copy the parents' weights into a module, in place; returns what was done, a line for each parent.
+
+    Everything but the head must match; rows of the head are carried over by action name. The normalisation comes with
+    the weights that were trained with it.
+    """
+    lines = []
+    for role, parent in parents.items():
+        name = next(iter(module.streams)) if role == ALONE else role
+        _check_parent(module, name, parent)
+        lines.append(_start_stream(module.streams[name], module.actions, parent))
+    if isinstance(module.network, MultiStream):
+        module.network.start_as_average()
+    return lines
+
+
+def carry_head(
+    head: nn.Linear, actions: Sequence[str], weight: Tensor, bias: Tensor, parent_actions: Sequence[str]
+) -> list[str]:
+    """Copy the rows of the actions that both know; rows of the others keep their fresh values.
+
+    Args:
+        head: (K, F), changed in place.
+        actions: its K actions.
+        weight, bias: (P, F) and (P,) of the parent's head.
+        parent_actions: its P actions.
+
+    Returns:
+        The actions carried over, in the head's order.
+    """
+    row_of = {action: row for row, action in enumerate(parent_actions)}
+    carried = [action for action in actions if action in row_of]
+    with torch.no_grad():
+        for row, action in enumerate(actions):
+            if action in row_of:
+                head.weight[row] = weight[row_of[action]]
+                head.bias[row] = bias[row_of[action]]
+    return carried
+
+
+def _start_stream(stream: Stream, actions: Sequence[str], parent: Parent) -> str:
+    state = parent.weights()
+    weight, bias = (state.pop(key) for key in _HEAD)
+    stream.load_state_dict(state, strict=False)  # strict but for the head: the keys have been compared
+    known = parent.lineage["actions"]
+    carried = carry_head(stream.head, actions, weight, bias, known)
+    return (
+        f"{parent.path}: {len(state)} tensors of {parent.lineage['stage']}; head {len(known)} → {len(actions)}: "
+        f"{len(carried)} carried over by name, {len(actions) - len(carried)} fresh"
+    )
+
+
+def _check_parent(module: ActionModule, name: str, parent: Parent) -> None:
+    """Raise unless a parent has one stream, which is built as the module's of that name is and sees the same."""
+    if len(parent.streams) > 1:
+        raise ActionRecError(
+            f"{parent.path} is a network of several streams ({', '.join(parent.streams)}); start {name} from a "
+            "checkpoint of one stream"
+        )
+    stream, state = module.streams[name], parent.weights()
+    _check_layers(stream, state, parent)
+    _check_normalisation(stream, state, parent)
+    for theirs, seen in parent.streams.items():
+        if seen["_target_"] != module.inputs["streams"][name]["_target_"]:
+            raise ActionRecError(f"{parent.path} sees {theirs}; start {name} from a stream that sees the same")
+
+
+def _check_layers(stream: Stream, state: Mapping[str, Tensor], parent: Parent) -> None:
+    """Raise unless the parent has this stream's layers; the head may have other rows."""
+    own = stream.state_dict()
+    if missing := set(own) ^ set(state):
+        raise ActionRecError(
+            f"{parent.path} has another backbone ({_backbone(parent)}): {len(missing)} layers are in one network only "
+            f"(first: {min(missing)}); set backbone to match, or train the parent with this one"
+        )
+    for key, value in state.items():
+        if key in (*_HEAD, *CONSTANTS) or value.shape == own[key].shape:
+            continue
+        if value.dim() == 4 and value.shape[0] == own[key].shape[0] and value.shape[2:] == own[key].shape[2:]:
+            raise ActionRecError(
+                f"{parent.path} takes {value.shape[1]} channels, this network {own[key].shape[1]} (at {key}); "
+                "start a stream from one that sees the same, with the same settings"
+            )
+        raise ActionRecError(
+            f"{parent.path} has another backbone ({_backbone(parent)}): {key} is "
+            f"{tuple(value.shape)}, here {tuple(own[key].shape)}; set backbone to match"
+        )
+
+
+def _check_normalisation(stream: Stream, state: Mapping[str, Tensor], parent: Parent) -> None:
+    """Raise unless the parent's constants are of such pictures, and are those that the user chose, if any."""
+    own = stream.state_dict()
+    for key in CONSTANTS:
+        if state[key].shape != own[key].shape:
+            raise ActionRecError(
+                f"{parent.path} normalises {state[key].shape[1]} channels, this network {own[key].shape[1]}; start "
+                "a stream from one that sees the same, with the same settings"
+            )
+        if stream.backbone.chosen and not torch.allclose(state[key], own[key], rtol=1e-4):
+            raise ActionRecError(
+                f"{parent.path} was trained with a {key} of {_listed(state[key])}, backbone.mean and backbone.std make "
+                f"it {_listed(own[key])} (in units of 0 to 255); leave both null, or train the parent with them"
+            )
+
+
+def _listed(values: Tensor) -> list[float]:
+    return [round(value, 3) for value in values.flatten().tolist()]
+
+
+def _backbone(parent: Parent) -> str:
+    return ", ".join(str(backbone.get("name")) for backbone in parent.lineage["backbone"].values())

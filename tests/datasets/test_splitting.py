@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+
+from actionrec.datasets.records import Clip
+from actionrec.datasets.splitting import carve_validation, draw_sources
+from actionrec.system.errors import ActionRecError
+
+
+def test_a_source_seen_in_two_actions_stays_on_one_side():
+    clips = [Clip(Path(f"{a}{s}{n}"), a, f"s{s}") for a in ("clap", "wave") for s in range(10) for n in range(3)]
+    train, val = carve_validation(clips)
+    assert not {clip.group for clip in train} & {clip.group for clip in val}
+    assert len(train) + len(val) == len(clips)
+
+
+def test_too_few_sources_to_hold_out_are_refused():
+    with pytest.raises(ActionRecError, match="4 source videos, too few"):
+        carve_validation([Clip(Path(f"{s}{n}"), "clap", f"s{s}") for s in range(4) for n in range(9)])
+
+
+def test_a_draw_takes_about_a_fifth_of_every_action():
+    clips = [
+        Clip(Path(f"{a}{s}{n}"), a, f"{a}{s}") for a in ("clap", "wave") for s in range(30) for n in range(1 + s % 4)
+    ]
+    drawn = draw_sources(clips, seed=0, left=2)
+    for action in ("clap", "wave"):
+        sides = [clip.group in drawn for clip in clips if clip.action == action]
+        assert 0.15 <= sum(sides) / len(sides) <= 0.25
+
+
+def test_a_source_that_fills_an_action_is_not_drawn_while_others_are_there():
+    clips = [Clip(Path(f"{s}{n}"), "clap", s) for s, size in (("long", 90), ("b", 2), ("c", 3)) for n in range(size)]
+    assert all("long" not in draw_sources(clips, seed, left=1) for seed in range(5))
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_a_draw_leaves_sources_of_people_who_do_everything(left):
+    clips = [Clip(Path(f"{a}{s}"), a, f"p{s}") for a in ("clap", "run", "wave") for s in range(left + 1)]
+    for seed in range(5):
+        assert len(draw_sources(clips, seed, left)) == 1
+        assert not draw_sources([clip for clip in clips if clip.group != "p0"], seed, left)

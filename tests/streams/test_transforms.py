@@ -1,0 +1,148 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from actionrec.flow.estimators import create
+from actionrec.flow.field import dequantize, mirror, quantize, stack
+from actionrec.streams.transforms import (
+    CLIP_PRESETS,
+    NONE,
+    STILL_PRESETS,
+    WHOLE,
+    Augmentation,
+    View,
+    draw_view,
+    eval_views,
+    jitter_colours,
+    view_flow,
+    view_frame,
+)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def image(rng):
+    return cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (80, 60))
+
+
+@pytest.fixture
+def codes(rng):
+    """Four smooth fields (4, 2, 60, 80) of a few pixels."""
+    smooth = [cv2.resize(rng.normal(0, 4, (4, 5, 2)).astype(np.float32), (80, 60)) for _ in range(4)]
+    return quantize(np.stack(smooth), 20)
+
+
+@pytest.mark.parametrize("preset", [*STILL_PRESETS.values(), *CLIP_PRESETS.values()])
+def test_every_view_is_inside_and_of_the_asked_size(preset, image, codes, rng):
+    for _ in range(50):
+        view = draw_view(preset, rng)
+        assert 0 <= view.left <= view.left + view.width <= 1 + 1e-9
+        assert 0 <= view.top <= view.top + view.height <= 1 + 1e-9
+    assert view_frame(image, view, 32).shape == (32, 32, 3)
+    for representation, channels in (("xy", 8), ("magnitude", 4)):
+        seen = view_flow(codes, view, 32, representation)
+        assert seen.shape == (channels, 32, 32)
+        assert seen.dtype == np.uint8
+
+
+def test_no_augmentation_is_the_whole_image(rng, image):
+    assert draw_view(NONE, rng) == WHOLE
+    assert jitter_colours(image, 0, rng) is image
+
+
+def test_a_flipped_stack_is_the_stack_of_the_mirrored_field(codes):
+    flipped = view_flow(codes, WHOLE._replace(flip=True), 60, "xy")
+    expected = view_flow(mirror(codes), WHOLE, 60, "xy")
+    assert np.abs(flipped.astype(int) - expected).max() <= 2  # resampled before one, after the other
+
+
+def test_frame_and_flow_share_the_geometry():
+    """A bright square and the motion of that square end up in the same place."""
+    image = np.zeros((60, 80, 3), np.uint8)
+    image[20:30, 40:56] = 255
+    motion = np.zeros((4, 60, 80, 2), np.float32)
+    motion[:, 20:30, 40:56] = 10
+    codes = quantize(motion, 20)
+    for view in (View(0.1, 0.2, 0.7, 0.6, flip=True), View(0.2, 0.1, 0.8, 0.8, flip=False, degrees=12)):
+        bright = view_frame(image, view, 64).mean(axis=-1) > 127
+        moves = np.abs(view_flow(codes, view, 64, "xy")[1].astype(int) - 128) > 30
+        assert bright.sum() > 20
+        assert (bright ^ moves).sum() <= 0.15 * bright.sum()
+
+
+def test_turning_turns_the_motion_too():
+    """A field that points away from the centre still does when it is turned with the image."""
+    y, x = np.mgrid[-30:31, -30:31].astype(np.float32)
+    codes = quantize(np.stack([x, y], axis=-1)[None] / 5, 20)
+    turned = view_flow(codes, WHOLE._replace(degrees=30.0), 61, "xy")
+    assert np.abs(turned.astype(int) - stack(codes, "xy"))[:, 15:-15, 15:-15].max() <= 3
+
+
+def test_a_flipped_and_turned_motion_is_first_turned_then_mirrored():
+    """As the frame is: a motion to the right goes up by a counter-clockwise turn, and then up and to the left."""
+    codes = quantize(np.full((1, 60, 80, 2), (10, 0), np.float32), 20)
+    seen = view_flow(codes, WHOLE._replace(flip=True, degrees=30.0), 64, "xy")
+    assert dequantize(seen, 20)[32, 32] == pytest.approx((-10 * np.cos(np.pi / 6), -10 * np.sin(np.pi / 6)), abs=0.2)
+
+
+@given(
+    crop=st.tuples(*[st.floats(0.6, 1)] * 2, *[st.floats(0, 1)] * 2),
+    flip=st.booleans(),
+    degrees=st.floats(-30, 30),
+    motion=st.tuples(*[st.floats(-4, 4)] * 2),
+    grows=st.floats(0.97, 1.03),
+)
+@example(crop=(1, 1, 0, 0), flip=True, degrees=20.0, motion=(4, 0), grows=1.0)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_the_viewed_flow_is_the_flow_of_the_viewed_frames(crop, flip, degrees, motion, grows):
+    """Against an estimate, on a texture that moves and grows; flow keeps its length in the clip's pixels."""
+    width, height, left, top = crop
+    view = View(left * (1 - width), top * (1 - height), width, height, flip, degrees)
+    noise = np.random.default_rng(0).integers(0, 256, (96, 128), np.uint8)
+    texture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2), None, 0, 255, cv2.NORM_MINMAX)
+    matrix = cv2.getRotationMatrix2D((63.5, 47.5), 0, grows)
+    matrix[:, 2] += motion
+    y, x = np.mgrid[:96, :128]
+    field = np.stack([x, y, np.ones_like(x)], axis=-1) @ matrix.T - np.stack([x, y], axis=-1)
+    moved = cv2.warpAffine(texture, matrix, (128, 96), borderMode=cv2.BORDER_REFLECT_101)
+
+    size = 80
+    frames = [view_frame(np.repeat(each[..., None], 3, axis=-1), view, size)[..., 0] for each in (texture, moved)]
+    [estimated] = create("farneback", {}).fields(frames)
+    estimated = estimated * (width * 128 / size, height * 96 / size)
+    seen = dequantize(view_flow(quantize(field[None], 20), view, size, "xy"), 20)
+    apart = np.linalg.norm(estimated - seen, axis=-1)[24:-24, 24:-24]
+    assert np.median(apart) < 0.5
+
+
+def test_jitter_changes_brightness_within_its_bounds(rng):
+    gray = np.full((8, 8, 3), 100, np.uint8)
+    means = [jitter_colours(gray, 0.2, rng).mean() for _ in range(200)]
+    assert 78 <= min(means) < 90 < 110 < max(means) <= 122
+
+
+def test_small_things_survive_shrinking(rng):
+    board = np.indices((224, 224)).sum(axis=0) % 2 * 255
+    seen = view_frame(np.repeat(board[..., None], 3, axis=-1).astype(np.uint8), WHOLE, 56)
+    assert np.abs(seen.astype(int) - 127).max() <= 2  # averaged; picking single pixels would give 0 or 255
+
+
+def test_crops_reach_the_scale_they_say(rng):
+    areas = [view.width * view.height for view in (draw_view(Augmentation(scale=(0.3, 1)), rng) for _ in range(500))]
+    assert 0.25 < min(areas) < 0.4
+    assert max(areas) > 0.9
+
+
+@pytest.mark.parametrize("crops", [3, 5, 10])
+def test_views_of_a_test_are_inside_the_picture_and_differ(crops):
+    views = eval_views(crops)
+    assert len(set(views)) == crops
+    for view in views:
+        assert 0 <= view.left <= view.left + view.width <= 1
+        assert 0 <= view.top <= view.top + view.height <= 1
