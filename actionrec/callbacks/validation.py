@@ -25,7 +25,7 @@ from actionrec.evaluation.metrics import confusion, per_action, probabilities_of
 from actionrec.evaluation.plots import confusion_matrix, pixels
 from actionrec.evaluation.scores import Scores
 from actionrec.modules.base import ActionModule
-from actionrec.networks.backbone import first_convolution
+from actionrec.networks.stem import first_convolution
 from actionrec.networks.streams import MultiStream, Stream
 
 THUMBNAIL = 32  # side of a sample's picture in the projector

@@ -1,5 +1,6 @@
 """What the verbs share: composition by Hydra, and errors as one line."""
 
+import atexit
 import gc
 import os
 import signal
@@ -72,11 +73,12 @@ def command(config_name: str, choose: str | None = None) -> Callable[[Task], Cal
             command_line[:] = typed or sys.argv
             before = os.environ.get(FULL_ERROR)
             os.environ[FULL_ERROR] = "1"  # Hydra would print its own errors; this hands them to us
+            # Else the interpreter looks for reference cycles in all that torch has loaded before it ends: seconds in
+            # which the results are there and the prompt is not.
+            atexit.register(gc.freeze)
             _quieten()
             try:
-                given = overrides.opened(sys.argv[1:])
-                trains = choose == "experiment" or config_name == "chain"
-                sys.argv[1:] = overrides.for_hydra(given, config_groups(), trains)
+                sys.argv[1:] = overrides.for_hydra(sys.argv[1:], config_groups(), trains=choose == "experiment")
                 overrides.check(sys.argv[1:], config_groups(), choose)
                 with heeds_sigterm(), _live(config_name):
                     run()

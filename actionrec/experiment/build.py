@@ -55,7 +55,9 @@ def create_callbacks(config: DictConfig) -> "list[Callback]":
         if settings is None:
             continue
         if "_target_" not in settings:
-            raise ActionRecError(f"callbacks.{name} has no _target_; choose its file with callbacks=[default,{name}]")
+            raise ActionRecError(
+                f"callbacks.{name} has no _target_; name its class, or its file: callbacks=[default,…]"
+            )
         made.append(instantiate(settings))
     return made
 

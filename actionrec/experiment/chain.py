@@ -19,7 +19,7 @@ from actionrec.experiment.stages import composed, key_of, named, overrides_of, s
 from actionrec.settings import chain as declared
 from actionrec.settings import checks, rules
 from actionrec.settings.chain import STILLS, ChainConfig
-from actionrec.settings.composition import config_groups, plain
+from actionrec.settings.composition import config_groups
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import write_text
 from actionrec.system.hardware import usable_cores
@@ -146,13 +146,14 @@ def prepare(config: DictConfig, prepared: set[Path]) -> None:
         config: of the stage.
         prepared: stores that this process has completed, which are not looked through again; is added to.
     """
-    from actionrec.experiment.extraction import FLOW, clips_of, conclude, flow_of
+    from actionrec.experiment.extraction import clips_of, conclude, flow_read
     from actionrec.flow.estimators import ESTIMATORS
     from actionrec.flow.extract import extract
 
-    if not any(isinstance(each, dict) and each.get("_target_") == FLOW for each in plain(config.data).values()):
+    read = flow_read(config)
+    if not read:
         return
-    settings, store = flow_of(config)
+    settings, store = read
     if settings.algorithm not in ESTIMATORS or store in prepared:  # imported flow is there
         return
     with only_writer(store, "flow store", wait=True):

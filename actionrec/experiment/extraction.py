@@ -89,18 +89,25 @@ def _preview(config: DictConfig, settings: "FlowSettings") -> None:
 
 
 def flow_of(config: DictConfig) -> "tuple[FlowSettings, Path]":
-    """What flow the data module asks for, and the store where it reads it.
+    """The flow that the data module asks for, and the store where it reads it.
 
     Raises:
         ActionRecError: none of its streams is made of flow.
     """
+    if found := flow_read(config):
+        return found
+    raise ActionRecError("no stream is made of flow; say stream=[flow]")
+
+
+def flow_read(config: DictConfig) -> "tuple[FlowSettings, Path] | None":
+    """As `flow_of`; None where no stream is made of flow."""
     from actionrec.storage.flow import FlowSettings
 
     for stream in plain(config.data).values():
         if isinstance(stream, dict) and stream.get("_target_") == FLOW:
             named = [each.name for each in fields(FlowSettings)]
             return FlowSettings(**{key: stream[key] for key in named}), Path(stream["folder"])
-    raise ActionRecError("no stream is made of flow; say stream=[flow]")
+    return None
 
 
 def clips_of(config: DictConfig) -> "list[Clip]":

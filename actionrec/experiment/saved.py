@@ -24,7 +24,7 @@ MEASURED = ("paths", "flow", "recipe", "split", "seed", "views", "dataset", "dat
 # What `run_again` takes: all that decides a result, and the places.
 TRAINED = (
     *("stage", "paths", "flow", "backbone", "optimizer", "scheduler", "recipe", "split", "seed", "views", "dataset"),
-    *("data", "model", "trainer", "init_from", "compile", "cache_features"),
+    *("data", "model", "trainer", "init_from", "compile", "cache_features", "objective"),
 )
 _WHOLE = ("params", "compile")  # mappings whose keys belong together, such as the arguments of one flow estimator
 _COMPILE = ("fullgraph", "dynamic", "mode")  # of torch.compile's arguments, those that are plain choices
@@ -38,6 +38,7 @@ COMPOSED = (
     "flow",
     "dataset",
 )  # groups whose options a run keeps
+SPLIT_FILE = "${paths.outputs}/${paths.name}/split-seed${dataset.seed}.csv"  # as in conf/dataset/folder.yaml
 _GLOBAL = ("experiment", "recipe", "sweep")  # config groups that write anywhere
 
 
@@ -65,7 +66,7 @@ def for_measurement(config: DictConfig, run: Path, trust: Sequence[str]) -> None
     taken = {key: saved[key] for key in MEASURED if key in saved}
     # A stranger's run does not say where files are written here.
     taken["paths"] = _without(_section(saved, "paths"), ("outputs", "frames"))
-    taken["data"] = _with_own_folders(data)
+    taken |= _with_own_places(data)
     _drop_streams(config, data)
     _put_back(config, taken)
 
@@ -106,7 +107,7 @@ def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictCon
     if not _lies_where_it_says(run, saved["paths"]):
         # The folder was moved, or is a stranger's, who does not say where files are written here.
         taken["paths"] = _without(saved["paths"], ("outputs", "frames"))
-        taken["data"] = _with_own_folders(saved["data"])
+        taken |= _with_own_places(saved["data"])
     taken["trainer"] = _without(saved["trainer"], ("default_root_dir", "_target_"))
     taken["callbacks"] = {
         name: {key: value for key, value in node.items() if key in config.callbacks[name] and key not in _OWN}
@@ -137,9 +138,18 @@ def _lies_where_it_says(run: Path, paths: Mapping[str, Any]) -> bool:
     return outputs in run.resolve().parents[2:4] and outputs in frames.parents
 
 
-def _with_own_folders(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's data, its streams writing their pictures where `paths` says here, and not where the run says."""
-    return {key: {**value, "folder": "${paths.frames}"} if writes(value) else value for key, value in data.items()}
+def _with_own_places(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sections `data` and `dataset` of a run, which write where `paths` says here and not where the run says.
+
+    A split that is there is only read.
+    """
+    streams = {key: {**value, "folder": "${paths.frames}"} for key, value in data.items() if writes(value)}
+    found = {"data": {**_without(data, ("dataset",)), **streams}}
+    if isinstance(data.get("dataset"), dict):
+        found["dataset"] = data["dataset"]
+        if "split_file" in data["dataset"] and not Path(str(data["dataset"]["split_file"])).is_file():
+            found["dataset"] = _without(data["dataset"], ("split_file",)) | {"split_file": SPLIT_FILE}
+    return found
 
 
 def _drop_streams(config: DictConfig, data: Mapping[str, Any]) -> None:

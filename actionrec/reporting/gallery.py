@@ -1,6 +1,7 @@
 """Clips that a network has right and wrong: what it sees, where it looks, and what it answers."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -165,7 +166,16 @@ def _batch(run: Run, inputs: Mapping[str, Any], names: Sequence[str], trust: Seq
         there = said.get(name, {})
         places[name] = {"folder": own if writes(there) else there.get("folder")}
     streams = {name: {**settings, **places[name]} for name, settings in inputs["streams"].items()}
-    settings = {**said, **one_view, **{key: inputs[key] for key in inputs if key != "streams"}, **streams}
+    dataset = dict(said["dataset"])
+    if "split_file" in dataset and not Path(str(dataset["split_file"])).is_file():  # else it is only read
+        dataset["split_file"] = str(run.path.parents[1] / f"split-seed{dataset.get('seed', 0)}.csv")
+    settings = {
+        **said,
+        "dataset": dataset,
+        **one_view,
+        **{key: inputs[key] for key in inputs if key != "streams"},
+        **streams,
+    }
     if "position" not in settings:
         raise ActionRecError(f"{run.path}: its data are no clips")
     try:
@@ -176,8 +186,8 @@ def _batch(run: Run, inputs: Mapping[str, Any], names: Sequence[str], trust: Seq
     record_of = {record.name: record for part in Splits._fields for record in getattr(splits, part)}
     if absent := [name for name in names if name not in record_of]:
         raise ActionRecError(f"{len(absent)} of the clips are not in the data any more (first: {absent[0]})")
-    dataset = data.dataset([record_of[name] for name in names], {a: i for i, a in enumerate(actions)}, "test")
-    return collate([dataset[index] for index in range(len(dataset))])
+    samples = data.dataset([record_of[name] for name in names], {a: i for i, a in enumerate(actions)}, "test")
+    return collate([samples[index] for index in range(len(samples))])
 
 
 def _small(picture: np.ndarray) -> np.ndarray:

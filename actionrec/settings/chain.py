@@ -16,10 +16,7 @@ from actionrec.settings import rules
 from actionrec.system.errors import ActionRecError
 
 DEFAULT = "two_stream"  # of conf/train.yaml, conf/report.yaml and the Makefile, which leave it unsaid
-_PACKAGE = Path(__file__).parents[1]
-# A wheel ships the configuration inside the package; in a checkout it lies at the top.
-CONF = next(each for each in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if each.is_dir())
-FOLDER = CONF / "chain"
+FOLDER = Path(__file__).parents[2] / "conf" / "chain"
 NOTE = "chain.yaml"  # in `outputs/<data>`: the chain that was trained there last
 ALONE = "parent"  # role of the one parent that a network of one stream has
 STILLS, CLIPS = "stills", "clips"
@@ -218,19 +215,16 @@ def runs_of(config: DictConfig, names: Mapping[str, str], tag: str | None = None
     stages = of(config).stages
     for role, name in names.items():
         place = Path(config.paths.outputs) / config.paths.name / name
-        stage = stages.get(name) or Stage(name, name)
-        yield role, place / stage.run(config.split, config.seed, tag)
+        yield role, place / stages[name].run(config.split, config.seed, tag)
 
 
-def _parents(stages: Mapping[str, str] | None = None, *, _root_: DictConfig) -> Any:
-    """`${parents:}`: the best checkpoints that a run starts from, with those of `parents` in their place.
-
-    Where the chain has no such stage, they are those of `${parents:{<role>:<stage>}}`, else None.
-    """
+def _parents(_root_: DictConfig) -> Any:
+    """`${parents:}`: the best checkpoints that a run starts from; None where the chain has no such stage."""
     stage = None if OmegaConf.is_missing(_root_, "stage") else of(_root_).stages.get(_root_.stage)
     found: dict[str, Any] = {}
-    for role, run in runs_of(_root_, stage.parents if stage else stages or {}, _root_.get("parent_tag")):
-        found[role] = str(run / "checkpoints" / "best.ckpt")
+    if stage:
+        for role, run in runs_of(_root_, stage.parents, OmegaConf.select(_root_, "parent_tag")):
+            found[role] = str(run / "checkpoints" / "best.ckpt")
     found.update(OmegaConf.to_container(_root_.parents, resolve=True))  # type: ignore[arg-type]
     return found.get(ALONE, OmegaConf.create(found)) if found else None
 

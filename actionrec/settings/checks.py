@@ -58,7 +58,7 @@ SETTINGS: dict[str, Rule] = {
     "data.position": one_of("first", "quarter", "middle", "three_quarter", "last", "random"),
     "data.*.representation": one_of("xy", "magnitude"),
     "data.*.fields": maybe(whole(1), None),
-    "data.*.length": whole(2),
+    "data.*.length": whole(1),
     "data.*.frames": whole(1),
     "data.*.stride": whole(1),
     "data.*.params": rules.mapping,
@@ -85,6 +85,9 @@ SETTINGS: dict[str, Rule] = {
     "scheduler.pct_start": number(0, 1),
     "scheduler.base": number(0, 1),
     "scheduler.epochs_per_cycle": number(0, above=True),
+    "scheduler.monitor": one_of(*MONITORED),
+    "scheduler.interval": one_of("epoch", "step"),
+    "scheduler.frequency": whole(1),
     "trainer.max_epochs": whole(1),
     "trainer.log_every_n_steps": whole(1),
     "trainer.check_val_every_n_epoch": whole(1),
@@ -160,6 +163,8 @@ def check(config: DictConfig) -> None:
                     require(key, value, rule)
     if "callbacks." not in foreign:
         _check_monitors(config)
+    if "model." not in foreign:
+        _check_frozen(config)
     _check_devices(config)
     _check_space(config)
 
@@ -211,6 +216,14 @@ def _check_monitors(config: DictConfig) -> None:
         for mode_key, mode in _values(config, [*above.split("."), "mode"]):
             if mode != wanted:
                 raise ActionRecError(f"{mode_key}={shown(mode)}: {key}={monitor} needs {mode_key}={wanted}")
+
+
+def _check_frozen(config: DictConfig) -> None:
+    """Streams that do not learn are among those that the network has."""
+    streams = [key.split(".")[1] for key, _ in _values(config, ["model", "*", "backbone"])]
+    for key, frozen in _values(config, ["model", "frozen"]):
+        if unknown := [name for name in frozen if name not in streams]:
+            raise ActionRecError(f"{key}={shown(frozen)}: {unknown[0]} is no stream; use some of {', '.join(streams)}")
 
 
 def _check_devices(config: DictConfig) -> None:

@@ -20,16 +20,6 @@ _FUNCTION = re.compile(  # of Hydra's grammar
 _OPEN = {"init_from": "parents", "runs": "runs", "trained": "trained"}
 
 
-def opened(words: Iterable[str]) -> list[str]:
-    """Arguments with `++` before what sets a key in a mapping that takes any, which Hydra wants."""
-    found = []
-    for word in words:
-        key, equals, value = word.partition("=")
-        name, dot, rest = key.partition(".")
-        found.append(f"++{_OPEN[name]}.{rest}={value}" if dot and equals and name in _OPEN else word)
-    return found
-
-
 # Arguments of lightning.Trainer, which takes seconds to import; a test compares them with its signature.
 TRAINER_OPTIONS = frozenset(
     """
@@ -47,8 +37,8 @@ def for_hydra(words: Iterable[str], groups: Mapping[str, Collection[str]], train
     """The arguments of a command line, some of which are said in Hydra's own way.
 
     `group=null` is the group's option `none`. `group={_target_: …}` takes the place of the group's option, where Hydra
-    would add its keys to those of the option. Arguments of Lightning's Trainer need no `++`, whether or not
-    conf/trainer has them.
+    would add its keys to those of the option. Arguments of Lightning's Trainer, and keys of mappings that take any,
+    need no `++`, whether or not conf/ has them.
 
     Args:
         words: the arguments.
@@ -72,8 +62,10 @@ def _for_hydra(word: str, override: Override, groups: Mapping[str, Collection[st
     value = override.value()
     if key in groups and isinstance(value, dict) and "_target_" in value:
         return [f"~{key}", f"+{key}={text}"]
-    group, _, option = key.partition(".")
-    return [f"++{word}"] if trains and group == "trainer" and option in TRAINER_OPTIONS else [word]
+    group, dot, rest = key.partition(".")
+    if dot and group in _OPEN:
+        return [f"++{_OPEN[group]}.{rest}={text}"]
+    return [f"++{word}"] if trains and group == "trainer" and rest in TRAINER_OPTIONS else [word]
 
 
 def check(words: Iterable[str], groups: Mapping[str, Collection[str]], choose: str | None) -> None:

@@ -40,7 +40,7 @@ class Clip(FrameWindow):
     def see(
         self, pictures: Pictures, view: View, size: int, augmentation: Augmentation | None, rng: np.random.Generator
     ) -> Tensor:
-        return torch.from_numpy(view_frames(pictures, view, size, augmentation, rng)).permute(3, 0, 1, 2)
+        return torch.from_numpy(np.stack(view_frames(pictures, view, size, augmentation, rng))).permute(3, 0, 1, 2)
 
     def picture(self, sample: Tensor) -> np.ndarray:
         """The middle frame."""

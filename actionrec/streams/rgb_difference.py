@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -46,10 +47,12 @@ class RGBDifference(FrameWindow):
     def see(
         self, pictures: Pictures, view: View, size: int, augmentation: Augmentation | None, rng: np.random.Generator
     ) -> Tensor:
-        seen = view_frames(pictures, view, size, augmentation, rng).transpose(0, 3, 1, 2).astype(np.int16)
-        difference = seen[1:] - seen[:-1]
-        codes = (REST + ((difference + (difference < 0)) >> 1)).astype(np.uint8)  # the shift alone would round down
-        return torch.from_numpy(codes.reshape(self.shape(size)))
+        seen = view_frames(pictures, view, size, augmentation, rng)
+        stack = np.empty((self.length, 3, size, size), np.uint8)
+        for codes, before, after in zip(stack, seen[:-1], seen[1:], strict=True):
+            more, less = cv2.subtract(after, before), cv2.subtract(before, after)  # each 0 where it would be below
+            codes[:] = (REST + (more >> 1) - (less >> 1)).transpose(2, 0, 1)
+        return torch.from_numpy(stack.reshape(self.shape(size)))
 
     def picture(self, sample: Tensor) -> np.ndarray:
         """The middle difference, gray where nothing changes; four times as strong, for most changes are small."""

@@ -3,6 +3,7 @@
 All on uint8; normalisation happens on the device.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -125,16 +126,24 @@ def view_flow(codes: np.ndarray, view: View, size: int, representation: str) -> 
     return field.stack(seen, representation)
 
 
-def jitter_colours(image: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast and saturation of an image (H, W, 3) uint8, each changed by a factor in 1 ± amount."""
+def jitter_colours(images: Sequence[np.ndarray], amount: float, rng: np.random.Generator) -> list[np.ndarray]:
+    """Brightness, contrast and saturation of images (H, W, 3) uint8, each changed by a factor in 1 ± amount.
+
+    The factors are the same for all, and contrast is about the mean of the middle one, or the frames of a stack would
+    flicker against each other.
+    """
     if not amount:
-        return image
+        return list(images)
     brightness, contrast, saturation = rng.uniform(1 - amount, 1 + amount, 3)
-    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    mean = float(cv2.cvtColor(images[len(images) // 2], cv2.COLOR_RGB2GRAY).mean())
     # Contrast and brightness are one affine map, applied with saturation to 0..255.
-    offset = (1 - contrast) * float(gray.mean()) * brightness
-    mixed = cv2.addWeighted(image, saturation, cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), 1 - saturation, 0)
-    return cv2.addWeighted(mixed, contrast * brightness, mixed, 0, offset)
+    offset = (1 - contrast) * mean * brightness
+    jittered = []
+    for image in images:  # one by one: arrays of several images are larger than the processor's cache
+        gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        mixed = cv2.addWeighted(image, saturation, gray, 1 - saturation, 0)
+        jittered.append(cv2.addWeighted(mixed, contrast * brightness, mixed, 0, offset))
+    return jittered
 
 
 def _crop(image: np.ndarray, view: View, size: int, border: int) -> np.ndarray:

@@ -33,6 +33,7 @@ class FrameWindow(Modality):
             raise ActionRecError(f"{self.key('stride')}={stride} over {length} frames: both must be at least 1")
         self.window, self.stride = length, stride
         self.folder = Path(folder) if folder else None
+        self._lengths: dict[Path, int] = {}  # frames by file; to read a header takes longer than to decode a frame
 
     def check(self, clips: Sequence[Clip]) -> None:
         pass  # `prepare` makes all that is needed
@@ -41,12 +42,14 @@ class FrameWindow(Modality):
         frames.gather(clips, place(self.folder, self), fractions, workers, self.window, self.stride)
 
     def frames_of(self, clip: Clip) -> int:
-        return frames.count(clip_path(place(self.folder, self), clip))
+        path = clip_path(place(self.folder, self), clip)
+        if path not in self._lengths:
+            self._lengths[path] = frames.count(path)
+        return self._lengths[path]
 
     def source(self, clip: Clip, instants: Sequence[int]) -> Source:
         path = clip_path(place(self.folder, self), clip)
-        n_frames = frames.count(path) if self.window > 1 else max(instants) + 1  # one frame needs no look at the file
-        windows = [frames.window(instant, n_frames, self.window, self.stride) for instant in instants]
+        windows = [frames.window(instant, self.frames_of(clip), self.window, self.stride) for instant in instants]
         return Source(path, windows[0] if len(windows) == 1 else sorted(set().union(*windows)), frames.read)
 
     @abstractmethod
@@ -57,12 +60,10 @@ class FrameWindow(Modality):
 
 def view_frames(
     pictures: Pictures, view: View, size: int, augmentation: Augmentation | None, rng: np.random.Generator
-) -> np.ndarray:
-    """The view of several frames (T, H, W, 3), resized to (T, size, size, 3), uint8; all have the same colour jitter.
+) -> list[np.ndarray]:
+    """The view of several frames (H, W, 3), each resized to (size, size, 3), uint8; all have the same colour jitter.
 
     Colours that change from frame to frame would be motion to whatever compares the frames.
     """
-    seen = np.stack([view_frame(picture, view, size) for picture in pictures])
-    if augmentation:
-        seen = jitter_colours(seen.reshape(-1, size, 3), augmentation.jitter, rng).reshape(seen.shape)
-    return seen
+    seen = [view_frame(picture, view, size) for picture in pictures]
+    return jitter_colours(seen, augmentation.jitter, rng) if augmentation else seen

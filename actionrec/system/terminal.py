@@ -148,8 +148,9 @@ class _LastLine:
             thread.join(timeout=1)
             with self._lock:
                 self._erase()
+                if self._drawing:
+                    sys.stdout, sys.stderr = streams
                 self._live = self._drawing = False
-            sys.stdout, sys.stderr = streams
 
     def refresh(self) -> None:
         """Draw the text of now; where there is no terminal, log it after a silence."""

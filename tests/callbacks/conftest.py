@@ -22,7 +22,8 @@ from actionrec.networks.streams import MultiStream, Stream
 from actionrec.streams import Flow, Frame
 
 ACTIONS = ("clap", "wave", "run")
-FRAME, FLOW = {"frame": Frame().settings()}, {"flow": Flow("dis").settings()}
+FRAME = {"frame": Frame().settings()}
+INPUTS = {"size": 16, "streams": {**FRAME, "flow": Flow("dis").settings()}}
 STILL = {"_target_": "torch.optim.SGD", "lr": 0.0}
 
 
@@ -47,7 +48,7 @@ class FrameAnswers(ActionModule):
 class PairAnswers(ActionModule):
     def __init__(self, fusion="concat"):
         network = MultiStream({"frame": stream(3), "flow": stream(8)}, 3, fusion)
-        super().__init__(network, ACTIONS, {"size": 16, "streams": {**FRAME, **FLOW}}, STILL, None, 0.0)
+        super().__init__(network, ACTIONS, INPUTS, STILL, None, 0.0)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         return self.network(batch["frame"], batch["flow"])

@@ -1,4 +1,3 @@
-import io
 import sys
 from types import SimpleNamespace
 
@@ -9,16 +8,9 @@ from actionrec.callbacks import ProgressBar, bar
 from actionrec.callbacks.bar import Clock
 from actionrec.system import terminal
 from tests.callbacks.conftest import FrameAnswers, Samples
-from tests.system.screen import shown
+from tests.system.screen import Screen, shown
 
 SAMPLES = Samples([0, 1, 2] * 3, [0, 1, 2] * 3)
-
-
-class Screen(io.StringIO):
-    encoding = "utf-8"
-
-    def isatty(self):
-        return True
 
 
 @pytest.fixture

@@ -13,17 +13,18 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from actionrec.commands.app import command
-from actionrec.datamodules import hmdb51, sampling, transforms
 from actionrec.evaluation.metrics import METRICS
 from actionrec.flow import estimators, raft
-from actionrec.networks import backbone, fusion
+from actionrec.networks import backbone, fusions
 from actionrec.settings import checks, overrides
 from actionrec.settings.composition import COMPOSITION_ERRORS, config_groups
 from actionrec.settings.messages import one_line
+from actionrec.streams import flow, sampling, transforms
 from actionrec.system.errors import ActionRecError
 from tests.conftest import Outcome
 
 STILLS, CLIPS = ("train", "experiment=stanford40_frame"), ("train", "experiment=hmdb51_two_stream")
+WINDOWS = ("train", "experiment=two_stream", "stream=[clip,rgb_difference]")
 EXTRACT, FARNEBACK, REPORT = ("extract_flow",), ("extract_flow", "flow=farneback"), ("report",)
 EVALUATE, SEARCH = ("evaluate", "experiment=stanford40_frame"), ("search", "experiment=stanford40_frame")
 PREPARE, DEMO = ("prepare", "dataset=hmdb51"), ("prepare", "dataset=demo")
@@ -48,6 +49,9 @@ WRONG = {
         "optimizer.lr": ["abc", "-1", "0", "nan", "inf", "null"],
         "optimizer.weight_decay": ["-1", "nan"],
         "optimizer.fused": ["maybe"],
+        "scheduler.monitor": ["val/nope", "null"],
+        "scheduler.interval": ["day"],
+        "scheduler.frequency": ["0"],
         "objective": ["acc", "val/ece", "test/acc", "null"],
         "model.decay_norms": ["null", "1"],
         "model.head_lr_factor": ["0", "-1", "null"],
@@ -77,12 +81,18 @@ WRONG = {
     CLIPS: {
         "model.frozen": ["frame", "[foo]", "null"],
         "model.fusion": ["foo"],
-        "data.fields": ["0", "abc"],
-        "data.stride": ["0"],
+        "data.flow.fields": ["0", "abc"],
+        "data.flow.stride": ["0"],
         "data.position": ["center"],
-        "data.representation": ["foo"],
-        "data.flow": ["null"],
+        "data.flow.representation": ["foo"],
+        "data.flow.folder": ["null"],
         "flow.bound": ["-1", "inf", "nan", "abc"],
+    },
+    WINDOWS: {
+        "data.clip.frames": ["0", "abc"],
+        "data.rgb_difference.length": ["1.5"],
+        "data.rgb_difference.stride": ["0"],
+        "model.frozen": ["[frame]"],
     },
     EXTRACT: {
         "workers": ["0", "abc", "10000"],
@@ -141,7 +151,7 @@ RIGHT = {
         *("callbacks.best.monitor=val/map", "callbacks.best.monitor=val/loss", "callbacks.best=null"),
         *("objective=val/f1_macro", "optimizer.fused=auto", "trainer.gradient_clip_val=1", "model.batch_norm=partial"),
     ],
-    CLIPS: ["model.frozen=[]", "model.frozen=[frame,flow]", "data.fields=null", "flow.bound=15"],
+    CLIPS: ["model.frozen=[]", "model.frozen=[frame,flow]", "data.flow.fields=null", "flow.bound=15"],
     EXTRACT: ["workers=auto", "workers=8", "flow.params.finest_scale=0", "flow.short_side=240"],
     REPORT: ["split=null", "seed=3", "gallery=0"],
     EVALUATE: ["parts=[train]", "output=null"],
@@ -205,9 +215,9 @@ def test_choices_are_those_of_the_code():
 
     assert takes("data.augmentation", {*transforms.STILL_PRESETS, *transforms.CLIP_PRESETS})
     assert takes("data.position", [*sampling.POSITIONS, sampling.RANDOM])
-    assert takes("data.representation", hmdb51.CHANNELS_OF_A_FIELD)
+    assert takes("data.*.representation", flow.CHANNELS_OF_A_FIELD)
     assert takes("views.crops", transforms.EVAL_VIEWS)
-    assert takes("model.fusion", fusion.FUSIONS)
+    assert takes("model.fusion", fusions.FUSIONS)
     assert takes("backbone.stem", backbone.STEMS)
     assert set(checks.FLOW_PARAMS) == set(estimators.ESTIMATORS)
     assert all(checks.FLOW_PARAMS["dis"]["preset"](preset) is None for preset in estimators.DIS_PRESETS)
@@ -241,7 +251,7 @@ def test_a_stage_does_not_take_the_name_of_another_experiment(base):
         (["optimizer=adam,5", "-m"], "say optimizer=adam|adamw|sgd"),
         (["~trainer=5"], "~trainer=5: say ~trainer alone"),
         (["logger=[none,5]"], "say logger=none"),
-        (["experiment=null"], "experiment=null: say experiment=hmdb51_flow|"),
+        (["experiment=null"], "experiment=null: say experiment=clip|"),
         (["seed=0,0", "--multirun"], "seed=0,0 has 0 twice"),
         (["optimizer.lr=choice(1,2,1)", "-m"], "optimizer.lr=1,2,1 has 1 twice"),
     ],

@@ -19,14 +19,21 @@ from actionrec.system.errors import ActionRecError
 from tests.conftest import QUICK, VERBS
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+CHAIN = ("stanford40_frame", "hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream")
+# Of networks of clips, which have backbones of their own.
+SMALL = {"clip": ["model.clip.backbone.name=r3d_18", "model.clip.backbone.weights=null", "data.size=32"]}
 GROUPS = ("backbone", "optimizer", "scheduler", "trainer", "callbacks", "logger", "flow", "recipe", "debug", "sweep")
 
 
 def choices() -> Iterator[tuple[str, str]]:
-    for experiment, group in product(EXPERIMENTS, GROUPS):
+    for experiment in EXPERIMENTS:
+        if experiment not in CHAIN:
+            yield experiment, "recipe=reference"
+    for experiment, group in product(CHAIN, GROUPS):
         for path in sorted((CONF / group).glob("*.yaml")):
             of_no_use = group == "flow" and (path.stem == "default" or experiment.endswith("_frame"))
-            if not of_no_use:
+            alike = group in ("callbacks", "logger") and experiment != CHAIN[0]  # they see nothing of the stage
+            if not of_no_use and not alike:
                 yield experiment, f"{group}={path.stem}"
 
 
@@ -36,13 +43,18 @@ def data_of(compose_config, demo_root, demo_flow, demo_frames, tmp_path_factory)
     outputs = tmp_path_factory.mktemp("outputs")
     places = {"root": demo_root, "flow": demo_flow, "frames": demo_frames, "outputs": outputs}
     paths = [f"paths.{name}={place}" for name, place in places.items()]
-    return cache(lambda experiment: create_data(compose_config("train", f"experiment={experiment}", *paths, *QUICK)))
+    shared = [*paths, *QUICK]
+    return cache(
+        lambda experiment: create_data(
+            compose_config("train", f"experiment={experiment}", *shared, *SMALL.get(experiment, []))
+        )
+    )
 
 
 @pytest.mark.parametrize(("experiment", "option"), list(choices()))
 def test_every_option_instantiates(compose_config, paths, tmp_path, data_of, experiment, option):
     group = option.partition("=")[0]
-    overrides = [f"experiment={experiment}", *paths, *QUICK]
+    overrides = [f"experiment={experiment}", *paths, *QUICK, *SMALL.get(experiment, [])]
     if group == "trainer":
         overrides.remove("trainer=cpu")
     if group == "callbacks":
@@ -107,7 +119,8 @@ def test_every_paths_file_names_itself():
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_runs_have_stable_places_without_equals_signs(compose_config, experiment):
     config = compose_config("train", f"experiment={experiment}", "split=1", "seed=3", "paths=real")
-    assert config.run_dir == f"outputs/real/{experiment}/split1-seed3"
+    stage = experiment if experiment in CHAIN else f"hmdb51_{experiment}"
+    assert config.run_dir == f"outputs/real/{stage}/split1-seed3"
     parents = OmegaConf.to_container(config, resolve=True)["init_from"]
     for parent in parents.values() if isinstance(parents, dict) else [parents] if parents else []:
         assert parent.endswith("/split1-seed3/checkpoints/best.ckpt")

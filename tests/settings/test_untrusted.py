@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pickle
+import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -250,7 +251,7 @@ def test_report_of_a_strangers_run_runs_nothing(demo, places, run, bomb, marker,
 
 
 def test_report_of_an_honest_run_has_its_gallery_and_writes_no_frames_where_a_file_says(demo, places, run, tmp_path):
-    edit(demo / "hmdb51_frame/split1-seed0/config.yaml", "data.frame_folder", str(tmp_path / "elsewhere"))
+    edit(demo / "hmdb51_frame/split1-seed0/config.yaml", "data.frame.folder", str(tmp_path / "elsewhere"))
     outcome = run("report", *places, "gallery=1")
     assert outcome.status == 0, outcome.err
     assert "gallery" not in (demo / "report/missing.csv").read_text()
@@ -323,7 +324,7 @@ def test_search_over_a_strangers_trial_runs_nothing(demo, places, run, bomb, mar
         ("data.size", {"_target_": "torch.hub.load"}),
         ("optimizer._target_", "os.mkdir"),
         ("callbacks.best._target_", "os.mkdir"),
-        ("data.frame_folder", "${oc.env:ACTIONREC_SECRET}"),
+        ("data.frame.folder", "${oc.env:ACTIONREC_SECRET}"),
         ("model._target_", "torch.hub.load"),
         ("data", "text"),
     ],
@@ -366,11 +367,49 @@ def test_a_file_names_neither_a_compiler_nor_a_place_to_write(demo, places, run,
         with initialized(f"run_again={folder}", *places) as config, pytest.raises(ActionRecError, match=place):
             saved.for_training(config, folder, [])
     clips = demo / "hmdb51_frame/split1-seed0"
-    edit(clips / "config.yaml", "data.frame_folder", str(tmp_path / "victim/frames"))
+    edit(clips / "config.yaml", "data.frame.folder", str(tmp_path / "victim/frames"))
     edit(clips / "config.yaml", "paths.frames", str(tmp_path / "victim/frames"))
     with initialized("experiment=hmdb51_frame", *places) as config:
         saved.for_measurement(config, clips, [])
         assert "victim" not in OmegaConf.to_yaml(config, resolve=True)
+
+
+def test_a_file_does_not_say_where_a_split_is_drawn(demo, places, tmp_path):
+    clips = demo / "hmdb51_frame/split1-seed0"
+    section = {
+        "_target_": "actionrec.datasets.folder.Folder",
+        "name": "folder",
+        "videos": "mine",
+        "csv": None,
+        "seed": 0,
+    }
+    edit(clips / "config.yaml", "data.dataset", {**section, "split_file": str(tmp_path / "victim.csv")})
+    with initialized("experiment=hmdb51_frame", *places) as config:
+        saved.for_measurement(config, clips, [])
+        assert config.data.dataset.split_file == str(tmp_path / "outputs/demo/split-seed0.csv")
+        assert set(config.dataset) == {*section, "split_file"}
+    with initialized(f"run_again={clips}", *places) as config:
+        (clips / "manifest.json").unlink(missing_ok=True)
+        edit(clips / "config.yaml", "paths.outputs", str(tmp_path / "victim"))
+        assert "victim" not in OmegaConf.to_yaml(saved.for_training(config, clips, []), resolve=True)
+
+
+def test_check_data_refuses_what_no_data_module_takes(honest):
+    path = honest / "hmdb51_frame/split1-seed0/config.yaml"
+    data = untrusted.read_config(path)["data"]
+    for place, value, named in (
+        ("dataset._target_", "actionrec.datasets.demo.generate", "data.dataset._target_"),
+        ("dataset.videos", 5, "data.dataset.videos"),
+        ("dataset", None, "data.dataset"),
+        ("frame._target_", "os.mkdir", "data.frame._target_"),
+        ("frame.folder", {"a": {"b": 1}}, "data.frame.folder"),
+        ("position", 5, "data.position"),
+        ("more", 5, "data.more"),
+    ):
+        wrong = json.loads(json.dumps(data))
+        put(wrong, place, value)
+        with pytest.raises(ActionRecError, match=re.escape(named)):
+            untrusted.check_data(wrong, path)
 
 
 @contextmanager
@@ -511,9 +550,9 @@ def test_what_conf_makes_may_be_said(honest):
     for run in honest.glob("*/split1-seed0"):
         config = untrusted.read_config(run / "config.yaml")
         untrusted.check_targets(config, run / "config.yaml")
-        kind, options = untrusted.check_data(config["data"], run / "config.yaml")
-        assert f"actionrec.datamodules.{kind}" == config["data"]["_target_"]
-        assert options["size"] == 64
+        data = untrusted.check_data(config["data"], run / "config.yaml")
+        assert data["_target_"] == "actionrec.datamodules.create"
+        assert data["size"] == 64
 
 
 @pytest.mark.parametrize("name", BOMBS)

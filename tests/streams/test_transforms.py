@@ -53,7 +53,7 @@ def test_every_view_is_inside_and_of_the_asked_size(preset, image, codes, rng):
 
 def test_no_augmentation_is_the_whole_image(rng, image):
     assert draw_view(NONE, rng) == WHOLE
-    assert jitter_colours(image, 0, rng) is image
+    assert jitter_colours([image], 0, rng)[0] is image
 
 
 def test_a_flipped_stack_is_the_stack_of_the_mirrored_field(codes):
@@ -123,7 +123,7 @@ def test_the_viewed_flow_is_the_flow_of_the_viewed_frames(crop, flip, degrees, m
 
 def test_jitter_changes_brightness_within_its_bounds(rng):
     gray = np.full((8, 8, 3), 100, np.uint8)
-    means = [jitter_colours(gray, 0.2, rng).mean() for _ in range(200)]
+    means = [jitter_colours([gray], 0.2, rng)[0].mean() for _ in range(200)]
     assert 78 <= min(means) < 90 < 110 < max(means) <= 122
 
 

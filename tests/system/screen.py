@@ -1,5 +1,6 @@
 """What a terminal shows of a stream of text with the escape codes that this project writes."""
 
+import io
 import os
 import pty
 import re
@@ -9,6 +10,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 _PIECES = re.compile(r"\r\n|\n|\r|\x1b\[K|\x1b\[[\d;]*m|[^\r\n\x1b]+|\x1b")
+
+
+class Screen(io.StringIO):
+    """A stream that claims to be a terminal, and keeps all that is written."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
 
 
 class Shown(NamedTuple):

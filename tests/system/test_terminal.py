@@ -7,18 +7,9 @@ import time
 import pytest
 
 from actionrec.system import gauges, terminal
-from tests.system.screen import shown
+from tests.system.screen import Screen, shown
 
 log = logging.getLogger("actionrec.tests")
-
-
-class Screen(io.StringIO):
-    """A terminal."""
-
-    encoding = "utf-8"
-
-    def isatty(self):
-        return True
 
 
 def on_screen(monkeypatch):
