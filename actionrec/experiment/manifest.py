@@ -41,20 +41,8 @@ _CALLBACKS = (  # those of ours that only look on; others may change what is lea
 # Settings that do not decide the result, or that another one says: `data.dataset` is what a stage reads of `dataset`.
 _IGNORED = (
     *("run_dir", "work_dir", "init_from", "resume", "overwrite", "run_again", "trust", "tag", "parent_tag", "split"),
-    *(
-        "chain",
-        "parents",
-        "paths",
-        "flow",
-        "dataset",
-        "views",
-        "backbone",
-        "recipe",
-        "sweep",
-        "search",
-        "logger",
-        "hydra",
-    ),
+    *("chain", "parents"),
+    *("paths", "flow", "dataset", "views", "backbone", "recipe", "sweep", "search", "logger", "hydra"),
     *("debug", "objective", "stage_kind", "optimizer.fused", "model.optimizer.fused", "trainer.profiler"),
     *("data.num_workers", "data.cache"),
     *("trainer._target_", "trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps"),
