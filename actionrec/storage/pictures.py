@@ -39,8 +39,13 @@ _DAMAGE = (
 
 
 def clip_path(folder: Path, clip: Clip) -> Path:
-    """The file of a clip in a folder of such files."""
-    return folder / clip.action / f"{clip.path.stem}.zip"
+    """The file of a clip in a folder of such files: `<action>/<stem>.zip`, or by its name where others have that stem.
+
+    Two folders of one action may both hold `IMG_0001.mp4`, and one folder `IMG_0001.mp4` and `IMG_0001.mov`.
+    """
+    stem = clip.path.stem
+    own = clip.name not in (stem, f"{clip.action}/{stem}")
+    return folder / clip.action / f"{clip.name if own else stem}.zip"
 
 
 def identify(clip: Clip) -> dict[str, Any]:
