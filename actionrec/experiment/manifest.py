@@ -222,7 +222,7 @@ def _counted(settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 def _decides(key: str) -> bool:
     """Whether a setting decides what a run's result is."""
-    return below(key, _COUNTED) or not below(key, _IGNORED)
+    return below(key, _COUNTED) or not (below(key, _IGNORED) or _PLACES.fullmatch(key))
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -157,6 +157,14 @@ def test_a_run_is_finished_with_its_settings_lists_and_parents_alone(run):
         run.is_same(replace(WANTED, settings={**WANTED.settings, "optimizer.lr": 1}, choices={"recipe": "demo"}), False)
 
 
+def test_where_the_data_lie_makes_no_other_run():
+    """Stages of stills of before knew no folder of frames, and the oldest runs have their places written out."""
+    now = {"data.frame.folder": "<paths.frames>", "data.dataset.root": "<paths.stanford40>", "data.size": 64}
+    then = {"data.dataset.root": "/data/Stanford40", "data.size": 64}
+    assert Manifest(now).differences(Manifest(then)) == []
+    assert Manifest(now).differences(Manifest({**then, "data.size": 32})) == ["data.size: 64, was 32"]
+
+
 def test_an_interrupted_run_of_other_settings_is_kept_until_told_otherwise(run):
     run.start(False)
     assert not run.goes_on(WANTED, False)  # nothing is lost without a checkpoint
