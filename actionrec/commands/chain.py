@@ -24,7 +24,7 @@ def chain(config: DictConfig) -> float | None:
     if config.report and in_multirun():
         raise ActionRecError("report=true: the jobs of a multirun would all write one page; run actionrec report after")
     accuracy = chains.run(config)
-    if config.report and not config.dry_run:
+    if config.report and accuracy is not None:
         print()
         with composed("report", of_report(config)) as settings:
             report(settings)

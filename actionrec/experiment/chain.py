@@ -56,10 +56,11 @@ def run(config: DictConfig) -> float | None:
 
     A finished run with the wanted settings is skipped. One whose parents alone have been trained anew is trained anew
     as well; one of other settings is refused before anything is trained, unless `overwrite=true`. Of two processes
-    that need the same stage, the second waits for the first.
+    that need the same stage, the second waits for the first. With `trainer.fast_dev_run` every stage is tried out,
+    and nothing is written but what stages read.
 
     Returns:
-        The validation accuracy of the last stage; None of a dry run.
+        The validation accuracy of the last stage; None where nothing is trained.
 
     Raises:
         ActionRecError: a stage fails, which the message names; the stages before it stay.
@@ -76,9 +77,16 @@ def run(config: DictConfig) -> float | None:
         for part in parts:
             print(f"{part.name:{width}}  {_said(part)}")
         return None
+    prepared: set[Path] = set()
+    if config.trainer.get("fast_dev_run"):
+        for part in parts:
+            with named(part.name), told(part.whole) as stage:
+                prepare(stage, prepared)
+                _start(stage)
+            gc.collect()
+        return None
     folder = Path(config.paths.outputs) / config.paths.name
     write_text(folder / declared.NOTE, OmegaConf.to_yaml(config.chain, resolve=True))
-    prepared: set[Path] = set()
     for part in parts:
         with named(part.name), told(part.whole) as stage:
             state = _train(stage, prepared)
@@ -123,7 +131,8 @@ def plan(chain: ChainConfig, names: Sequence[str], config: DictConfig) -> Iterat
                 parents = chain.stages[stage_of(chain, name).name].parents.values()
                 after = [parent for parent in parents if parent in trained]
                 foreign = bool(differs) and differs != ["missing"] and not _by_parents_alone(folder, now)
-                yield Part(name, whole, folder.path, differs, after, foreign and not stage.overwrite)
+                refused = foreign and not stage.overwrite and not stage.trainer.get("fast_dev_run")
+                yield Part(name, whole, folder.path, differs, after, refused)
         if differs or after:
             trained.add(name)
 
@@ -163,8 +172,6 @@ def prepare(config: DictConfig, prepared: set[Path]) -> None:
 
 def _train(config: DictConfig, prepared: set[Path]) -> str:
     """Train a stage unless it is finished; says which. Other processes that want the same stage wait."""
-    from actionrec.experiment.training import train
-
     folder = run_folder(config)
     with only_writer(folder.path, "the run", wait=True):
         now = manifest.create(config)
@@ -174,13 +181,29 @@ def _train(config: DictConfig, prepared: set[Path]) -> str:
             log.info("%s: its parents are not those that it was trained from, so it is trained anew", folder.path)
             config.overwrite = True
         prepare(config, prepared)
-        if config.trainer.get("strategy", "auto") == "auto" and config.trainer.get("devices", 1) in (1, "1"):
-            train(config)
+        if _is_one_process(config):
+            _start(config)
             return "trained"
-    # Several devices are several processes, each of which runs the command line again: that of this stage alone.
+    _start(config)  # after the lock, which is the other process's
+    return "trained"
+
+
+def _start(config: DictConfig) -> None:
+    """Train a stage, in this process where it takes one device.
+
+    Several devices are several processes, each of which runs the command line again: that of this stage alone.
+    """
+    from actionrec.experiment.training import train
+
+    if _is_one_process(config):
+        train(config)
+        return
     overrides = [*HydraConfig.get().overrides.task, f"overwrite={config.overwrite}"]
     _in_process_of_its_own([sys.executable, "-m", "actionrec", "train", *overrides])
-    return "trained"
+
+
+def _is_one_process(config: DictConfig) -> bool:
+    return config.trainer.get("strategy", "auto") == "auto" and config.trainer.get("devices", 1) in (1, "1")
 
 
 def _in_process_of_its_own(command: list[str]) -> None:

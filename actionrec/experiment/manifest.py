@@ -51,8 +51,10 @@ _IGNORED = (
     *(f"callbacks.{name}" for name in _CALLBACKS),
 )
 _COUNTED = ("paths.name",)
-# Where records and pictures lie; `Manifest.lists` says which records they are.
-_PLACES = re.compile(r"data\.dataset\.(root|videos|splits|csv|split_file)|data\.[^.]+\.folder")
+# Where frames and flow are kept that anyone may compute anew.
+_STORES = re.compile(r"data\.[^.]+\.folder")
+# Where records lie, which do not count where `Manifest.lists` says which records they are.
+_PLACES = re.compile(r"data\.dataset\.(root|videos|splits|csv|split_file)")
 # Settings that earlier runs did not have. They are left out at these values, so that those runs stay the same runs.
 _ADDED = {
     **{"model.decay_norms": True, "model.batch_norm": "train", "trainer.gradient_clip_val": None},
@@ -106,6 +108,8 @@ class Manifest:
         """
         known = {*self.settings, *other.settings} - {*but}
         keys = sorted(key for key in known if _decides(key))  # an earlier version may have counted others
+        if (self.lists and other.lists) or not other.whole:
+            keys = [key for key in keys if not _PLACES.fullmatch(key)]
         if not other.whole:
             keys = [key for key in keys if key in self.settings and key in other.settings]
         found = [_difference(key, self.settings, other.settings) for key in keys]
@@ -222,7 +226,7 @@ def _counted(settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 def _decides(key: str) -> bool:
     """Whether a setting decides what a run's result is."""
-    return below(key, _COUNTED) or not (below(key, _IGNORED) or _PLACES.fullmatch(key))
+    return below(key, _COUNTED) or not (below(key, _IGNORED) or _STORES.fullmatch(key))
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

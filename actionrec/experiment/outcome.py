@@ -43,7 +43,7 @@ def places(config: DictConfig, run: Path) -> str:
     data = Path(config.paths.outputs) / config.paths.name
     within = run.absolute().is_relative_to(data.absolute())
     found = {"run": str(run)}
-    if config.logger and str(config.logger.get("_target_", "")).endswith("TensorBoard"):
+    if any(str(target).endswith("TensorBoard") for target in _loggers(config)):
         found["TensorBoard"] = f"tensorboard --logdir {shlex.quote(str(data if within else run))}"
     if within and HydraConfig.initialized():
         from actionrec.reporting.missing import Commands
@@ -51,6 +51,12 @@ def places(config: DictConfig, run: Path) -> str:
         choice = str(HydraConfig.get().runtime.choices["paths"])
         found["report"] = Commands(choice, config.paths.name, config.paths.outputs).verb("report")
     return "\n".join(f"{what + ':':13}{where}" for what, where in found.items())
+
+
+def _loggers(config: DictConfig) -> list[Any]:
+    """Classes of the loggers, see `build.create_loggers`."""
+    settings = config.logger or {}
+    return [each.get("_target_") for each in ([settings] if "_target_" in settings else settings.values()) if each]
 
 
 def _estimate(metrics: Mapping[str, Any], tag: str) -> Estimate | float:

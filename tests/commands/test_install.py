@@ -44,6 +44,8 @@ def test_a_wheel_runs_away_from_the_checkout(installed, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "stage: hmdb51_flow" in done.stdout
+    load = [installed / "python", "-c", "from actionrec.settings.chain import load; print(*load().stages)"]
+    assert "hmdb51_flow" in subprocess.run(load, capture_output=True, text=True, cwd=tmp_path, check=True).stdout
     where = [installed / "python", "-c", "import actionrec; print(actionrec.__file__)"]
     assert str(ROOT) not in subprocess.run(where, capture_output=True, text=True, cwd=tmp_path).stdout
 

@@ -137,6 +137,13 @@ def test_the_page_is_of_the_chain_that_was_trained_there_unless_another_is_asked
     assert "hmdb51_two_stream: not run" in page_of(data)
 
 
+def test_data_of_ones_own_need_no_lists_of_hmdb51(tmp_path, run):
+    write_run(tmp_path / "own", "folder_frame")
+    outcome = run("report", "paths=default", "paths.name=own", f"paths.outputs={tmp_path}", "gallery=0")
+    assert outcome.status == 0, outcome.err
+    assert "folder_frame" in outcome.out
+
+
 def test_a_chain_is_chosen_by_split_and_seed(full, run):
     outcome = run("report", f"paths.outputs={full.parent}", "gallery=0", "split=2")
     assert outcome.status == 0, outcome.err

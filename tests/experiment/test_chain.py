@@ -43,6 +43,18 @@ def trained(monkeypatch):
 
 
 @pytest.fixture
+def tried(monkeypatch, trained):
+    """The stages that pass a few batches, in place of that."""
+    train, found = training.train, []
+
+    def train_or_try(config):
+        found.append(config.stage) if config.trainer.get("fast_dev_run") else train(config)
+
+    monkeypatch.setattr(training, "train", train_or_try)
+    return found
+
+
+@pytest.fixture
 def call(run, trained, tmp_path):
     """Train a chain; what was trained, and how the command ended."""
 
@@ -139,6 +151,15 @@ def test_a_dry_run_says_what_would_be_trained_and_why_and_trains_nothing(call, t
     first, second, *_ = outcome.out.splitlines()
     assert first == "stanford40_frame  stale (data.size: 112, was 224); needs overwrite=true"
     assert second.startswith("hmdb51_frame      stale (data.size: 112, was 224; stanford40_frame is trained first)")
+
+
+def test_a_chain_is_tried_out_whatever_lies_there_and_leaves_no_run(call, tried, tmp_path):
+    call("upto=hmdb51_frame")
+    there = {path for path in tmp_path.rglob("*") if path.is_file()}
+    _, outcome = call("debug=fast", "data.size=112", "fuse=true", "report=true")
+    assert outcome.status == 0, outcome.err
+    assert tried == [*STAGES, "hmdb51_two_stream"]  # with the variant
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == there
 
 
 def test_an_error_names_its_stage_and_the_stages_before_it_stay(call, tmp_path):

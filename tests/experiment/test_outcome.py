@@ -29,6 +29,8 @@ def test_the_places_are_the_run_and_what_shows_it(compose_config, tmp_path):
         f"run:         {run}",
         f"TensorBoard: tensorboard --logdir '{tmp_path}/my outputs/demo'",
     ]
+    one = compose_config("train", "experiment=hmdb51_flow", "logger=many", "logger.csv=null")
+    assert "tensorboard --logdir" in outcome.places(one, Path(one.run_dir))
     elsewhere = tmp_path / "elsewhere"
     assert f"tensorboard --logdir {elsewhere}" in outcome.places(config, elsewhere)
 

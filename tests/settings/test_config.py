@@ -286,9 +286,28 @@ def test_runs_of_before_settings_were_added_are_the_same_run(compose_config):
         assert line.endswith("was not set")
 
 
+def test_runs_of_stills_of_before_there_were_streams_are_the_same_run(compose_config):
+    """They read no frames out of clips, so that they had no place of frames."""
+    now = settings_of(compose_config("train", "experiment=stanford40_frame"))
+    assert "data.frame._target_" in now
+    assert not any(key.endswith(".folder") for key in now)
+
+
+def test_places_of_records_count_where_no_list_says_which_they_are(compose_config):
+    here, there = (
+        settings_of(compose_config("train", "experiment=frame", "dataset=folder", f"dataset.videos={place}"))
+        for place in ("/here", "/there")
+    )
+    assert Manifest(settings=here, lists="a").differences(Manifest(settings=there, lists="a")) == []
+    [line] = Manifest(settings=here, lists="a").differences(Manifest(settings=there))  # the first drew the split
+    assert line == "data.dataset.videos: /here, was /there"
+    assert Manifest(settings=here).differences(Manifest(settings=there, whole=False)) == []
+
+
 @pytest.mark.parametrize(
     ("override", "counts"),
     [
+        ("data.frame.folder=/elsewhere", False),
         ("callbacks.best.tie_breaker=null", True),
         ("+callbacks.ema={_target_: lightning.pytorch.callbacks.EMAWeightAveraging}", True),
         ("model.optimizer={_target_: torch.optim.SGD, lr: 0.1}", True),
