@@ -28,6 +28,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 INTERRUPTED, TERMINATED = 130, 143  # what shells say of a command that SIGINT or SIGTERM ended
 
+TRAIN = ("train", "chain", "evaluate", "search")  # verbs whose settings have a trainer
 FULL_ERROR = "HYDRA_FULL_ERROR"
 Task = Callable[[DictConfig], Any]
 
@@ -78,8 +79,7 @@ def command(config_name: str, choose: str | None = None) -> Callable[[Task], Cal
             atexit.register(gc.freeze)
             _quieten()
             try:
-                trains = choose == "experiment" or config_name == "chain"
-                sys.argv[1:] = overrides.for_hydra(sys.argv[1:], config_groups(), trains)
+                sys.argv[1:] = overrides.for_hydra(sys.argv[1:], config_groups(), trains=config_name in TRAIN)
                 overrides.check(sys.argv[1:], config_groups(), choose)
                 with heeds_sigterm(), _live(config_name):
                     run()

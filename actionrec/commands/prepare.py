@@ -3,11 +3,10 @@
 `check=true` reads every file that is there, and brings nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from actionrec.commands.app import command
@@ -18,59 +17,48 @@ if TYPE_CHECKING:
     from actionrec.datasets.base import DataSet
     from actionrec.datasets.download import Sources
     from actionrec.datasets.gather import Found
-    from actionrec.datasets.hmdb51 import HMDB51
     from actionrec.datasets.stanford40 import Stanford40
-    from actionrec.datasets.ucf101 import UCF101
 
 Places = str | Sequence[str] | None  # a path, several, or nothing
 
 
-class Given(NamedTuple):
-    """What the user has and wants of a preparation."""
-
-    source: Places
-    source_splits: Places
-    downloads: Path  # where fetched archives stay
-    expect_complete: bool
-
-
-def demo(data: None, given: Given, root: str, seed: int) -> None:
+def demo(config: DictConfig) -> None:
     """Generate the demo set, unless it is there."""
     from actionrec.datasets.demo import generate
 
-    generate(Path(root), seed)
-    clips = sum(1 for _ in Path(root).glob("hmdb51/*/*.avi"))
-    stills = sum(1 for _ in Path(root).glob("Stanford40/JPEGImages/*.jpg"))
+    root = Path(config.paths.root)
+    generate(root, config.dataset.seed)
+    clips = sum(1 for _ in root.glob("hmdb51/*/*.avi"))
+    stills = sum(1 for _ in root.glob("Stanford40/JPEGImages/*.jpg"))
     print(f"{root}: {stills:,} stills and {clips:,} clips")
 
 
-def stanford40(data: "Stanford40", given: Given, addresses: list[dict[str, Any]]) -> None:
+def stanford40(data: "Stanford40", config: DictConfig) -> None:
     """Stanford40 from what the user has, else from the addresses."""
     from actionrec.datasets import gather
 
-    found = gather.stanford40(
-        _sources(given.source, addresses), data.root, given.downloads, expect_complete=given.expect_complete
-    )
+    sources = _sources(config.source, config.addresses, data.addresses)
+    found = gather.stanford40(sources, data.root, Path(config.downloads), expect_complete=config.expect_complete)
     print(_describe(found, data.root, "images"))
 
 
-def clips(
-    data: "HMDB51 | UCF101",
-    given: Given,
-    addresses: list[dict[str, Any]],
-    addresses_splits: list[dict[str, Any]],
-) -> None:
-    """A set of clips with official lists, from what the user has, else from the addresses."""
+def clips(data: Any, config: DictConfig) -> None:
+    """A set of clips with official lists, from what the user has, else from the addresses.
+
+    Args:
+        data: with a `release`, see `ClipSet`.
+        config: of `conf/prepare.yaml`.
+    """
     from actionrec.datasets import gather
 
     found = gather.clips(
         data.release,
-        _sources(given.source, addresses),
-        _sources(given.source_splits, addresses_splits),
-        data.videos,
-        data.splits,
-        given.downloads,
-        expect_complete=given.expect_complete,
+        _sources(config.source, config.addresses, data.release.addresses),
+        _sources(config.source_splits, config.addresses_splits, data.release.list_addresses),
+        Path(data.videos),
+        Path(data.splits),
+        Path(config.downloads),
+        expect_complete=config.expect_complete,
     )
     print(_describe(found, data.videos, "clips"))
 
@@ -78,25 +66,27 @@ def clips(
 def prepare(config: DictConfig) -> None:
     """Bring the data set into place, or check it."""
     from actionrec.datasets.base import create
+    from actionrec.datasets.stanford40 import Stanford40
 
     section = config.dataset
     if config.check not in (True, False):
         raise ActionRecError(f"check={config.check}: use true or false")
     data = create(section) if "_target_" in section else None
-    if config.check and data is None:
+    if data is None and config.check:
         raise ActionRecError(
             f"dataset={section.name} fills the places of others; say dataset=hmdb51 paths={section.name}"
         )
-    if config.check and data:
+    if data is None:
+        demo(config)
+    elif config.check:
         _check(data)
-    elif config.get("gather"):
-        given = Given(config.source, config.source_splits, Path(config.downloads), config.expect_complete)
-        instantiate(config.gather, _convert_="all")(data, given)
-    elif data:
-        if config.source or config.source_splits:
-            raise ActionRecError(
-                f"source={config.source}: dataset={data.name} is read where it lies; say dataset.videos"
-            )
+    elif isinstance(data, Stanford40):
+        stanford40(data, config)
+    elif getattr(data, "release", None):
+        clips(data, config)
+    elif config.source or config.source_splits:
+        raise ActionRecError(f"source={config.source}: dataset={data.name} is read where it lies; say dataset.videos")
+    else:
         actions, splits = data.index("all", strict=config.expect_complete)
         sizes = ", ".join(f"{len(part):,} {name}" for name, part in splits._asdict().items())
         print(f"{data.name}: {sum(map(len, splits)):,} {data.kind} of {len(actions)} actions: {sizes}")
@@ -112,11 +102,18 @@ def _check(data: "DataSet") -> None:
         raise ActionRecError(f"dataset={data.name}: {'; '.join(report.wrong)}; mend this before a training")
 
 
-def _sources(given: Places, addresses: list[dict[str, Any]]) -> "Sources":
+def _sources(given: Places, mirror: Any, addresses: Sequence[str]) -> "Sources":
+    """What the user has; else the mirror that the user names; else the authors' addresses."""
     from actionrec.datasets.download import Address
 
     if not given:
-        return [Address(**address) for address in addresses]
+        listed = [mirror] if isinstance(mirror, str | Mapping) else mirror or addresses
+        try:
+            return [Address(each) if isinstance(each, str) else Address(**each) for each in listed]
+        except TypeError:
+            raise ActionRecError(
+                f"addresses={mirror}: use an address, or a list of such and of {{url: …, size: …, sha256: …}}"
+            ) from None
     paths = [Path(path) for path in ([given] if isinstance(given, str) else given)]
     if missing := [path for path in paths if not path.exists()]:
         raise ActionRecError(f"source={missing[0]}: no such folder or archive")

@@ -2,51 +2,24 @@
 
 from typing import Any
 
-from actionrec.datamodules import named
 from actionrec.datamodules.base import ActionDataModule
 from actionrec.datamodules.clips import ClipDataModule
-from actionrec.datamodules.named import (
-    FolderFlowDataModule,
-    FolderFrameDataModule,
-    FolderTwoStreamDataModule,
-    HMDB51FlowDataModule,
-    HMDB51FrameDataModule,
-    HMDB51TwoStreamDataModule,
-    JHMDBFlowDataModule,
-    JHMDBFrameDataModule,
-    JHMDBTwoStreamDataModule,
-    Stanford40FrameDataModule,
-    UCF101FlowDataModule,
-    UCF101FrameDataModule,
-    UCF101TwoStreamDataModule,
-)
+from actionrec.datamodules.named import STREAMS, USUAL
 from actionrec.datamodules.stills import StillDataModule
 from actionrec.datasets.base import ClipSet, DataSet, StillSet
 from actionrec.streams import Modality
 from actionrec.system.errors import ActionRecError
 
-__all__ = [
-    "ClipDataModule",
-    "FolderFlowDataModule",
-    "FolderFrameDataModule",
-    "FolderTwoStreamDataModule",
-    "HMDB51FlowDataModule",
-    "HMDB51FrameDataModule",
-    "HMDB51TwoStreamDataModule",
-    "JHMDBFlowDataModule",
-    "JHMDBFrameDataModule",
-    "JHMDBTwoStreamDataModule",
-    "Stanford40FrameDataModule",
-    "StillDataModule",
-    "UCF101FlowDataModule",
-    "UCF101FrameDataModule",
-    "UCF101TwoStreamDataModule",
-    "create",
-]
+__all__ = ["ClipDataModule", "StillDataModule", "create", *USUAL]
 
-# How the streams of a module are called in its name.
-STREAMS = {("frame",): "Frame", ("flow",): "Flow", ("flow", "frame"): "TwoStream"}
 INSTANTS = ("position", "segments")  # settings of clips alone
+
+
+def __getattr__(name: str) -> Any:
+    """The usual pairs of a data set and its streams, such as `HMDB51FlowDataModule`; see `named`."""
+    if name in USUAL:
+        return USUAL[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def create(dataset: DataSet, **options: Any) -> ActionDataModule:
@@ -72,6 +45,7 @@ def create(dataset: DataSet, **options: Any) -> ActionDataModule:
     if isinstance(dataset, ClipSet) and len(instants) < len(INSTANTS):
         raise ActionRecError(f"dataset={dataset.name} has clips, which are seen at instants; say data=clips")
     streams = tuple(sorted(name for name, each in options.items() if isinstance(each, Modality)))
-    usual = getattr(named, f"{type(dataset).__name__}{STREAMS.get(streams, '')}DataModule", None)
-    kind: type[ActionDataModule] = usual or (ClipDataModule if isinstance(dataset, ClipSet) else StillDataModule)
+    kind: type[ActionDataModule] = ClipDataModule if isinstance(dataset, ClipSet) else StillDataModule
+    if type(dataset).__module__.startswith("actionrec.datasets."):
+        kind = USUAL.get(f"{type(dataset).__name__}{STREAMS.get(streams, '')}DataModule", kind)
     return kind(dataset=dataset, **options)

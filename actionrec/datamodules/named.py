@@ -1,56 +1,29 @@
-"""The usual pairs of a data set and its streams, by name; `create` of this package picks the class."""
+"""The usual pairs of a data set and its streams as classes, by name: `HMDB51FlowDataModule`, `UCF101FrameDataModule`, …
 
+They say in logs what a run is trained on, and differ in nothing else from `ClipDataModule` and `StillDataModule`.
+"""
+
+from actionrec.datamodules.base import ActionDataModule
 from actionrec.datamodules.clips import ClipDataModule
 from actionrec.datamodules.stills import StillDataModule
+from actionrec.datasets.base import ClipSet, DataSet
+from actionrec.system.classes import concrete
+
+# How the streams of a module are called in its name.
+STREAMS = {("frame",): "Frame", ("flow",): "Flow", ("flow", "frame"): "TwoStream"}
+OF_STILLS = (("frame",),)
 
 
-class Stanford40FrameDataModule(StillDataModule):
-    """Stanford40: `frame` (B, 3, S, S) uint8."""
+def _usual() -> dict[str, type[ActionDataModule]]:
+    found = {}
+    for full, kind in concrete("actionrec.datasets", DataSet).items():
+        of_clips = issubclass(kind, ClipSet)
+        base: type[ActionDataModule] = ClipDataModule if of_clips else StillDataModule
+        for streams in STREAMS if of_clips else OF_STILLS:
+            name = f"{full.rpartition('.')[2]}{STREAMS[streams]}DataModule"
+            text = f"{' and '.join(streams)} of {kind.__name__}; see `{base.__name__}`."
+            found[name] = type(name, (base,), {"__doc__": text, "__module__": "actionrec.datamodules"})
+    return found
 
 
-class HMDB51FrameDataModule(ClipDataModule):
-    """One frame of each clip of HMDB51: `frame` (B, 3, S, S) uint8."""
-
-
-class HMDB51FlowDataModule(ClipDataModule):
-    """A stack of flow of each clip of HMDB51: `flow` (B, C, S, S) uint8."""
-
-
-class HMDB51TwoStreamDataModule(ClipDataModule):
-    """The frame and the flow of each clip of HMDB51 at one instant under one view: `frame` and `flow`."""
-
-
-class UCF101FrameDataModule(ClipDataModule):
-    """One frame of each clip of UCF101: `frame` (B, 3, S, S) uint8."""
-
-
-class UCF101FlowDataModule(ClipDataModule):
-    """A stack of flow of each clip of UCF101: `flow` (B, C, S, S) uint8."""
-
-
-class UCF101TwoStreamDataModule(ClipDataModule):
-    """The frame and the flow of each clip of UCF101 at one instant under one view: `frame` and `flow`."""
-
-
-class JHMDBFrameDataModule(ClipDataModule):
-    """One frame of each clip of J-HMDB: `frame` (B, 3, S, S) uint8."""
-
-
-class JHMDBFlowDataModule(ClipDataModule):
-    """A stack of flow of each clip of J-HMDB: `flow` (B, C, S, S) uint8."""
-
-
-class JHMDBTwoStreamDataModule(ClipDataModule):
-    """The frame and the flow of each clip of J-HMDB at one instant under one view: `frame` and `flow`."""
-
-
-class FolderFrameDataModule(ClipDataModule):
-    """One frame of each clip of a user's own clips: `frame` (B, 3, S, S) uint8."""
-
-
-class FolderFlowDataModule(ClipDataModule):
-    """A stack of flow of each clip of a user's own clips: `flow` (B, C, S, S) uint8."""
-
-
-class FolderTwoStreamDataModule(ClipDataModule):
-    """The frame and the flow of each clip of a user's own clips at one instant under one view: `frame` and `flow`."""
+USUAL = _usual()

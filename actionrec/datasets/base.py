@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from actionrec.datasets.records import Clip, Splits, Still
+from actionrec.datasets.records import Clip, Release, Splits, Still
 
 
 class DataSet(ABC):
@@ -37,9 +37,15 @@ class DataSet(ABC):
 
 
 class ClipSet(DataSet):
-    """A data set of video clips."""
+    """A data set of video clips.
+
+    Attributes:
+        release: how its authors publish it, of a set with the fields `videos` and `splits`, which `actionrec prepare`
+            fills; None of one that is read where it lies.
+    """
 
     kind = "clips"
+    release: ClassVar[Release | None] = None
 
     @abstractmethod
     def clips(self, actions: str | Sequence[str]) -> list[Clip]:

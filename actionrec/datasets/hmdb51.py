@@ -144,6 +144,9 @@ RELEASE = Release(
         for split in (1, 2, 3)
         for part, number in (("train", 3_570), ("test", 1_530), ("unused", 1_666))
     },
+    # The official host, which has been out of reach for long.
+    addresses=("http://serre-lab.clps.brown.edu/wp-content/uploads/2013/10/hmdb51_org.rar",),
+    list_addresses=("http://serre-lab.clps.brown.edu/wp-content/uploads/2013/10/test_train_splits.rar",),
 )
 
 

@@ -22,4 +22,6 @@ class JHMDB(HMDB51):
             for split, numbers in _NUMBERS.items()
             for part, number in zip(("train", "test"), numbers, strict=True)
         },
+        addresses=("http://files.is.tue.mpg.de/jhmdb/JHMDB_video.zip",),
+        list_addresses=("http://files.is.tue.mpg.de/jhmdb/splits.zip",),
     )

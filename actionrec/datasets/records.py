@@ -62,6 +62,8 @@ class Release(NamedTuple):
     lists: tuple[str, ...]  # patterns of the lists' file names
     read: Callable[[Mapping[str, Path]], dict[str, set[str]]]  # lists by file name → `<action>/<file>` by list and part
     official: Mapping[str, int]  # clips by list and part
+    addresses: tuple[str, ...]  # of the archives
+    list_addresses: tuple[str, ...]
 
 
 class Line(NamedTuple):

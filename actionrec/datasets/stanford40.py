@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from sklearn.model_selection import train_test_split
 
@@ -118,6 +119,11 @@ class Stanford40(StillSet):
     name: str
     root: Path
     protocol: str = "official"
+
+    addresses: ClassVar[tuple[str, ...]] = (
+        "http://vision.stanford.edu/Datasets/Stanford40_JPEGImages.zip",
+        "http://vision.stanford.edu/Datasets/Stanford40_ImageSplits.zip",
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root))  # Hydra gives text

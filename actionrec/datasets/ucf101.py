@@ -104,6 +104,8 @@ class UCF101(ClipSet):
             for split, numbers in _NUMBERS.items()
             for part, number in zip(("train", "test"), numbers, strict=True)
         },
+        addresses=("https://www.crcv.ucf.edu/data/UCF101/UCF101.rar",),
+        list_addresses=("https://www.crcv.ucf.edu/data/UCF101/UCF101TrainTestSplits-RecognitionTask.zip",),
     )
 
     def __post_init__(self) -> None:

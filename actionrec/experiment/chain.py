@@ -156,14 +156,15 @@ def prepare(config: DictConfig, prepared: set[Path]) -> None:
         prepared: stores that this process has completed, which are not looked through again; is added to.
     """
     from actionrec.experiment.extraction import clips_of, conclude, flow_read
-    from actionrec.flow.estimators import ESTIMATORS
+    from actionrec.flow.estimators import ESTIMATORS, is_own
     from actionrec.flow.extract import extract
 
     read = flow_read(config)
     if not read:
         return
     settings, store = read
-    if settings.algorithm not in ESTIMATORS or store in prepared:  # imported flow is there
+    known = settings.algorithm in ESTIMATORS or is_own(settings.algorithm)
+    if not known or store in prepared:  # imported flow is there
         return
     with only_writer(store, "flow store", wait=True):
         conclude(extract(clips_of(config), store, settings, usable_cores()), store)

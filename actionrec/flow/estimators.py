@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from hydra.utils import get_method
 
 from actionrec.system.errors import ActionRecError
 
@@ -95,13 +96,36 @@ ESTIMATORS: dict[str, Callable[..., Estimator]] = {"farneback": farneback, "dis"
 
 
 def create(algorithm: str, params: Mapping[str, Any]) -> Estimator:
-    """The estimator of that name with those parameters."""
-    if algorithm not in ESTIMATORS:
-        raise ActionRecError(f"flow.algorithm={algorithm}: use one of {', '.join(ESTIMATORS)}")
+    """The estimator of that name with those parameters.
+
+    Args:
+        algorithm: one of `ESTIMATORS`, or a function or class of the user's own, `<package>.<module>.<name>`.
+        params: its arguments.
+
+    Raises:
+        ActionRecError: there is no such estimator, or it does not take the parameters.
+    """
+    make = ESTIMATORS.get(algorithm) or _own(algorithm)
     try:
-        return ESTIMATORS[algorithm](**params)
+        return make(**params)
     except TypeError as error:
         raise ActionRecError(f"flow.params do not fit {algorithm}: {error}") from None
+
+
+def is_own(algorithm: str) -> bool:
+    """Whether a name is that of an estimator of the user's own."""
+    return "." in algorithm
+
+
+def _own(algorithm: str) -> Callable[..., Estimator]:
+    if not is_own(algorithm):
+        raise ActionRecError(
+            f"flow.algorithm={algorithm}: use one of {', '.join(ESTIMATORS)}, or <package>.<module>.<function>"
+        )
+    try:
+        return get_method(algorithm)
+    except (ImportError, ValueError) as error:
+        raise ActionRecError(f"flow.algorithm={algorithm} cannot be imported ({str(error).splitlines()[0]})") from None
 
 
 def _pair_by_pair(estimate: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Estimator:

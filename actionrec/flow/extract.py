@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from actionrec.datasets.records import Clip
-from actionrec.flow.estimators import create
+from actionrec.flow.estimators import create, is_own
 from actionrec.flow.field import quantize
 from actionrec.storage import flow as store
 from actionrec.storage.flow import FlowSettings
@@ -119,10 +119,11 @@ def _fill(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: 
     written: list[_Written] = []
     announced, cut = {clip.path: fields for clip, fields in work.items()}, []
     remove_leftovers(paths)
+    spawned = settings.algorithm == "raft" or is_own(settings.algorithm)  # torch does not survive a fork with threads
     try:
         with counting("flow", "fields", sum(work.values())) as bar:
             for video, result in run_jobs(
-                _write, jobs, workers, lambda done: setattr(bar, "done", done), spawn=settings.algorithm == "raft"
+                _write, jobs, workers, lambda done: setattr(bar, "done", done), spawn=spawned
             ):
                 if isinstance(result, ActionRecError):
                     failed.append(str(result))

@@ -84,7 +84,7 @@ class MultiStreamModule(_Streams):
 
     Args:
         dropout: of the features of all streams.
-        fusion: see `networks.fusions`.
+        fusion: see `networks.fusions.create`.
         frozen: names of streams that do not learn.
         options: under the name of each stream its settings, see `StreamModule`; else see `ActionModule`.
     """
@@ -99,7 +99,7 @@ class MultiStreamModule(_Streams):
         scheduler: Mapping[str, Any] | None = None,
         label_smoothing: float = 0.0,
         dropout: float = 0.0,
-        fusion: str = "concat",
+        fusion: str | Mapping[str, Any] = "concat",
         frozen: Sequence[str] = (),
         **options: Any,
     ):

@@ -9,9 +9,10 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import reduce
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from hydra.utils import instantiate
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -163,15 +164,27 @@ FUSIONS: dict[str, type[Fusion]] = {
 }
 
 
-def create(name: str, streams: Streams, classes: int) -> Fusion:
+def create(fusion: str | Mapping[str, Any], streams: Streams, classes: int) -> Fusion:
     """The fusion of that name for streams, which has not started yet.
+
+    Args:
+        fusion: one of `FUSIONS`, or a class by its full name under `_target_`, with its arguments beside it.
+        streams: by name.
+        classes: number of actions.
 
     Raises:
         ActionRecError: there is no such fusion, or the streams do not suit it.
     """
-    if name not in FUSIONS:
-        raise ActionRecError(f"model.fusion={name}: use one of {', '.join(FUSIONS)}")
-    return FUSIONS[name](streams, classes)
+    if isinstance(fusion, Mapping):
+        made = instantiate(fusion, streams, classes, _recursive_=False)
+        if not isinstance(made, Fusion):
+            raise ActionRecError(
+                f"model.fusion={dict(fusion)}: derive its class from actionrec.networks.fusions.Fusion"
+            )
+        return made
+    if fusion not in FUSIONS:
+        raise ActionRecError(f"model.fusion={fusion}: use one of {', '.join(FUSIONS)}, or {{_target_: …}}")
+    return FUSIONS[fusion](streams, classes)
 
 
 def _log_probabilities(streams: Streams, inputs: Mapping[str, Tensor]) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """Networks of one stream and of several."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +84,7 @@ class MultiStream(nn.Module):
     Args:
         streams: by name, two or more.
         classes: number of actions.
-        fusion: one of `fusions.FUSIONS`.
+        fusion: see `fusions.create`.
         frozen: names of streams that do not learn: no gradients, and always in evaluation mode.
 
     Raises:
@@ -93,7 +94,13 @@ class MultiStream(nn.Module):
 
     fusion: fusions.Fusion
 
-    def __init__(self, streams: Mapping[str, Stream], classes: int, fusion: str, frozen: Sequence[str] = ()):
+    def __init__(
+        self,
+        streams: Mapping[str, Stream],
+        classes: int,
+        fusion: str | Mapping[str, Any],
+        frozen: Sequence[str] = (),
+    ):
         super().__init__()
         if len(streams) < 2:
             raise ActionRecError(f"a fusion of {', '.join(streams) or 'no stream'}: it takes two streams or more")

@@ -75,7 +75,7 @@ SETTINGS: dict[str, Rule] = {
     "model.backbone_lr_factor": number(0, above=True),
     "model.batch_norm": one_of("train", "partial", "frozen"),
     "model.frozen": rules.streams,
-    "model.fusion": one_of("concat", "concat_features", "conv", "average", "max"),
+    "model.fusion": rules.or_class(one_of("concat", "concat_features", "conv", "average", "max")),
     "recipe.lr_factor": number(0, above=True),
     "recipe.patience": amount,
     "optimizer.lr": number(0, above=True),
@@ -152,10 +152,11 @@ def check(config: DictConfig) -> None:
     if "trainer" in config:
         require("seed", config.seed, whole(0, MAX_SEED))
         require("split", config.split, whole(1))
-    foreign = tuple(f"{group}." for group in ("data", "model", "callbacks") if _is_foreign(config, group))
+    foreign = tuple(f"{group}." for group in ("data", "model", "callbacks", "dataset") if _is_foreign(config, group))
     for pattern, rule in SETTINGS.items():
         for key, value in _values(config, pattern.split(".")) if not pattern.startswith(foreign) else ():
-            require(key, value, rule)
+            if not pattern.startswith("data.*.") or not _is_foreign(config, key.rpartition(".")[0]):
+                require(key, value, rule)
     for place in (["flow"], ["data", "*"]):
         for named, algorithm in _values(config, [*place, "algorithm"]):
             for param, rule in FLOW_PARAMS.get(str(algorithm), {}).items():
@@ -186,7 +187,8 @@ def require(key: str, value: Any, rule: Rule) -> None:
 def _is_foreign(config: DictConfig, group: str) -> bool:
     """Whether modules of the user's own read that group; what they take and log is theirs to say."""
     module = {"callbacks": "model"}.get(group, group)
-    return any(not str(target).startswith("actionrec.") for _, target in _values(config, [module, "_target_"]))
+    targets = _values(config, [*module.split("."), "_target_"])
+    return any(not str(target).startswith("actionrec.") for _, target in targets)
 
 
 def _values(config: Any, pattern: Sequence[str], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -15,8 +15,6 @@ from actionrec.settings.rules import direction
 OmegaConf.register_new_resolver("suffix", lambda tag: f"-{tag}" if tag else "", replace=True)
 # `${times:a,b}` in conf/: the optimiser's own rate by the factor of the recipe.
 OmegaConf.register_new_resolver("times", lambda a, b: float(f"{a * b:.12g}"), replace=True)
-# `${or:${dataset},none}` is none where no data set is chosen.
-OmegaConf.register_new_resolver("or", lambda a, b: a or b, replace=True)
 # `${direction:val/acc}` in conf/: whether the higher or the lower value of a metric is the better.
 OmegaConf.register_new_resolver("direction", direction, replace=True)
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)

@@ -77,6 +77,17 @@ def maybe(rule: Rule, *others: Any) -> Rule:
     return either
 
 
+def or_class(rule: Rule) -> Rule:
+    """What `rule` takes, or a class of the user's own by its full name, with arguments beside it."""
+
+    def either(value: Any) -> str | None:
+        words = rule(value)
+        own = isinstance(value, Mapping) and isinstance(value.get("_target_"), str)
+        return None if words is None or own else f"{words}, or {{_target_: <package>.<module>.<class>}}"
+
+    return either
+
+
 def text(value: Any) -> str | None:
     """A text that is not empty."""
     return None if isinstance(value, str) and value.strip() else "a name"

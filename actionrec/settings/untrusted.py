@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from actionrec.settings.earlier import renew
+from actionrec.system.classes import concrete
 from actionrec.system.errors import ActionRecError
 
 LARGEST_CONFIG = 1 << 18  # bytes; a run's has three thousand
@@ -198,14 +199,8 @@ _KEY = re.compile(r"[\w-]+", re.ASCII)
 _HYDRA = re.compile(r"_\w*_")
 
 
-_NAMED_STREAMS = ("Flow", "Frame", "TwoStream")
 # Names, not imports: those modules read files through this one. A test holds the lists against the packages.
 MODULES = ("FlowModule", "FrameModule", "MultiStreamModule", "StreamModule", "TwoStreamModule")
-DATAMODULES = (
-    *(f"{name}{streams}DataModule" for name in ("Folder", "HMDB51", "JHMDB", "UCF101") for streams in _NAMED_STREAMS),
-    *("ClipDataModule", "Stanford40FrameDataModule", "StillDataModule"),
-)
-DATASETS = ("folder.Folder", "hmdb51.HMDB51", "jhmdb.JHMDB", "stanford40.Stanford40", "ucf101.UCF101")
 READERS = ("actionrec.streams.Flow",)  # streams that write nothing into their folder
 SCHEDULES = ("cosine", "cyclic", "onecycle")
 CALLBACKS = (
@@ -223,17 +218,22 @@ def _modules() -> set[str]:
 
 
 def _datamodules() -> set[str]:
-    return _of_ours("datamodules", (*DATAMODULES, "create"))
+    from actionrec import datamodules
+
+    return _of_ours("datamodules", datamodules.__all__)
 
 
 def _datasets() -> set[str]:
-    return _of_ours("datasets", DATASETS)
+    from actionrec.datasets.base import DataSet
+
+    return set(concrete("actionrec.datasets", DataSet))
 
 
 def _modalities() -> set[str]:
-    from actionrec import streams
+    from actionrec.streams import Modality
 
-    return _subclasses(streams, streams.Modality) - _subclasses(streams.base, streams.Modality)
+    found = concrete("actionrec.streams", Modality)
+    return {*found, *_of_ours("streams", [name.rpartition(".")[2] for name in found])}
 
 
 def _optimizers() -> set[str]:
@@ -558,7 +558,7 @@ _CONSTANTS = list_of(number(-1e6, 1e6), shortest=1, longest=4096)
 
 # What a flow store was made with; `params` are scalars, or lists of them, by name.
 FLOW: dict[str, Check] = {
-    "algorithm": text(50),
+    "algorithm": text(200),
     "params": mapping_of(_NAME, _ARGUMENT),
     "bound": number(1e-6, 1e4),
     "short_side": optional(integer(16, 10_000)),
@@ -716,7 +716,7 @@ def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) 
         "head_lr_factor": number(0, 1e6),
         "backbone_lr_factor": number(0, 1e6),
         "batch_norm": one_of("train", "partial", "frozen"),
-        "fusion": text(50),
+        "fusion": either(text(50), _arguments(set, trust)),
         "frozen": list_of(one_of(*streams), longest=len(streams)),
     }
     try:
@@ -774,7 +774,7 @@ def check_data(data: Any, where: Path, trust: Sequence[str] = ()) -> dict[str, A
     Args:
         data: as `read_config` gives it.
         where: the file, for the message.
-        trust: see `check_targets`; classes of streams may be of those modules.
+        trust: see `check_targets`; classes of data sets and of streams may be of those modules.
 
     Raises:
         ActionRecError: it names another class than one of ours, or an argument is none.
@@ -784,8 +784,9 @@ def check_data(data: Any, where: Path, trust: Sequence[str] = ()) -> dict[str, A
         check_target(data.get("_target_"), "data._target_", _datamodules())
         section = data.get("dataset")
         _mapping(section, "data.dataset")
-        check_target(section.get("_target_"), "data.dataset._target_", _datasets())
-        table(DATASET)({key: value for key, value in section.items() if key != "_target_"}, "data.dataset")
+        if str(section.get("_target_")) in _datasets():
+            table({**DATASET, "_target_": text()})(section, "data.dataset")
+        _arguments(_datasets, trust)(section, "data.dataset")
         streams = {key: value for key, value in data.items() if isinstance(value, dict) and key != "dataset"}
         mapping_of(_NAME, _stream(trust), 16)(streams, "data")
         table(DATA)({key: each for key, each in data.items() if key not in ("_target_", "dataset", *streams)}, "data")

@@ -6,13 +6,18 @@ from typing import Any
 from hydra.utils import get_class
 
 from actionrec.streams.base import Modality
-from actionrec.streams.clip import Clip
-from actionrec.streams.dynamic_image import DynamicImage
-from actionrec.streams.flow import Flow
-from actionrec.streams.frame import Frame
-from actionrec.streams.rgb_difference import RGBDifference
+from actionrec.system.classes import concrete
 
-__all__ = ["Clip", "DynamicImage", "Flow", "Frame", "Modality", "RGBDifference", "create", "create_all"]
+__all__ = ["Modality", "create", "create_all"]
+
+
+def __getattr__(name: str) -> Any:
+    """The modality of that class name, in whichever module of this package, such as `actionrec.streams.Flow`."""
+    if name[:1].isupper():
+        for full, kind in concrete(__name__, Modality).items():
+            if full.rpartition(".")[2] == name:
+                return kind
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def create(settings: Mapping[str, Any]) -> Modality:

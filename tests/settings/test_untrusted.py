@@ -22,7 +22,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from actionrec import callbacks, datamodules, modules
+from actionrec import callbacks, modules
 from actionrec.evaluation import metrics, scores
 from actionrec.evaluation.scores import Scores
 from actionrec.experiment import saved
@@ -1118,7 +1118,6 @@ def test_the_lists_of_names_are_those_of_the_packages():
     assert set(untrusted.SCHEDULES) == set(functions)
     for names, package in (
         (untrusted.MODULES, modules),
-        (untrusted.DATAMODULES, datamodules),
         (untrusted.CALLBACKS, callbacks),
     ):
         assert set(names) == set(package.__all__) - {"create"}
