@@ -13,6 +13,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from actionrec.settings import rules
+from actionrec.settings.rules import require
+from actionrec.settings.values import maybe, one_of, shown
 from actionrec.system.errors import ActionRecError
 
 DEFAULT = "two_stream"  # of conf/train.yaml, conf/report.yaml and the Makefile, which leave it unsaid
@@ -146,7 +148,7 @@ def read(content: Any) -> ChainConfig:
     """
     known = {"name", "title", "stages", "variants"}
     found = _mapping("chain", content, known)
-    _require("chain.name", found.get("name"), rules.name)
+    require("chain.name", found.get("name"), rules.name)
     stages: dict[str, Stage] = {}
     for name, settings in _mapping("chain.stages", found.get("stages")).items():
         stages[name] = _stage(name, settings, stages)
@@ -166,12 +168,12 @@ def _stage(name: str, settings: Any, before: Mapping[str, Stage]) -> Stage:
     key = f"chain.stages.{name}"
     known = {"experiment", "overrides", "data", "split", "parents", "label", "colour", "hatch", "make"}
     said = _mapping(key, settings, known)
-    _require(key, name, rules.name)
-    _require(f"{key}.experiment", said.get("experiment"), rules.name)
+    require(key, name, rules.name)
+    require(f"{key}.experiment", said.get("experiment"), rules.name)
     data, split, label = said.get("data", CLIPS), said.get("split", True), said.get("label") or name
-    _require(f"{key}.data", data, rules.one_of(STILLS, CLIPS))
-    _require(f"{key}.split", split, rules.flag)
-    _require(f"{key}.label", label, rules.text)
+    require(f"{key}.data", data, one_of(STILLS, CLIPS))
+    require(f"{key}.split", split, rules.flag)
+    require(f"{key}.label", label, rules.filled)
     parents = _mapping(f"{key}.parents", said.get("parents") or {})
     for role, parent in parents.items():
         if parent not in before:
@@ -185,7 +187,7 @@ def _stage(name: str, settings: Any, before: Mapping[str, Stage]) -> Stage:
     if not re.fullmatch(r"[-/\\|+xoO.*]{0,8}", str(hatch)):
         raise ActionRecError(f"{key}.hatch={hatch}: use matplotlib's signs, such as '//'")
     make = said.get("make")
-    _require(f"{key}.make", make, rules.maybe(rules.name, None))
+    require(f"{key}.make", make, maybe(rules.name, None))
     look = Look(str(colour), str(hatch))
     return Stage(name, said["experiment"], _overrides(key, said), data, split, parents, str(label), look, make)
 
@@ -199,15 +201,10 @@ def _overrides(key: str, said: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _mapping(key: str, value: Any, known: set[str] | None = None) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(each, str) for each in value):
-        raise ActionRecError(f"{key}={rules.shown(value)}: use a mapping, see conf/chain/{DEFAULT}.yaml")
+        raise ActionRecError(f"{key}={shown(value)}: use a mapping, see conf/chain/{DEFAULT}.yaml")
     if known and (unknown := sorted(set(value) - known)):
         raise ActionRecError(f"{key}.{unknown[0]}: no such setting; use {', '.join(sorted(known))}")
     return dict(value)
-
-
-def _require(key: str, value: Any, rule: rules.Rule) -> None:
-    if words := rule(value):
-        raise ActionRecError(f"{key}={rules.shown(value)}: use {words}")
 
 
 def runs_of(config: DictConfig, names: Mapping[str, str], tag: str | None = None) -> Iterator[tuple[str, Path]]:

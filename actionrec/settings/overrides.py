@@ -8,7 +8,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, OverrideType
 from hydra.errors import HydraException
 
-from actionrec.settings.rules import path, shown
+from actionrec.settings.rules import path
+from actionrec.settings.values import UnfitError, shown
 from actionrec.system.errors import ActionRecError
 
 _NO_OPTION = (type(None), int, float, dict, list)  # of a config group, whose options are names
@@ -106,7 +107,10 @@ def unreadable(override: str) -> str | None:
     if not equals or not re.fullmatch(r"[+~]*[\w./@-]+", key) or _FUNCTION.match(value):
         return None
     if value.startswith("~"):
-        return f"{override}: use {path(value)}"
+        try:
+            path(value)
+        except UnfitError as error:
+            return f"{override}: use {error.wanted}"
     for quote in "'", '"':
         quoted = f"{key}={quote}{value}{quote}"
         if _parse([quoted]):
