@@ -1,60 +1,42 @@
 """What a run was made from: settings, data lists, parents, code. Kept beside it as `manifest.json`.
 
-Two runs are the same when their settings, lists and parents' checkpoints are the same. Places (`paths`), the tuning of
-a machine (loader processes, accelerator), and those callbacks of ours that only look on do not count.
+Two runs are the same if their settings, split lists and parents' checkpoints are the same. Paths, settings of the
+machine (loader processes, accelerator), and callbacks of this project that only report do not count.
 """
 
 import copy
 import hashlib
 import json
-import platform
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from actionrec.experiment import provenance
 from actionrec.settings.earlier import renew_flat
 from actionrec.settings.untrusted import read_config, read_json
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256, write_json
 
 FILE = "manifest.json"
-PACKAGES = (
-    *("actionrec", "torch", "torchvision", "lightning", "hydra-core", "omegaconf", "numpy", "timm"),
-    *("opencv-contrib-python-headless", "opencv-contrib-python", "torchmetrics"),
-)
 CHOICES = ("experiment", "recipe", "backbone", "optimizer", "scheduler", "flow", "dataset", "data", "stream", "model")
 SHOWN = 4  # differences that a message names
 
-_CALLBACKS = (  # those of ours that only look on; others may change what is learnt
+_CALLBACKS = (  # those of this project that only report; others may change the weights
     *("last", "learning_rate", "speed", "random_state", "epoch_line", "origin", "training_batch", "validation"),
     *("progress_bar", "divergence", "best._target_", "best.dirpath"),
 )
-# Settings that do not decide the result, or that another one says: `data.dataset` is what a stage reads of `dataset`.
+# Settings that do not change the result, or that repeat another one: a stage reads `data.dataset`, not `dataset`.
 _IGNORED = (
     *("run_dir", "work_dir", "init_from", "resume", "overwrite", "run_again", "trust", "tag", "parent_tag", "split"),
-    *(
-        "chain",
-        "parents",
-        "paths",
-        "flow",
-        "dataset",
-        "views",
-        "backbone",
-        "recipe",
-        "sweep",
-        "search",
-        "logger",
-        "hydra",
-    ),
+    *("chain", "parents", "paths", "flow", "dataset", "views", "backbone", "recipe"),
+    *("sweep", "search", "logger", "hydra"),
     *("debug", "objective", "stage_kind", "optimizer.fused", "model.optimizer.fused", "trainer.profiler"),
     *("data.num_workers", "data.cache"),
     *("trainer._target_", "trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps"),
@@ -63,9 +45,9 @@ _IGNORED = (
     *(f"callbacks.{name}" for name in _CALLBACKS),
 )
 _COUNTED = ("paths.name",)
-# Where records and pictures lie; `Manifest.lists` says which records they are.
+# Paths of records and frames; `Manifest.lists` identifies the records.
 _PLACES = re.compile(r"data\.dataset\.(root|videos|splits|csv|split_file)|data\.[^.]+\.folder")
-# Settings that earlier runs did not have. They are left out at these values, so that those runs stay the same runs.
+# Settings that earlier versions lacked. At these values they do not count, so that runs of before stay the same runs.
 _ADDED = {
     **{"model.decay_norms": True, "model.batch_norm": "train", "trainer.gradient_clip_val": None},
     **dict.fromkeys(("model.head_lr_factor", "model.backbone_lr_factor"), 1.0),
@@ -144,12 +126,12 @@ def create(config: DictConfig) -> Manifest:
     return Manifest(
         settings=settings_of(config),
         choices={key: str(choices[key]) for key in CHOICES if choices.get(key)},
-        lists=_lists(config),
+        lists=provenance.hash_of_lists(config),
         parents={role: sha256(path) if path.is_file() else None for role, path in parent_files(config).items()},
         overrides=list(hydra.overrides.task) if hydra else [],
-        command=[_program(), *sys.argv[1:]],
-        commit=_commit(),
-        versions=_versions(),
+        command=[provenance.program(), *sys.argv[1:]],
+        commit=provenance.commit(),
+        versions=provenance.versions(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
@@ -234,7 +216,7 @@ def _counted(settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 def _decides(key: str) -> bool:
     """Whether a setting decides what a run's result is."""
-    return below(key, _COUNTED) or not below(key, _IGNORED)
+    return below(key, _COUNTED) or not (below(key, _IGNORED) or _PLACES.fullmatch(key))
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -256,20 +238,6 @@ def _text(settings: Mapping[str, Any], key: str) -> str:
     return shown(settings[key]) if key in settings else "not set"
 
 
-def _lists(config: DictConfig) -> str:
-    """sha256 over the names and bytes of the split lists that a data module reads; empty where there are none."""
-    from actionrec.datasets.base import create as create_data_set
-
-    if not OmegaConf.select(config, "data.dataset._target_"):
-        return ""
-    files = create_data_set(config.data.dataset).lists()
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest() if files else ""
-
-
 def of_before(folder: Path) -> Manifest | None:
     """What the `config.yaml` in a run's folder says, as far as it does; None where there is none.
 
@@ -280,34 +248,3 @@ def of_before(folder: Path) -> Manifest | None:
     if not path.is_file():
         return None
     return Manifest(settings=dict(_counted(_flat(read_config(path)))), whole=False)
-
-
-def _program() -> str:
-    path = Path(sys.argv[0])
-    return path.parent.name if path.stem == "__main__" else path.stem
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _commit() -> str | None:
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        commit, changes = (
-            subprocess.run(
-                ["git", "-C", str(root), *command], capture_output=True, text=True, timeout=10, check=True
-            ).stdout.strip()
-            for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return f"{commit}+" if changes else commit

@@ -44,9 +44,9 @@ def data_sets() -> set[str]:
 
 
 def modalities() -> set[str]:
-    """Modalities of streams, without their abstract base class."""
+    """Modalities of streams."""
     streams = importlib.import_module("actionrec.streams")
-    return _subclasses(streams, streams.Modality) - _subclasses(streams.base, streams.Modality)
+    return _subclasses(streams, streams.Modality)
 
 
 def optimizers() -> set[str]:
@@ -93,9 +93,10 @@ def _public(package: str) -> set[str]:
 
 
 def _subclasses(module: Any, base: type) -> set[str]:
-    """Full names of the subclasses of `base` in a module, both by that module and by the one that defines them."""
-    found = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, base)]
-    return {f"{place}.{each.__name__}" for each in found for place in (module.__name__, each.__module__)}
+    """Full names of the concrete subclasses of `base` in a module, by that module and by the one that defines them."""
+    found = [each for each in vars(module).values() if inspect.isclass(each) and issubclass(each, base)]
+    concrete = [each for each in found if not inspect.isabstract(each)]
+    return {f"{place}.{each.__name__}" for each in concrete for place in (module.__name__, each.__module__)}
 
 
 # Dotted keys of the configuration at which a target may stand; `*` stands for any one key.

@@ -22,6 +22,7 @@ from actionrec.settings.values import (
     pattern,
     table,
     text,
+    worded,
 )
 from actionrec.system.errors import ActionRecError
 
@@ -129,6 +130,8 @@ def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) 
     # The checkpoint itself holds the weights; another file of weights must not be read for it.
     backbone = table({**BACKBONE, "weights": one_of(None)}, ("name",))
     streams = stream_names(hparams.get("inputs") if isinstance(hparams, Mapping) else None)
+    # Names are not checked yet, so that no message may hold them.
+    frozen = worded(one_of(*streams), "a stream of the network")
     known: dict[str, Check] = {
         **{name: table({"backbone": backbone}, ("backbone",)) for name in streams if type(name) is str},
         **dict.fromkeys(("backbone", "frame_backbone", "flow_backbone"), backbone),  # version 1
@@ -143,7 +146,7 @@ def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) 
         "backbone_lr_factor": number(0, 1e6),
         "batch_norm": one_of("train", "partial", "frozen"),
         "fusion": text(50),
-        "frozen": list_of(one_of(*streams), longest=len(streams)),
+        "frozen": list_of(frozen, longest=max(1, len(streams))),
     }
     try:
         table(known)(hparams, "hyper_parameters")
