@@ -1,4 +1,4 @@
-"""What a run was made from: settings, data lists, parents, code. Kept beside it as `manifest.json`.
+"""The record of the settings, split lists, parents and code of a run: `manifest.json` in its folder.
 
 Two runs are the same if their settings, split lists and parents' checkpoints are the same. Paths, settings of the
 machine (loader processes, accelerator), and callbacks of this project that only report do not count.
@@ -56,18 +56,20 @@ _ADDED = {
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a run was made from.
+    """The settings, split lists, parents and code of a run.
 
     Args:
-        settings: by dotted key, what decides the result.
+        settings: those that decide the result, by dotted key.
         choices: of the config groups, such as `recipe: strong`; they explain differences and are not compared.
-        lists: sha256 of the split lists, empty where they cannot be read.
-        parents: sha256 of the parents' checkpoints by role; None where there is no such file (any more).
+        lists: hex sha256 of the split lists; empty if the data have none.
+        parents: hex sha256 of the parents' checkpoints by role; None if the file does not exist.
         overrides: of the command line.
         command: the whole command line.
-        commit: of this code, with `+` behind it where files differ from the commit; None outside a git repository.
-        versions: of Python and of the packages that decide.
-        started: UTC.
+        commit: of this code, with `+` behind it if tracked files have changed; None outside a git repository.
+        versions: of Python and of the packages `provenance.PACKAGES`.
+        started: time in UTC, ISO 8601.
+        whole: whether the settings are complete. Those of a run without a manifest come from its `config.yaml`, and
+            settings that it lacks are not compared.
     """
 
     settings: dict[str, Any]
@@ -79,7 +81,7 @@ class Manifest:
     commit: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     started: str = ""
-    whole: bool = True  # False of a run of before there were manifests: settings that it lacks are not compared
+    whole: bool = True
 
     @property
     def hash(self) -> str:
@@ -92,14 +94,14 @@ class Manifest:
         write_json(folder / FILE, content)
 
     def differences(self, other: "Manifest", but: Iterable[str] = ()) -> list[str]:
-        """What sets this run apart from another one, a text each, `key: this, was the other's`; empty of the same.
+        """The differences between this run and another one, such as `seed: 1, was 0`; empty for the same run.
 
         Args:
-            other: the other run's.
-            but: keys of settings that do not count.
+            other: manifest of the other run.
+            but: dotted keys of settings to ignore.
         """
         known = {*self.settings, *other.settings} - {*but}
-        keys = sorted(key for key in known if _decides(key))  # an earlier version may have counted others
+        keys = sorted(key for key in known if _decides(key))  # an earlier version may have counted other settings
         if not other.whole:
             keys = [key for key in keys if key in self.settings and key in other.settings]
         found = [_difference(key, self.settings, other.settings) for key in keys]
@@ -137,7 +139,7 @@ def create(config: DictConfig) -> Manifest:
 
 
 def read(folder: Path) -> Manifest | None:
-    """The manifest in a run's folder; of a run of before there were manifests, what its `config.yaml` says; else None.
+    """The manifest in a run's folder, or for a run of an earlier version, one made of its `config.yaml`; else None.
 
     Raises:
         ActionRecError: the file is damaged.
@@ -166,7 +168,7 @@ def parent_files(config: DictConfig) -> dict[str, Path]:
 
 
 def settings_of(config: DictConfig) -> dict[str, Any]:
-    """What decides the result of a run, by dotted key, with places as the names of their settings."""
+    """The settings that decide the result of a run, by dotted key; paths are replaced by their settings' names."""
     config = copy.deepcopy(config)
     with open_dict(config):
         for key in config.paths:
@@ -176,21 +178,21 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
         config.init_from = None
         config.pop("search", None)
     found: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    for name in ("optimizer", "scheduler"):  # the model's own are the group's, unless they are set by themselves
+    for name in ("optimizer", "scheduler"):  # copies of the groups, unless the user set them apart
         if found["model"].get(name) == found[name]:
             del found["model"][name]
     return dict(_counted(_flat(found)))
 
 
 def refusal(folder: Path, differences: Iterable[str], state: str = "holds another run") -> ActionRecError:
-    """The error of a folder that another run is in."""
+    """The error for a folder that holds another run."""
     return ActionRecError(
         f"{folder} {state} ({listed(differences)}); keep both with tag=<name>, or replace it with overwrite=true"
     )
 
 
 def listed(differences: Iterable[str]) -> str:
-    """The first of some differences for a message, and how many more there are."""
+    """The first differences for a message, and the number of the rest."""
     lines = list(differences)
     return "; ".join(lines[:SHOWN]) + (f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
 
@@ -215,7 +217,7 @@ def _counted(settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 
 def _decides(key: str) -> bool:
-    """Whether a setting decides what a run's result is."""
+    """Whether a setting counts for the identity of a run."""
     return below(key, _COUNTED) or not (below(key, _IGNORED) or _PLACES.fullmatch(key))
 
 
@@ -239,7 +241,7 @@ def _text(settings: Mapping[str, Any], key: str) -> str:
 
 
 def of_before(folder: Path) -> Manifest | None:
-    """What the `config.yaml` in a run's folder says, as far as it does; None where there is none.
+    """A manifest made of the `config.yaml` in a run's folder, with its settings alone; None if there is no such file.
 
     Raises:
         ActionRecError: the file is damaged.

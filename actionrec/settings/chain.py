@@ -1,6 +1,6 @@
-"""What a chain is: stages, what they are trained on and which start from which; read from `conf/chain/`.
+"""Chains of stages, as declared in `conf/chain/`: the data of each stage, and the stages that it starts from.
 
-`init_from`, the places of runs, `actionrec chain`, the report and its colours follow from it.
+`init_from`, the folders of runs, `actionrec chain`, and the stages and colours of the report follow from a chain.
 """
 
 import re
@@ -17,26 +17,26 @@ from actionrec.settings.rules import require
 from actionrec.settings.values import maybe, one_of, shown
 from actionrec.system.errors import ActionRecError
 
-DEFAULT = "two_stream"  # of conf/train.yaml, conf/report.yaml and the Makefile, which leave it unsaid
+DEFAULT = "two_stream"  # also the default of conf/train.yaml, conf/report.yaml and the Makefile
 FOLDER = Path(__file__).parents[2] / "conf" / "chain"
-NOTE = "chain.yaml"  # in `outputs/<data>`: the chain that was trained there last
-ALONE = "parent"  # role of the one parent that a network of one stream has
+NOTE = "chain.yaml"  # in `outputs/<data>`: the chain that was last trained there
+ALONE = "parent"  # role of the parent of a network of one stream
 STILLS, CLIPS = "stills", "clips"
 
 
 class Look(NamedTuple):
-    """How plots show a network: a colour, and beside it a hatch, so that a print in grey tells them apart as well."""
+    """A network's colour in plots, and its hatch, which tells networks apart in greyscale print."""
 
     colour: str
     hatch: str = ""
 
 
-# Colours of Okabe and Ito, which colour-blind people can tell apart, for stages that name none.
+# Defaults of the stages: the palette of Okabe and Ito, which colour-blind people can tell apart.
 LOOKS = (
     *(Look("#0072B2"), Look("#D55E00", "////"), Look("#009E73", "...."), Look("#CC79A7", "xx")),
     *(Look("#E69F00", "\\\\\\\\"), Look("#56B4E9", "++"), Look("#B8860B", "oo"), Look("#332288", "**")),
 )
-OTHER = Look("#555555", "--")  # of networks that are no stage of the chain
+OTHER = Look("#555555", "--")  # of networks that are not stages of the chain
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Stage:
         experiment: of `conf/experiment/`.
         overrides: of that experiment.
         data: `stills` or `clips`.
-        split: whether its data have splits; a network of data without serves the chains of all splits.
+        split: whether its data have splits. A stage whose data have none is trained once, for the chains of all splits.
         parents: stage by role: the name of a stream, or `parent` for a network of one stream.
         label: of the network in plots.
         look: of the network in plots.
-        make: the Makefile's target; None without one.
+        make: target of the Makefile, if there is one.
     """
 
     name: str
@@ -66,12 +66,12 @@ class Stage:
     make: str | None = None
 
     def run(self, split: int | None, seed: int | None, tag: str | None = None) -> str:
-        """Name of the folder of the run that a chain of that split, seed and tag has."""
+        """Name of this stage's run folder in the chain of that split, seed and tag."""
         return f"split{split if self.split else 1}-seed{seed}" + (f"-{tag}" if tag else "")
 
 
 class Variant(NamedTuple):
-    """A network beside the chain: a stage with other settings, in a folder of its own."""
+    """A stage `of` the chain with other settings, in a run folder of its own; no stage starts from it."""
 
     name: str
     of: str
@@ -80,7 +80,7 @@ class Variant(NamedTuple):
 
 @dataclass(frozen=True)
 class ChainConfig:
-    """Stages by name, each after its parents, and the networks beside them."""
+    """Stages by name, each after its parents, and variants of stages."""
 
     name: str
     title: str
@@ -89,21 +89,21 @@ class ChainConfig:
 
     @property
     def last(self) -> Stage:
-        """The stage that the chain leads to."""
+        """The last stage."""
         return [*self.stages.values()][-1]
 
     @property
     def clips(self) -> list[str]:
-        """Stages on clips."""
+        """Names of the stages that are trained on clips."""
         return [name for name, stage in self.stages.items() if stage.data == CLIPS]
 
     @property
     def links(self) -> list[tuple[str, str]]:
-        """Every (parent, child)."""
+        """Names of every pair of a stage and one that starts from it."""
         return [(parent, stage.name) for stage in self.stages.values() for parent in stage.parents.values()]
 
     def upto(self, name: str) -> list[str]:
-        """A stage after all that it starts from, in the chain's order."""
+        """Names of a stage's ancestors and of the stage itself, in the order of the chain."""
         wanted = {name}
         for parent, child in reversed(self.links):
             if child in wanted:
@@ -111,11 +111,11 @@ class ChainConfig:
         return [each for each in self.stages if each in wanted]
 
     def look(self, name: str) -> Look:
-        """How plots show a network, of a stage or another one."""
+        """Colour and hatch of a stage or of another network."""
         return self.stages[name].look if name in self.stages else OTHER
 
     def is_stills(self, name: str) -> bool:
-        """Whether a network is of stills."""
+        """Whether a network is a stage that is trained on stills."""
         return name in self.stages and self.stages[name].data == STILLS
 
 
@@ -123,7 +123,7 @@ def load(name: str = DEFAULT) -> ChainConfig:
     """The chain of `conf/chain/<name>.yaml`.
 
     Raises:
-        ActionRecError: there is no such file, or it holds no chain.
+        ActionRecError: there is no such file, or its content is not a chain, see `read`.
     """
     path = FOLDER / f"{name}.yaml"
     if not path.is_file():
@@ -135,7 +135,7 @@ def of(config: DictConfig) -> ChainConfig:
     """The chain of a composed configuration.
 
     Raises:
-        ActionRecError: it is no chain, see `read`.
+        ActionRecError: the setting `chain` is not a chain, see `read`.
     """
     return read(OmegaConf.to_container(config.chain, resolve=True))
 
@@ -144,7 +144,7 @@ def read(content: Any) -> ChainConfig:
     """A chain of plain types, as `conf/chain/` has them.
 
     Raises:
-        ActionRecError: the first thing that is not what it may be, by its dotted key.
+        ActionRecError: a key is unknown or missing, or its value is wrong; the message names the dotted key.
     """
     known = {"name", "title", "stages", "variants"}
     found = _mapping("chain", content, known)
@@ -208,7 +208,7 @@ def _mapping(key: str, value: Any, known: set[str] | None = None) -> dict[str, A
 
 
 def runs_of(config: DictConfig, names: Mapping[str, str], tag: str | None = None) -> Iterator[tuple[str, Path]]:
-    """The folders of runs of stages, by what they are called in `names`, in a run's own split and seed."""
+    """The run folder of each stage in `names`, in the configuration's split and seed, with the stage's key there."""
     stages = of(config).stages
     for role, name in names.items():
         place = Path(config.paths.outputs) / config.paths.name / name
@@ -216,7 +216,7 @@ def runs_of(config: DictConfig, names: Mapping[str, str], tag: str | None = None
 
 
 def _parents(_root_: DictConfig) -> Any:
-    """`${parents:}`: the best checkpoints that a run starts from; None where the chain has no such stage."""
+    """`${parents:}`: paths of the best checkpoints that a run starts from; None for stages without parents."""
     stage = None if OmegaConf.is_missing(_root_, "stage") else of(_root_).stages.get(_root_.stage)
     found: dict[str, Any] = {}
     if stage:
@@ -227,7 +227,7 @@ def _parents(_root_: DictConfig) -> Any:
 
 
 def _split(_root_: DictConfig) -> int | None:
-    """`${run_split:}`: the split in the name of a run, 1 where its data know none."""
+    """`${run_split:}`: the split in the name of a run; 1 for data without splits."""
     stage = None if OmegaConf.is_missing(_root_, "stage") else of(_root_).stages.get(_root_.stage)
     return 1 if stage and not stage.split else _root_.split
 

@@ -1,6 +1,7 @@
-"""Checks of composed settings: every key that has limits, and the one line for what lies outside of them.
+"""Checks of composed settings: which values each key may have, and a one-line error for any other value.
 
-They run before a verb loads its libraries or writes a file. A key that no line here names is checked where it is used.
+The checks run before a verb loads its libraries or writes a file. A key that is not listed here is checked by the code
+that uses it.
 """
 
 import math
@@ -12,16 +13,15 @@ from omegaconf.errors import InterpolationToMissingValueError
 
 from actionrec.settings import rules
 from actionrec.settings.rules import amount, filled, flag, path, require
-from actionrec.settings.values import Check, integer, maybe, number, one_of, shown
+from actionrec.settings.values import MAX_SEED, Check, integer, maybe, number, one_of, shown
 from actionrec.system.errors import ActionRecError
 from actionrec.system.hardware import usable_cores
 
-MAX_SEED = 2**32 - 1  # numpy's
 OBJECTIVES = ("val/acc", "val/acc_macro", "val/acc_top5", "val/f1_macro", "val/map", "val/loss")
 MONITORED = (*OBJECTIVES, "train/acc", "train/loss")
 
 
-# Dotted keys, `*` for every key of a mapping.
+# By dotted key; `*` stands for every key of a mapping.
 SETTINGS: dict[str, Check] = {
     "paths.name": rules.name,
     "paths.outputs": rules.folder,
@@ -32,7 +32,7 @@ SETTINGS: dict[str, Check] = {
     "sweep.name": rules.name,
     "search.name": rules.name,
     "flow.name": rules.name,
-    "seed": maybe(integer(0, MAX_SEED), None),  # null in conf/report.yaml: of any; see `check`
+    "seed": maybe(integer(0, MAX_SEED), None),  # null in conf/report.yaml means any seed; see `check`
     "split": maybe(integer(1), None),
     "run_dir": rules.run_folder,
     "work_dir": rules.folder,
@@ -65,7 +65,7 @@ SETTINGS: dict[str, Check] = {
     "data.*.params": rules.section,
     "data.*.folder": path,
     "flow.params": rules.section,
-    "flow.bound": maybe(number(0, above=True), None),  # null in conf/flow/imported.yaml: must be said
+    "flow.bound": maybe(number(0, above=True), None),  # null in conf/flow/imported.yaml: the user must set it
     "flow.short_side": maybe(integer(16), None),
     "backbone.name": filled,
     "backbone.stem": one_of("inflate", "random"),
@@ -122,7 +122,7 @@ SETTINGS: dict[str, Check] = {
     "dataset.protocol": one_of("official", "pooled"),
 }
 
-# The parameters of an estimator, for which some have no limits of their own and silently do something else.
+# Parameters of each estimator. Some estimators do not check them, and silently compute something else.
 FLOW_PARAMS: dict[str, dict[str, Check]] = {
     "dis": {"preset": one_of("ultrafast", "fast", "medium"), "finest_scale": maybe(integer(0, 7), None)},
     "farneback": {
@@ -145,10 +145,10 @@ FLOW_PARAMS: dict[str, dict[str, Check]] = {
 
 
 def check(config: DictConfig) -> None:
-    """Check the composed settings of a verb; a setting that it does not have, or that is `???`, is passed over.
+    """Check the composed settings of a verb; missing settings, also those at `???`, are skipped.
 
     Raises:
-        ActionRecError: the first setting that is not what it may be, as `key=value: use …`.
+        ActionRecError: a setting has a value that it may not have; the message is `key=value: use …`.
     """
     if "trainer" in config:
         require("seed", config.seed, integer(0, MAX_SEED))
@@ -171,7 +171,7 @@ def check(config: DictConfig) -> None:
 
 
 def check_stage(config: DictConfig, choices: Mapping[str, Any], groups: Mapping[str, Collection[str]]) -> None:
-    """Refuse to call the stage of one experiment by the name of another, in whose folders its runs would lie."""
+    """Raise if `stage` is the name of another shipped experiment, since the two would share run folders."""
     shipped, experiment = groups["experiment"], choices.get("experiment")
     own = (experiment, f"{config.dataset.name}_{experiment}") if "dataset" in config else (experiment,)
     if experiment in shipped and config.stage in shipped and config.stage not in own:
@@ -179,7 +179,7 @@ def check_stage(config: DictConfig, choices: Mapping[str, Any], groups: Mapping[
 
 
 def _is_foreign(config: DictConfig, group: str) -> bool:
-    """Whether modules of the user's own read that group; what they take and log is theirs to say."""
+    """Whether a class of the user's own reads that group; its arguments and metrics are unknown here."""
     module = {"callbacks": "model"}.get(group, group)
     return any(not str(target).startswith("actionrec.") for _, target in _values(config, [module, "_target_"]))
 
@@ -195,7 +195,7 @@ def _values(config: Any, pattern: Sequence[str], above: str = "") -> Iterator[tu
             continue
         try:
             value = config[key]
-        except InterpolationToMissingValueError:  # whoever needs it says so
+        except InterpolationToMissingValueError:  # the code that needs the value reports it
             continue
         if rest:
             yield from _values(value, rest, f"{above}{key}.")
@@ -204,7 +204,7 @@ def _values(config: Any, pattern: Sequence[str], above: str = "") -> Iterator[tu
 
 
 def _check_monitors(config: DictConfig) -> None:
-    """A loss is monitored for its lowest value, an accuracy for its highest."""
+    """Raise unless losses are monitored for their minimum and other metrics for their maximum."""
     for key, monitor in _values(config, ["callbacks", "*", "monitor"]):
         above = key.rpartition(".")[0]
         wanted = "min" if monitor.endswith("loss") else "max"
@@ -214,7 +214,7 @@ def _check_monitors(config: DictConfig) -> None:
 
 
 def _check_frozen(config: DictConfig) -> None:
-    """Streams that do not learn are among those that the network has."""
+    """Raise unless frozen streams are streams of the network."""
     streams = [key.split(".")[1] for key, _ in _values(config, ["model", "*", "backbone"])]
     for key, frozen in _values(config, ["model", "frozen"]):
         if unknown := [name for name in frozen if name not in streams]:
@@ -222,25 +222,25 @@ def _check_frozen(config: DictConfig) -> None:
 
 
 def _check_devices(config: DictConfig) -> None:
-    """On the CPU each device is a process of its own; two of them may share one core, for a trial."""
+    """Raise if there are more CPU devices than cores: each is a process. Two are always allowed, for trials."""
     most = max(usable_cores(), 2)
     for key, devices in _values(config, ["trainer", "devices"]):
         count = int(devices) if isinstance(devices, str) and devices.isdigit() else devices
         if isinstance(count, bool) or not isinstance(count, int) or count <= most:
-            continue  # Lightning names what is none of its
+            continue  # Lightning checks the rest
         accelerator = config.trainer.get("accelerator", "auto")
         if accelerator == "cpu" or (accelerator == "auto" and not _has_accelerator()):
             raise ActionRecError(f"{key}={devices}: use at most {most} on this CPU, where each is a whole process")
 
 
 def _has_accelerator() -> bool:
-    import torch  # heavy; needed only where a number is suspicious
+    import torch  # slow to import; needed only for many devices
 
     return torch.accelerator.is_available()
 
 
 def _check_space(config: DictConfig) -> None:
-    """The ranges and values of a search, each by what its setting may be; `search` knows which settings there are."""
+    """Check the ranges and values of a search as the settings they stand for; `search` checks that those exist."""
     for key, space in _values(config, ["search", "space"]):
         if not isinstance(space, ListConfig) or not len(space):
             raise ActionRecError(f"{key}={shown(space)}: name one setting or more, such as {{key: optimizer.lr, …}}")

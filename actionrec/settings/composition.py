@@ -1,4 +1,4 @@
-"""Configurations composed by Hydra: where they lie, which groups they have, and as plain types."""
+"""Configurations composed by Hydra: their folder, their groups, their resolvers, and their form as plain types."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -9,20 +9,20 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from actionrec.settings import chain as chain  # whose resolvers conf/ needs
+from actionrec.settings import chain as chain  # registers resolvers that conf/ needs
 from actionrec.settings.rules import direction
 
 _PACKAGE = Path(__file__).parents[1]
-# A wheel ships the configuration inside the package; in a checkout it lies at the top.
+# A wheel has conf/ inside the package, a checkout beside it.
 CONF = next(each for each in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if each.is_dir())
 
 # `split1-seed0${suffix:${tag}}` is split1-seed0, or with a tag split1-seed0-<tag>.
 OmegaConf.register_new_resolver("suffix", lambda tag: f"-{tag}" if tag else "", replace=True)
-# `${times:a,b}` in conf/: the optimiser's own rate by the factor of the recipe.
+# `${times:a,b}` is a product: the learning rate of the optimiser by the factor of the recipe.
 OmegaConf.register_new_resolver("times", lambda a, b: float(f"{a * b:.12g}"), replace=True)
 # `${or:${dataset},none}` is none where no data set is chosen.
 OmegaConf.register_new_resolver("or", lambda a, b: a or b, replace=True)
-# `${direction:val/acc}` in conf/: whether the higher or the lower value of a metric is the better.
+# `${direction:val/acc}` is max, or min for a metric whose lower value is better.
 OmegaConf.register_new_resolver("direction", direction, replace=True)
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 

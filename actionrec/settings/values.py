@@ -12,6 +12,8 @@ from typing import Any, NoReturn, Protocol
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+MAX_SEED = 2**32 - 1  # the largest that numpy takes
+
 
 class Check(Protocol):
     """Returns None for a value that fits, else raises `UnfitError`."""

@@ -7,6 +7,7 @@ from typing import Any
 from actionrec.settings.untrusted import allowed
 from actionrec.settings.untrusted.targets import ARGUMENT, NAME, check_target, target_with
 from actionrec.settings.values import (
+    MAX_SEED,
     Check,
     UnfitError,
     either,
@@ -23,7 +24,7 @@ from actionrec.settings.values import (
 from actionrec.system.errors import ActionRecError
 
 ACTIONS = list_of(text(100), shortest=2, longest=10_000, distinct=True)
-SEED = integer(0, 2**32 - 1)  # numpy's range
+SEED = integer(0, MAX_SEED)
 _PATH = text(4096)
 
 # How the fields of a flow store were estimated; `params` holds the arguments of the estimator.
