@@ -479,8 +479,11 @@ class TestBadInput:
             (["experiment=hmdb51_flow", "paths.hmdb51=nowhere"], ["paths.hmdb51=nowhere", "not a folder"]),
             (["experiment=hmdb51_flow", "split=4"], ["split 4"]),
             (["experiment=hmdb51_flow", "data.actions=[clap,wav]"], ["wav", "did you mean wave?"]),
-            (["experiment=hmdb51_flow", "data.fields=40"], ["too short", "the stack spans 40", "data.fields"]),
-            (["experiment=hmdb51_flow", "data.representation=hsv"], ["data.representation=hsv"]),
+            (
+                ["experiment=hmdb51_flow", "data.flow.fields=40"],
+                ["too short", "the stack spans 40", "data.flow.fields"],
+            ),
+            (["experiment=hmdb51_flow", "data.flow.representation=hsv"], ["data.flow.representation=hsv"]),
             (["experiment=hmdb51_flow", "data.augmentation=wild"], ["data.augmentation=wild", "strong"]),
             (["experiment=hmdb51_flow", "flow.bound=15"], ["bound=20", "bound=15"]),
             (["experiment=hmdb51_flow", "paths.flow=nowhere"], ["not extracted", "actionrec extract_flow"]),

@@ -78,7 +78,8 @@ def command(config_name: str, choose: str | None = None) -> Callable[[Task], Cal
             atexit.register(gc.freeze)
             _quieten()
             try:
-                sys.argv[1:] = overrides.for_hydra(sys.argv[1:], config_groups(), trains=choose == "experiment")
+                trains = choose == "experiment" or config_name == "chain"
+                sys.argv[1:] = overrides.for_hydra(sys.argv[1:], config_groups(), trains)
                 overrides.check(sys.argv[1:], config_groups(), choose)
                 with heeds_sigterm(), _live(config_name):
                     run()

@@ -17,7 +17,7 @@ from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256
 from actionrec.system.parallel import run_jobs
 
-FEW_FRAMES = 9  # of which a stack of eight fields of flow is made
+FEW_FRAMES = 9  # of which a stack of eight fields of flow is made, the longest of the usual ones
 UNUSED = "unused"  # by the split
 
 
@@ -96,7 +96,7 @@ def _of_frames(facts: Mapping[Path, Facts]) -> list[str]:
     short = [path.name for path, fact in facts.items() if fact.frames < FEW_FRAMES]
     said = (
         (cut, "have far fewer frames than their files announce, cut short perhaps"),
-        (short, f"have fewer than {FEW_FRAMES} frames, which flow repeats to fill a stack"),
+        (short, f"have fewer than {FEW_FRAMES} frames, too few for a stack of eight fields of flow"),
     )
     return [f"{len(names)} {what}: {few(names)}" for names, what in said if names]
 

@@ -16,6 +16,7 @@ from actionrec.datasets.records import (
     Clip,
     Splits,
     is_clip,
+    is_there,
     present,
     require_clips,
     require_filled,
@@ -106,7 +107,7 @@ class Folder(ClipSet):
         listed = self._listed()
         chosen = class_list(actions, {each.action for each in listed}, str(self._source))
         place = "dataset.csv" if self.csv else "dataset.videos"
-        found = [clip for clip in self._clips(listed) if clip.action in chosen and clip.path.is_file()]
+        found = [clip for clip in self._clips(listed) if clip.action in chosen and is_there(clip.path)]
         return require_clips(sorted(found, key=lambda clip: chosen.index(clip.action)), chosen, self._source, place)
 
     @property
@@ -135,6 +136,8 @@ class Folder(ClipSet):
             )
         if not files:
             raise ActionRecError(f"dataset.videos={self.videos} has no <action>/*.mp4; one folder for each action")
+        for path in files:
+            _require_listable(path)
         return [Listed(path, path.parent.name, "", "") for path in files]
 
     def _clips(self, listed: Sequence[Listed]) -> list[Clip]:
@@ -143,7 +146,7 @@ class Folder(ClipSet):
         for path, action, _, group in listed:
             if self.group_pattern and not group:
                 found = re.search(self.group_pattern, path.name)
-                group = (found and found[1]) or ""
+                group = ((found and found[1]) or "").strip()  # as lists have it
                 if not group:
                     unmatched.append(path.name)
             alias = None if names[path] == path.stem else names[path]
@@ -202,6 +205,17 @@ class Folder(ClipSet):
                 f"{'' if anyhow else ' set data.strict=false to go on without them,'} or move the file away to have a "
                 "split drawn anew, with which earlier results do not compare"
             )
+
+
+def _require_listable(path: Path) -> None:
+    """Raise unless a list, which is UTF-8 text of lines whose cells have no blanks around them, can name a clip."""
+    name = f"{path.parent.name}/{path.name}"
+    encoded = name.encode(errors="replace").decode() == name
+    if not encoded or not name.isprintable() or path.parent.name != path.parent.name.strip():
+        raise ActionRecError(
+            f"{name!a} in {path.parents[1]}: no list of clips can hold this name, with blanks around the action, "
+            "control characters or what is no UTF-8; rename it"
+        )
 
 
 def _parts(clips: Sequence[Clip], sides: Mapping[Path, str], actions: Sequence[str]) -> Splits:

@@ -114,6 +114,14 @@ def is_clip(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file is on disk; one whose name no file can have, or whose folder cannot be looked into, is not."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def require_folder(path: Path, key: str) -> None:
     """Raise unless `path` is a folder; `key` is the setting that names it."""
     if not path.is_dir():
@@ -127,10 +135,10 @@ def present(records: Iterable[Record], what: str, folder: Path, strict: bool) ->
         ActionRecError: `strict`, and the disk lacks a file that the lists name.
     """
     records = list(records)
-    found = [record for record in records if record.path.is_file()]
+    found = [record for record in records if is_there(record.path)]
     missing = len(records) - len(found)
     if missing:
-        first = next(record.path.name for record in records if not record.path.is_file())
+        first = next(record.path.name for record in records if not is_there(record.path))
         if strict:
             raise ActionRecError(
                 f"{missing} of the {len(records)} {what} that the lists name are not under {folder} (first: {first}); "

@@ -44,7 +44,7 @@ def carve_validation(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
     """Training and validation clips: about 80/20 in every action, no source video on both sides.
 
     Of five stratified folds by source video the one whose shares of the actions come nearest to a fifth is taken,
-    since one long source can fill a fold.
+    since one long source can fill a fold. Where every action has fewer clips than there are folds, see `draw_sources`.
     """
     labels = [clip.action for clip in clips]
     groups = [clip.group for clip in clips]
@@ -53,11 +53,14 @@ def carve_validation(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
             f"{len(clips)} training clips come from {len(set(groups))} source videos, too few to hold a fifth out for "
             "validation; add clips of other videos"
         )
+    sizes = Counter(labels)
+    if max(sizes.values()) < VAL_FOLDS:  # of which no stratified folds can be made
+        held = draw_sources(clips, seed=42, left=1)
+        return [clip for clip in clips if clip.group not in held], [clip for clip in clips if clip.group in held]
     folds = [
         drawn
         for _, drawn in StratifiedGroupKFold(VAL_FOLDS, shuffle=True, random_state=42).split(clips, labels, groups)
     ]
-    sizes = Counter(labels)
 
     def imbalance(fold: Iterable[int]) -> float:
         drawn = Counter(labels[i] for i in fold)

@@ -77,7 +77,9 @@ def _preview(config: DictConfig, settings: "FlowSettings") -> None:
 
     path = Path(config.preview)
     if not path.is_file():
-        named = [clip.path for clip in clips_of(config) if config.preview in (clip.path.name, clip.path.stem)]
+        named = [
+            clip.path for clip in clips_of(config) if config.preview in (clip.path.name, clip.path.stem, clip.name)
+        ]
         if not named:
             raise ActionRecError(
                 f"preview={config.preview} is neither a file nor a clip of dataset={config.dataset.name}"

@@ -35,8 +35,8 @@ _CALLBACKS = (  # those of this project that only report; others may change the 
 # Settings that do not change the result, or that repeat another one: a stage reads `data.dataset`, not `dataset`.
 _IGNORED = (
     *("run_dir", "work_dir", "init_from", "resume", "overwrite", "run_again", "trust", "tag", "parent_tag", "split"),
-    *("chain", "parents", "paths", "flow", "dataset", "views", "backbone", "recipe"),
-    *("sweep", "search", "logger", "hydra"),
+    *("chain", "parents"),
+    *("paths", "flow", "dataset", "views", "backbone", "recipe", "sweep", "search", "logger", "hydra"),
     *("debug", "objective", "stage_kind", "optimizer.fused", "model.optimizer.fused", "trainer.profiler"),
     *("data.num_workers", "data.cache"),
     *("trainer._target_", "trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps"),

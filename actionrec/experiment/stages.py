@@ -9,8 +9,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, open_dict
 
 from actionrec.settings.chain import CLIPS, STILLS, ChainConfig, Stage
-from actionrec.settings.composition import plain
+from actionrec.settings.composition import config_groups, plain
 from actionrec.settings.messages import is_users, one_line
+from actionrec.settings.overrides import for_hydra
 from actionrec.system.errors import ActionRecError
 
 OWN = ("upto", "dry_run", "fuse", "report", STILLS, CLIPS)  # settings of this verb, none of a stage
@@ -24,7 +25,8 @@ def overrides_of(chain: ChainConfig, name: str, config: DictConfig) -> list[str]
     if config.tag is not None and "parent_tag" not in map(key_of, given):
         shared.append(f"parent_tag={config.tag}")
     kind = plain(config)[STILLS if stage.data == STILLS else CLIPS]
-    found = [f"experiment={stage.experiment}", *shared, *kind, *stage.overrides]
+    own = for_hydra([*kind, *stage.overrides], config_groups(), trains=True)
+    found = [f"experiment={stage.experiment}", *shared, *own]
     if name != stage.name:
         variant = chain.variants[name]
         place = f"${{paths.outputs}}/${{paths.name}}/{name}/split${{run_split:}}-seed${{seed}}${{suffix:${{tag}}}}"

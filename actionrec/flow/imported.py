@@ -25,7 +25,8 @@ def pictures_of(clip: Clip, root: Path) -> tuple[list[Path], list[Path]]:
     Raises:
         ActionRecError: there is no such folder, or pictures are missing in it.
     """
-    for name in (Path(clip.path.stem), Path(clip.action) / clip.path.stem):
+    # A folder that is named by the stem alone could be of another clip with that stem, of which the alias tells.
+    for name in (Path(clip.alias),) if clip.alias else (Path(clip.path.stem), Path(clip.action) / clip.path.stem):
         if (root / "u" / name).is_dir():
             x, y = _series(root / "u" / name, "frame"), _series(root / "v" / name, "frame")
             break

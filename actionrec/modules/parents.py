@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from actionrec import streams as modalities
 from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import read
 from actionrec.modules.earlier import CONSTANTS, PREFIX
@@ -164,9 +165,21 @@ def _check_parent(module: ActionModule, name: str, parent: Parent) -> None:
     stream, state = module.streams[name], parent.weights()
     _check_layers(stream, state, parent)
     _check_normalisation(stream, state, parent)
+    own = module.inputs["streams"][name]
     for theirs, seen in parent.streams.items():
-        if seen["_target_"] != module.inputs["streams"][name]["_target_"]:
+        if seen["_target_"] != own["_target_"]:
             raise ActionRecError(f"{parent.path} sees {theirs}; start {name} from a stream that sees the same")
+        if _constants(seen) != _constants(own):  # such as those of displacements and of their lengths
+            other = ", ".join(f"{key}={seen[key]}" for key in sorted(seen) if key in own and seen[key] != own[key])
+            raise ActionRecError(
+                f"{parent.path} sees {theirs} of {other}, whose values mean something else than those of this stage; "
+                f"start {name} from a stream that sees the same"
+            )
+
+
+def _constants(settings: Mapping[str, Any]) -> Any:
+    """The normalisation of what a stream sees, for the same backbone."""
+    return modalities.create(settings).normalisation((1.0, 2.0, 3.0), (1.0, 2.0, 3.0))
 
 
 def _check_layers(stream: Stream, state: Mapping[str, Tensor], parent: Parent) -> None:

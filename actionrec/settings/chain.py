@@ -18,7 +18,10 @@ from actionrec.settings.values import maybe, one_of, shown
 from actionrec.system.errors import ActionRecError
 
 DEFAULT = "two_stream"  # also the default of conf/train.yaml, conf/report.yaml and the Makefile
-FOLDER = Path(__file__).parents[2] / "conf" / "chain"
+_PACKAGE = Path(__file__).parents[1]
+# A wheel has conf/ inside the package, a checkout beside it.
+CONF = next(each for each in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if each.is_dir())
+FOLDER = CONF / "chain"
 NOTE = "chain.yaml"  # in `outputs/<data>`: the chain that was last trained there
 ALONE = "parent"  # role of the parent of a network of one stream
 STILLS, CLIPS = "stills", "clips"

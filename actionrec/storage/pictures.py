@@ -39,8 +39,11 @@ _DAMAGE = (
 
 
 def clip_path(folder: Path, clip: Clip) -> Path:
-    """The file of a clip in a folder of such files."""
-    return folder / clip.action / f"{clip.path.stem}.zip"
+    """The file of a clip in a folder of such files; an alias, which is unique, says the action as well.
+
+    Two folders of one action may both hold `IMG_0001.mp4`, and one folder `IMG_0001.mp4` and `IMG_0001.mov`.
+    """
+    return folder / f"{clip.alias or f'{clip.action}/{clip.path.stem}'}.zip"
 
 
 def identify(clip: Clip) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def test_short_clips_and_those_cut_short_are_noted(data, tmp_path, monkeypatch):
     report = check(data, 1)
     assert report.notes == [
         "1 have far fewer frames than their files announce, cut short perhaps: hop1.mp4",
-        "1 have fewer than 9 frames, which flow repeats to fill a stack: sit2.mp4",
+        "1 have fewer than 9 frames, too few for a stack of eight fields of flow: sit2.mp4",
     ]
     assert not report.wrong
 

@@ -116,6 +116,24 @@ def test_a_folder_without_clips_is_named(data, tmp_path):
         data.index(["hopp", "sit"])
 
 
+@pytest.mark.parametrize("name", ["hop /a.mp4", " hop/a.mp4", "hop/a\nb.mp4", "hop/caf\udce9.mp4"])
+def test_a_name_that_no_list_can_hold_is_refused(data, name):
+    (data.videos / name).parent.mkdir(exist_ok=True)
+    (data.videos / name).touch()
+    with pytest.raises(ActionRecError, match="no list of clips can hold this name") as caught:
+        data.index("all")
+    assert str(caught.value).isprintable()
+    assert not data.split_file.exists()
+
+
+def test_blanks_around_the_source_video_of_a_name_do_not_matter(data):
+    fill(data.videos, {"run": [f"Anna {i}.mp4" for i in range(3)] + [f"p{i}_0.mp4" for i in range(4)]})
+    grouped = replace(data, group_pattern=r"(p\d+|Anna )")
+    first = sides(grouped.index("all")[1])
+    assert sides(grouped.index("all")[1]) == first
+    assert "Anna" in {clip.group for clip in grouped.clips("all")}
+
+
 def test_too_few_clips_are_refused_and_leave_no_split(data):
     fill(data.videos, {"run": ["a.mp4", "b.mp4"]})
     with pytest.raises(ActionRecError, match="no clip of run is left for test; an action needs clips of three source"):
@@ -235,6 +253,17 @@ def test_a_listed_clip_that_is_missing_is_an_error_unless_asked_for(tmp_path):
     assert not data.split_file.exists()
     assert sum(map(len, data.index("all", strict=False)[1])) == 19
     assert len(data.clips("all")) == 19
+
+
+def test_a_listed_path_that_no_file_can_have_is_a_missing_clip(tmp_path):
+    parts = ("train", "train", "val", "test")
+    rows = [f"{a}{i}.mp4,{a},{part},{a}{i}" for a in ("hop", "sit") for i, part in enumerate(parts)]
+    data = write_csv(tmp_path / "set", rows)
+    data.csv.write_text(data.csv.read_text() + f"{'x' * 300}.mp4,hop,train,x\n")
+    with pytest.raises(ActionRecError, match="1 of the 9 clips that the lists name are not under"):
+        data.index("all")
+    assert sum(map(len, data.index("all", strict=False)[1])) == 8
+    assert len(data.clips("all")) == 8
 
 
 @pytest.mark.parametrize(

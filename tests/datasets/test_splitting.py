@@ -19,6 +19,13 @@ def test_too_few_sources_to_hold_out_are_refused():
         carve_validation([Clip(Path(f"{s}{n}"), "clap", f"s{s}") for s in range(4) for n in range(9)])
 
 
+def test_a_validation_part_is_carved_of_actions_with_fewer_clips_than_folds():
+    clips = [Clip(Path(f"{a}{s}"), a, f"{a}{s}") for a in ("clap", "run", "wave") for s in range(4)]
+    train, val = carve_validation(clips)
+    assert sorted(clip.action for clip in val) == ["clap", "run", "wave"]
+    assert sorted(train + val) == sorted(clips)
+
+
 def test_a_draw_takes_about_a_fifth_of_every_action():
     clips = [
         Clip(Path(f"{a}{s}{n}"), a, f"{a}{s}") for a in ("clap", "wave") for s in range(30) for n in range(1 + s % 4)

@@ -94,7 +94,9 @@ def test_a_chain_of_other_stages_is_a_file(call, trained):
 def test_stills_clips_and_each_stage_may_have_settings_of_their_own(call, trained):
     of_one = "chain.stages.hmdb51_flow.overrides=['data.size=96']"
     words = ["data.size=112", of_one, "--stills", "data.actions=[clap,wave]", "--clips", "data.actions=[run]"]
+    words += ["trainer.gradient_clip_val=1"]  # which conf/trainer lacks
     assert call(*words)[1].status == 0
+    assert [config.trainer.get("gradient_clip_val") for config in trained] == [None, 1, 1, 1]
     assert [config.data.size for config in trained] == [112, 112, 96, 112]
     assert [list(config.data.actions) for config in trained] == [["clap", "wave"], ["run"], ["run"], ["run"]]
 

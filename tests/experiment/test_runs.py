@@ -157,6 +157,14 @@ def test_a_run_is_finished_with_its_settings_lists_and_parents_alone(run):
         run.is_same(replace(WANTED, settings={**WANTED.settings, "optimizer.lr": 1}, choices={"recipe": "demo"}), False)
 
 
+def test_where_the_data_lie_makes_no_other_run():
+    """Stages of stills of before knew no folder of frames, and the oldest runs have their places written out."""
+    now = {"data.frame.folder": "<paths.frames>", "data.dataset.root": "<paths.stanford40>", "data.size": 64}
+    then = {"data.dataset.root": "/data/Stanford40", "data.size": 64}
+    assert Manifest(now).differences(Manifest(then)) == []
+    assert Manifest(now).differences(Manifest({**then, "data.size": 32})) == ["data.size: 64, was 32"]
+
+
 def test_an_interrupted_run_of_other_settings_is_kept_until_told_otherwise(run):
     run.start(False)
     assert not run.goes_on(WANTED, False)  # nothing is lost without a checkpoint
@@ -297,3 +305,24 @@ def test_a_checkpoint_of_the_interrupted_run_is_not_thrown_away_to_go_on_from_it
     with pytest.raises(ActionRecError, match="resume=true"):
         run.start(str(run.last))
     assert run.last.read_text() == "half"
+
+
+def test_a_run_of_before_streams_had_files_of_their_own_is_the_same_run(compose_config, tmp_path):
+    config = compose_config("train", "experiment=hmdb51_flow", "model.dropout=0.5")
+    today = manifest.create(config)
+    before = {key: value for key, value in today.settings.items() if not re.match(r"data\.(dataset|flow)|model\.", key)}
+    before |= {"data._target_": "actionrec.datamodules.HMDB51FlowDataModule", "data.split": 1}
+    before |= {"data.videos": "<paths.hmdb51>", "data.splits": "<paths.hmdb51_splits>"}
+    before |= {"data.frame_folder": "<paths.frames>", "data.flow_folder": "<paths.flow>"}
+    before |= {
+        f"data.flow.{key}": value for key, value in (("algorithm", "dis"), ("bound", 20.0), ("short_side", None))
+    }
+    before |= {"data.flow.params.preset": "fast", "data.flow.params.finest_scale": 1}
+    before |= {"data.fields": None, "data.stride": 1, "data.representation": "xy"}
+    before |= {"model._target_": "actionrec.modules.FlowModule", "model.label_smoothing": 0.0, "model.dropout": 0.5}
+    before |= {f"model.backbone.{key}": config.backbone[key] for key in config.backbone}
+    before["trainer._target_"] = "actionrec.hardware.create_trainer"
+    Manifest(before).write(tmp_path)
+    assert today.differences(manifest.read(tmp_path)) == []
+    Manifest({**before, "data.fields": 2}).write(tmp_path)
+    assert today.differences(manifest.read(tmp_path)) == ["data.flow.fields: null, was 2"]

@@ -57,6 +57,15 @@ def test_the_usual_layouts_are_read(tmp_path, clip, kind, first):
         assert (codes[1] == code(-i)).all()
 
 
+def test_a_folder_by_the_stem_alone_is_of_no_clip_whose_stem_comes_twice(tmp_path, clip):
+    root, doubled = tmp_path / "flow", clip._replace(alias=f"wave/{clip.path.stem}")
+    layout(root, clip, "dense_flow")
+    with pytest.raises(ActionRecError, match="no flow of"):
+        list(picture_fields(doubled, SETTINGS, root))
+    layout(root, clip, "by action")
+    assert len(list(picture_fields(doubled, SETTINGS, root))) == FRAMES - 1
+
+
 @pytest.mark.parametrize(("given", "taken"), [(FRAMES, FRAMES - 1), (FRAMES - 2, FRAMES - 2)])
 def test_one_field_more_or_less_is_a_matter_of_decoders(tmp_path, clip, given, taken):
     root = layout(tmp_path / "flow", clip, "dense_flow", fields=given)

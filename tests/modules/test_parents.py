@@ -135,6 +135,15 @@ def test_another_backbone_other_channels_and_two_streams_are_refused():
         start_from(child, {"parent": parent_of(create({**FRAME, **FLOW}))})
 
 
+@pytest.mark.parametrize(("theirs", "own"), [("xy", "magnitude"), ("magnitude", "xy")])
+def test_lengths_of_flow_are_no_parent_of_displacements(theirs, own):
+    """Both are eight channels, and no motion is 0 in one and 128 in the other."""
+    parent, child = (create({"flow": Flow("dis", representation=each).settings()}) for each in (theirs, own))
+    with pytest.raises(ActionRecError, match=f"sees flow of .*representation={theirs}, whose values mean something"):
+        start_from(child, {"parent": parent_of(parent)})
+    start_from(child, {"parent": parent_of(create({"flow": Flow("tvl1", representation=own).settings()}))})
+
+
 class Difference(Frame):
     """Sees three channels, as frames have, of something else."""
 

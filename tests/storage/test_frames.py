@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from actionrec.datasets.folder import Folder
 from actionrec.datasets.records import Clip
 from actionrec.storage import frames
 from actionrec.storage import pictures as clipfile
@@ -41,6 +42,25 @@ def test_frames_are_those_of_the_video(tmp_path, clips):
             [found] = frames.read(path, [index])
             assert found.shape == (48, 64, 3)
             assert np.abs(found.astype(int) - original).mean() < 8  # JPEG's
+
+
+def test_clips_of_one_stem_have_frames_of_their_own(tmp_path):
+    """As two folders of one action, two actions, or two suffixes have them."""
+    places = ("day1/hop/IMG_1.avi", "day2/hop/IMG_1.avi", "day2/hop/IMG_1.mkv", "day1/sit/IMG_1.avi", "day1/hop/a.avi")
+    for seed, place in enumerate(places):
+        noise_video(tmp_path / place, 9, seed)
+    (tmp_path / "list.csv").write_text("\n".join(["path,action", *(f"{each},{each.split('/')[1]}" for each in places)]))
+    clips = Folder("folder", None, tmp_path / "list.csv", tmp_path / "split.csv").clips("all")
+    frames.gather(clips, tmp_path / "frames", [0.5], workers=1)
+    stored = {clip.path: clip_path(tmp_path / "frames", clip) for clip in clips}
+    assert len(set(stored.values())) == 5
+    assert {place: stored[tmp_path / place].relative_to(tmp_path / "frames").as_posix() for place in places[3:]} == {
+        "day1/sit/IMG_1.avi": "sit/IMG_1.zip",
+        "day1/hop/a.avi": "hop/a.zip",
+    }
+    for video, path in stored.items():
+        [found], [original] = frames.read(path, [4]), read_frames(video, [4])
+        assert np.abs(found.astype(int) - original).mean() < 8  # JPEG's
 
 
 def test_what_is_there_stays_and_what_lacks_is_added(tmp_path, clips):
@@ -120,3 +140,10 @@ def test_clips_that_were_cut_short_are_counted_and_the_first_is_named(tmp_path, 
     frames.gather([*clips, whole, cut], tmp_path / "frames", [0.5], workers=1)
     assert "1 of 4 clips have far fewer frames than their files announce" in caplog.text
     assert str(cut.path) in caplog.text
+
+
+def test_clips_whose_names_differ_by_their_suffix_have_files_of_their_own(tmp_path):
+    aliases = ["wave/a.mp4", "wave/a.mov"]
+    clips = [Clip(tmp_path / alias, "wave", alias, alias) for alias in aliases]
+    assert [clip_path(tmp_path, clip).name for clip in clips] == ["a.mp4.zip", "a.mov.zip"]
+    assert clip_path(tmp_path, Clip(tmp_path / "x/b.avi", "wave", "b")) == tmp_path / "wave" / "b.zip"
