@@ -1,44 +1,38 @@
-"""What a run was made from: settings, data lists, parents, code. Kept beside it as `manifest.json`.
+"""The record of the settings, split lists, parents and code of a run: `manifest.json` in its folder.
 
-Two runs are the same when their settings, lists and parents' checkpoints are the same. Places (`paths`), the tuning of
-a machine (loader processes, accelerator), and those callbacks of ours that only look on do not count.
+Two runs are the same if their settings, split lists and parents' checkpoints are the same. Paths, settings of the
+machine (loader processes, accelerator), and callbacks of this project that only report do not count.
 """
 
 import copy
 import hashlib
 import json
-import platform
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from actionrec.experiment import provenance
 from actionrec.settings.earlier import renew_flat
 from actionrec.settings.untrusted import read_config, read_json
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256, write_json
 
 FILE = "manifest.json"
-PACKAGES = (
-    *("actionrec", "torch", "torchvision", "lightning", "hydra-core", "omegaconf", "numpy", "timm"),
-    *("opencv-contrib-python-headless", "opencv-contrib-python", "torchmetrics"),
-)
 CHOICES = ("experiment", "recipe", "backbone", "optimizer", "scheduler", "flow", "dataset", "data", "stream", "model")
 SHOWN = 4  # differences that a message names
 
-_CALLBACKS = (  # those of ours that only look on; others may change what is learnt
+_CALLBACKS = (  # those of this project that only report; others may change the weights
     *("last", "learning_rate", "speed", "random_state", "epoch_line", "origin", "training_batch", "validation"),
     *("progress_bar", "divergence", "best._target_", "best.dirpath"),
 )
-# Settings that do not decide the result, or that another one says: `data.dataset` is what a stage reads of `dataset`.
+# Settings that do not change the result, or that repeat another one: a stage reads `data.dataset`, not `dataset`.
 _IGNORED = (
     *("run_dir", "work_dir", "init_from", "resume", "overwrite", "run_again", "trust", "tag", "parent_tag", "split"),
     *("chain", "parents"),
@@ -51,11 +45,11 @@ _IGNORED = (
     *(f"callbacks.{name}" for name in _CALLBACKS),
 )
 _COUNTED = ("paths.name",)
-# Where frames and flow are kept that anyone may compute anew.
+# Stores of frames and flow, which anyone may compute anew.
 _STORES = re.compile(r"data\.[^.]+\.folder")
-# Where records lie, which do not count where `Manifest.lists` says which records they are.
+# Paths of records, which do not count where `Manifest.lists` identifies the records.
 _PLACES = re.compile(r"data\.dataset\.(root|videos|splits|csv|split_file)")
-# Settings that earlier runs did not have. They are left out at these values, so that those runs stay the same runs.
+# Settings that earlier versions lacked. At these values they do not count, so that runs of before stay the same runs.
 _ADDED = {
     **{"model.decay_norms": True, "model.batch_norm": "train", "trainer.gradient_clip_val": None},
     **dict.fromkeys(("model.head_lr_factor", "model.backbone_lr_factor"), 1.0),
@@ -64,18 +58,20 @@ _ADDED = {
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a run was made from.
+    """The settings, split lists, parents and code of a run.
 
     Args:
-        settings: by dotted key, what decides the result.
+        settings: those that decide the result, by dotted key.
         choices: of the config groups, such as `recipe: strong`; they explain differences and are not compared.
-        lists: sha256 of the split lists, empty where they cannot be read.
-        parents: sha256 of the parents' checkpoints by role; None where there is no such file (any more).
+        lists: hex sha256 of the split lists; empty if the data have none.
+        parents: hex sha256 of the parents' checkpoints by role; None if the file does not exist.
         overrides: of the command line.
         command: the whole command line.
-        commit: of this code, with `+` behind it where files differ from the commit; None outside a git repository.
-        versions: of Python and of the packages that decide.
-        started: UTC.
+        commit: of this code, with `+` behind it if tracked files have changed; None outside a git repository.
+        versions: of Python and of the packages `provenance.PACKAGES`.
+        started: time in UTC, ISO 8601.
+        whole: whether the settings are complete. Those of a run without a manifest come from its `config.yaml`, and
+            settings that it lacks are not compared.
     """
 
     settings: dict[str, Any]
@@ -87,7 +83,7 @@ class Manifest:
     commit: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     started: str = ""
-    whole: bool = True  # False of a run of before there were manifests: settings that it lacks are not compared
+    whole: bool = True
 
     @property
     def hash(self) -> str:
@@ -100,14 +96,14 @@ class Manifest:
         write_json(folder / FILE, content)
 
     def differences(self, other: "Manifest", but: Iterable[str] = ()) -> list[str]:
-        """What sets this run apart from another one, a text each, `key: this, was the other's`; empty of the same.
+        """The differences between this run and another one, such as `seed: 1, was 0`; empty for the same run.
 
         Args:
-            other: the other run's.
-            but: keys of settings that do not count.
+            other: manifest of the other run.
+            but: dotted keys of settings to ignore.
         """
         known = {*self.settings, *other.settings} - {*but}
-        keys = sorted(key for key in known if _decides(key))  # an earlier version may have counted others
+        keys = sorted(key for key in known if _decides(key))  # an earlier version may have counted other settings
         if (self.lists and other.lists) or not other.whole:
             keys = [key for key in keys if not _PLACES.fullmatch(key)]
         if not other.whole:
@@ -136,18 +132,18 @@ def create(config: DictConfig) -> Manifest:
     return Manifest(
         settings=settings_of(config),
         choices={key: str(choices[key]) for key in CHOICES if choices.get(key)},
-        lists=_lists(config),
+        lists=provenance.hash_of_lists(config),
         parents={role: sha256(path) if path.is_file() else None for role, path in parent_files(config).items()},
         overrides=list(hydra.overrides.task) if hydra else [],
-        command=[_program(), *sys.argv[1:]],
-        commit=_commit(),
-        versions=_versions(),
+        command=[provenance.program(), *sys.argv[1:]],
+        commit=provenance.commit(),
+        versions=provenance.versions(),
         started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
 
 
 def read(folder: Path) -> Manifest | None:
-    """The manifest in a run's folder; of a run of before there were manifests, what its `config.yaml` says; else None.
+    """The manifest in a run's folder, or for a run of an earlier version, one made of its `config.yaml`; else None.
 
     Raises:
         ActionRecError: the file is damaged.
@@ -176,7 +172,7 @@ def parent_files(config: DictConfig) -> dict[str, Path]:
 
 
 def settings_of(config: DictConfig) -> dict[str, Any]:
-    """What decides the result of a run, by dotted key, with places as the names of their settings."""
+    """The settings that decide the result of a run, by dotted key; paths are replaced by their settings' names."""
     config = copy.deepcopy(config)
     with open_dict(config):
         for key in config.paths:
@@ -186,21 +182,21 @@ def settings_of(config: DictConfig) -> dict[str, Any]:
         config.init_from = None
         config.pop("search", None)
     found: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    for name in ("optimizer", "scheduler"):  # the model's own are the group's, unless they are set by themselves
+    for name in ("optimizer", "scheduler"):  # copies of the groups, unless the user set them apart
         if found["model"].get(name) == found[name]:
             del found["model"][name]
     return dict(_counted(_flat(found)))
 
 
 def refusal(folder: Path, differences: Iterable[str], state: str = "holds another run") -> ActionRecError:
-    """The error of a folder that another run is in."""
+    """The error for a folder that holds another run."""
     return ActionRecError(
         f"{folder} {state} ({listed(differences)}); keep both with tag=<name>, or replace it with overwrite=true"
     )
 
 
 def listed(differences: Iterable[str]) -> str:
-    """The first of some differences for a message, and how many more there are."""
+    """The first differences for a message, and the number of the rest."""
     lines = list(differences)
     return "; ".join(lines[:SHOWN]) + (f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else "")
 
@@ -225,7 +221,7 @@ def _counted(settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 
 def _decides(key: str) -> bool:
-    """Whether a setting decides what a run's result is."""
+    """Whether a setting counts for the identity of a run."""
     return below(key, _COUNTED) or not (below(key, _IGNORED) or _STORES.fullmatch(key))
 
 
@@ -248,22 +244,8 @@ def _text(settings: Mapping[str, Any], key: str) -> str:
     return shown(settings[key]) if key in settings else "not set"
 
 
-def _lists(config: DictConfig) -> str:
-    """sha256 over the names and bytes of the split lists that a data module reads; empty where there are none."""
-    from actionrec.datasets.base import create as create_data_set
-
-    if not OmegaConf.select(config, "data.dataset._target_"):
-        return ""
-    files = create_data_set(config.data.dataset).lists()
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest() if files else ""
-
-
 def of_before(folder: Path) -> Manifest | None:
-    """What the `config.yaml` in a run's folder says, as far as it does; None where there is none.
+    """A manifest made of the `config.yaml` in a run's folder, with its settings alone; None if there is no such file.
 
     Raises:
         ActionRecError: the file is damaged.
@@ -272,34 +254,3 @@ def of_before(folder: Path) -> Manifest | None:
     if not path.is_file():
         return None
     return Manifest(settings=dict(_counted(_flat(read_config(path)))), whole=False)
-
-
-def _program() -> str:
-    path = Path(sys.argv[0])
-    return path.parent.name if path.stem == "__main__" else path.stem
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _commit() -> str | None:
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        commit, changes = (
-            subprocess.run(
-                ["git", "-C", str(root), *command], capture_output=True, text=True, timeout=10, check=True
-            ).stdout.strip()
-            for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return f"{commit}+" if changes else commit

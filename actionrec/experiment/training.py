@@ -20,6 +20,7 @@ from actionrec.experiment.build import (
     data_split,
     stream_names,
 )
+from actionrec.experiment.compilation import compiled
 from actionrec.experiment.manifest import Manifest
 from actionrec.experiment.resume import check_resumable, goes_on
 from actionrec.experiment.runs import RunFolder, is_first_process, run_folder
@@ -33,7 +34,6 @@ from actionrec.system.locks import only_writer
 
 if TYPE_CHECKING:  # heavy; a verb's --help does without
     from lightning import Callback, LightningDataModule, Trainer
-    from torch import nn
 
     from actionrec.modules.base import ActionModule
 
@@ -126,7 +126,7 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
         if in_multirun():
             _note_overrides(run.partial)
     with _kept_log(run.partial / "log.txt", trainer.is_global_zero):
-        with _compiled(module.network, config):
+        with compiled(module.network, config):
             if config.cache_features:
                 terminal.doing("computing the features of frozen streams")
                 keep_features(trainer, module, data)
@@ -188,7 +188,7 @@ def _try_out(config: DictConfig) -> float:
     module = create_module(config, data, parents)
     start_from(module, parents)
     trainer = create_trainer(config)
-    with _compiled(module.network, config):
+    with compiled(module.network, config):
         trainer.fit(module, data)
     log.info(
         "trainer.fast_dev_run: %d training steps went well, and validation; no run is written", trainer.global_step
@@ -239,33 +239,6 @@ def _kept_log(path: Path, wanted: bool) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         handler.close()
-
-
-@contextmanager
-def _compiled(network: "nn.Module", config: DictConfig) -> Iterator[None]:
-    """Have torch compile the backbones, in place, which leaves their parameters their names.
-
-    Not the normalisation before them: on the CPU compiled code reads the loaders' uint8 batches past their end, which
-    may be the end of the memory that they share (torch 2.14).
-    """
-    if not config.compile:
-        yield
-        return
-    from torch._dynamo.exc import TorchDynamoException
-
-    from actionrec.networks.backbone import Backbone
-
-    options = plain(config)["compile"]
-    try:
-        for backbone in (module for module in network.modules() if isinstance(module, Backbone)):
-            backbone.compile(**(options if isinstance(options, dict) else {}))
-    except (RuntimeError, TypeError) as error:
-        raise ActionRecError(f"compile={options}: {error}; see torch.compile") from None
-    try:
-        yield
-    except TorchDynamoException as error:  # among others where there is no C++ compiler
-        reason = next(line for line in str(error).splitlines() if line)
-        raise ActionRecError(f"compile={options}: {reason}; set compile=false") from None
 
 
 def _fit(

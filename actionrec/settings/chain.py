@@ -1,6 +1,6 @@
-"""What a chain is: stages, what they are trained on and which start from which; read from `conf/chain/`.
+"""Chains of stages, as declared in `conf/chain/`: the data of each stage, and the stages that it starts from.
 
-`init_from`, the places of runs, `actionrec chain`, the report and its colours follow from it.
+`init_from`, the folders of runs, `actionrec chain`, and the stages and colours of the report follow from a chain.
 """
 
 import re
@@ -13,31 +13,33 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from actionrec.settings import rules
+from actionrec.settings.rules import require
+from actionrec.settings.values import maybe, one_of, shown
 from actionrec.system.errors import ActionRecError
 
-DEFAULT = "two_stream"  # of conf/train.yaml, conf/report.yaml and the Makefile, which leave it unsaid
+DEFAULT = "two_stream"  # also the default of conf/train.yaml, conf/report.yaml and the Makefile
 _PACKAGE = Path(__file__).parents[1]
-# A wheel ships the configuration inside the package; in a checkout it lies at the top.
+# A wheel has conf/ inside the package, a checkout beside it.
 CONF = next(each for each in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if each.is_dir())
 FOLDER = CONF / "chain"
-NOTE = "chain.yaml"  # in `outputs/<data>`: the chain that was trained there last
-ALONE = "parent"  # role of the one parent that a network of one stream has
+NOTE = "chain.yaml"  # in `outputs/<data>`: the chain that was last trained there
+ALONE = "parent"  # role of the parent of a network of one stream
 STILLS, CLIPS = "stills", "clips"
 
 
 class Look(NamedTuple):
-    """How plots show a network: a colour, and beside it a hatch, so that a print in grey tells them apart as well."""
+    """A network's colour in plots, and its hatch, which tells networks apart in greyscale print."""
 
     colour: str
     hatch: str = ""
 
 
-# Colours of Okabe and Ito, which colour-blind people can tell apart, for stages that name none.
+# Defaults of the stages: the palette of Okabe and Ito, which colour-blind people can tell apart.
 LOOKS = (
     *(Look("#0072B2"), Look("#D55E00", "////"), Look("#009E73", "...."), Look("#CC79A7", "xx")),
     *(Look("#E69F00", "\\\\\\\\"), Look("#56B4E9", "++"), Look("#B8860B", "oo"), Look("#332288", "**")),
 )
-OTHER = Look("#555555", "--")  # of networks that are no stage of the chain
+OTHER = Look("#555555", "--")  # of networks that are not stages of the chain
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,11 @@ class Stage:
         experiment: of `conf/experiment/`.
         overrides: of that experiment.
         data: `stills` or `clips`.
-        split: whether its data have splits; a network of data without serves the chains of all splits.
+        split: whether its data have splits. A stage whose data have none is trained once, for the chains of all splits.
         parents: stage by role: the name of a stream, or `parent` for a network of one stream.
         label: of the network in plots.
         look: of the network in plots.
-        make: the Makefile's target; None without one.
+        make: target of the Makefile, if there is one.
     """
 
     name: str
@@ -67,12 +69,12 @@ class Stage:
     make: str | None = None
 
     def run(self, split: int | None, seed: int | None, tag: str | None = None) -> str:
-        """Name of the folder of the run that a chain of that split, seed and tag has."""
+        """Name of this stage's run folder in the chain of that split, seed and tag."""
         return f"split{split if self.split else 1}-seed{seed}" + (f"-{tag}" if tag else "")
 
 
 class Variant(NamedTuple):
-    """A network beside the chain: a stage with other settings, in a folder of its own."""
+    """A stage `of` the chain with other settings, in a run folder of its own; no stage starts from it."""
 
     name: str
     of: str
@@ -81,7 +83,7 @@ class Variant(NamedTuple):
 
 @dataclass(frozen=True)
 class ChainConfig:
-    """Stages by name, each after its parents, and the networks beside them."""
+    """Stages by name, each after its parents, and variants of stages."""
 
     name: str
     title: str
@@ -90,21 +92,21 @@ class ChainConfig:
 
     @property
     def last(self) -> Stage:
-        """The stage that the chain leads to."""
+        """The last stage."""
         return [*self.stages.values()][-1]
 
     @property
     def clips(self) -> list[str]:
-        """Stages on clips."""
+        """Names of the stages that are trained on clips."""
         return [name for name, stage in self.stages.items() if stage.data == CLIPS]
 
     @property
     def links(self) -> list[tuple[str, str]]:
-        """Every (parent, child)."""
+        """Names of every pair of a stage and one that starts from it."""
         return [(parent, stage.name) for stage in self.stages.values() for parent in stage.parents.values()]
 
     def upto(self, name: str) -> list[str]:
-        """A stage after all that it starts from, in the chain's order."""
+        """Names of a stage's ancestors and of the stage itself, in the order of the chain."""
         wanted = {name}
         for parent, child in reversed(self.links):
             if child in wanted:
@@ -112,11 +114,11 @@ class ChainConfig:
         return [each for each in self.stages if each in wanted]
 
     def look(self, name: str) -> Look:
-        """How plots show a network, of a stage or another one."""
+        """Colour and hatch of a stage or of another network."""
         return self.stages[name].look if name in self.stages else OTHER
 
     def is_stills(self, name: str) -> bool:
-        """Whether a network is of stills."""
+        """Whether a network is a stage that is trained on stills."""
         return name in self.stages and self.stages[name].data == STILLS
 
 
@@ -124,7 +126,7 @@ def load(name: str = DEFAULT) -> ChainConfig:
     """The chain of `conf/chain/<name>.yaml`.
 
     Raises:
-        ActionRecError: there is no such file, or it holds no chain.
+        ActionRecError: there is no such file, or its content is not a chain, see `read`.
     """
     path = FOLDER / f"{name}.yaml"
     if not path.is_file():
@@ -136,7 +138,7 @@ def of(config: DictConfig) -> ChainConfig:
     """The chain of a composed configuration.
 
     Raises:
-        ActionRecError: it is no chain, see `read`.
+        ActionRecError: the setting `chain` is not a chain, see `read`.
     """
     return read(OmegaConf.to_container(config.chain, resolve=True))
 
@@ -145,11 +147,11 @@ def read(content: Any) -> ChainConfig:
     """A chain of plain types, as `conf/chain/` has them.
 
     Raises:
-        ActionRecError: the first thing that is not what it may be, by its dotted key.
+        ActionRecError: a key is unknown or missing, or its value is wrong; the message names the dotted key.
     """
     known = {"name", "title", "stages", "variants"}
     found = _mapping("chain", content, known)
-    _require("chain.name", found.get("name"), rules.name)
+    require("chain.name", found.get("name"), rules.name)
     stages: dict[str, Stage] = {}
     for name, settings in _mapping("chain.stages", found.get("stages")).items():
         stages[name] = _stage(name, settings, stages)
@@ -169,12 +171,12 @@ def _stage(name: str, settings: Any, before: Mapping[str, Stage]) -> Stage:
     key = f"chain.stages.{name}"
     known = {"experiment", "overrides", "data", "split", "parents", "label", "colour", "hatch", "make"}
     said = _mapping(key, settings, known)
-    _require(key, name, rules.name)
-    _require(f"{key}.experiment", said.get("experiment"), rules.name)
+    require(key, name, rules.name)
+    require(f"{key}.experiment", said.get("experiment"), rules.name)
     data, split, label = said.get("data", CLIPS), said.get("split", True), said.get("label") or name
-    _require(f"{key}.data", data, rules.one_of(STILLS, CLIPS))
-    _require(f"{key}.split", split, rules.flag)
-    _require(f"{key}.label", label, rules.text)
+    require(f"{key}.data", data, one_of(STILLS, CLIPS))
+    require(f"{key}.split", split, rules.flag)
+    require(f"{key}.label", label, rules.filled)
     parents = _mapping(f"{key}.parents", said.get("parents") or {})
     for role, parent in parents.items():
         if parent not in before:
@@ -188,7 +190,7 @@ def _stage(name: str, settings: Any, before: Mapping[str, Stage]) -> Stage:
     if not re.fullmatch(r"[-/\\|+xoO.*]{0,8}", str(hatch)):
         raise ActionRecError(f"{key}.hatch={hatch}: use matplotlib's signs, such as '//'")
     make = said.get("make")
-    _require(f"{key}.make", make, rules.maybe(rules.name, None))
+    require(f"{key}.make", make, maybe(rules.name, None))
     look = Look(str(colour), str(hatch))
     return Stage(name, said["experiment"], _overrides(key, said), data, split, parents, str(label), look, make)
 
@@ -202,19 +204,14 @@ def _overrides(key: str, said: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _mapping(key: str, value: Any, known: set[str] | None = None) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(each, str) for each in value):
-        raise ActionRecError(f"{key}={rules.shown(value)}: use a mapping, see conf/chain/{DEFAULT}.yaml")
+        raise ActionRecError(f"{key}={shown(value)}: use a mapping, see conf/chain/{DEFAULT}.yaml")
     if known and (unknown := sorted(set(value) - known)):
         raise ActionRecError(f"{key}.{unknown[0]}: no such setting; use {', '.join(sorted(known))}")
     return dict(value)
 
 
-def _require(key: str, value: Any, rule: rules.Rule) -> None:
-    if words := rule(value):
-        raise ActionRecError(f"{key}={rules.shown(value)}: use {words}")
-
-
 def runs_of(config: DictConfig, names: Mapping[str, str], tag: str | None = None) -> Iterator[tuple[str, Path]]:
-    """The folders of runs of stages, by what they are called in `names`, in a run's own split and seed."""
+    """The run folder of each stage in `names`, in the configuration's split and seed, with the stage's key there."""
     stages = of(config).stages
     for role, name in names.items():
         place = Path(config.paths.outputs) / config.paths.name / name
@@ -222,7 +219,7 @@ def runs_of(config: DictConfig, names: Mapping[str, str], tag: str | None = None
 
 
 def _parents(_root_: DictConfig) -> Any:
-    """`${parents:}`: the best checkpoints that a run starts from; None where the chain has no such stage."""
+    """`${parents:}`: paths of the best checkpoints that a run starts from; None for stages without parents."""
     stage = None if OmegaConf.is_missing(_root_, "stage") else of(_root_).stages.get(_root_.stage)
     found: dict[str, Any] = {}
     if stage:
@@ -233,7 +230,7 @@ def _parents(_root_: DictConfig) -> Any:
 
 
 def _split(_root_: DictConfig) -> int | None:
-    """`${run_split:}`: the split in the name of a run, 1 where its data know none."""
+    """`${run_split:}`: the split in the name of a run; 1 for data without splits."""
     stage = None if OmegaConf.is_missing(_root_, "stage") else of(_root_).stages.get(_root_.stage)
     return 1 if stage and not stage.split else _root_.split
 

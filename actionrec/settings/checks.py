@@ -1,6 +1,7 @@
-"""Checks of composed settings: every key that has limits, and the one line for what lies outside of them.
+"""Checks of composed settings: which values each key may have, and a one-line error for any other value.
 
-They run before a verb loads its libraries or writes a file. A key that no line here names is checked where it is used.
+The checks run before a verb loads its libraries or writes a file. A key that is not listed here is checked by the code
+that uses it.
 """
 
 import math
@@ -11,17 +12,17 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError
 
 from actionrec.settings import rules
-from actionrec.settings.rules import Rule, amount, flag, maybe, number, one_of, path, shown, text, whole
+from actionrec.settings.rules import amount, filled, flag, path, require
+from actionrec.settings.values import MAX_SEED, Check, integer, maybe, number, one_of, shown
 from actionrec.system.errors import ActionRecError
 from actionrec.system.hardware import usable_cores
 
-MAX_SEED = 2**32 - 1  # numpy's
 OBJECTIVES = ("val/acc", "val/acc_macro", "val/acc_top5", "val/f1_macro", "val/map", "val/loss")
 MONITORED = (*OBJECTIVES, "train/acc", "train/loss")
 
 
-# Dotted keys, `*` for every key of a mapping.
-SETTINGS: dict[str, Rule] = {
+# By dotted key; `*` stands for every key of a mapping.
+SETTINGS: dict[str, Check] = {
     "paths.name": rules.name,
     "paths.outputs": rules.folder,
     "paths.frames": rules.folder,
@@ -31,8 +32,8 @@ SETTINGS: dict[str, Rule] = {
     "sweep.name": rules.name,
     "search.name": rules.name,
     "flow.name": rules.name,
-    "seed": maybe(whole(0, MAX_SEED), None),  # null in conf/report.yaml: of any; see `check`
-    "split": maybe(whole(1), None),
+    "seed": maybe(integer(0, MAX_SEED), None),  # null in conf/report.yaml means any seed; see `check`
+    "split": maybe(integer(1), None),
     "run_dir": rules.run_folder,
     "work_dir": rules.folder,
     "init_from": rules.parents,
@@ -44,29 +45,29 @@ SETTINGS: dict[str, Rule] = {
     "trust": rules.modules,
     "compile": rules.compilation,
     "cache_features": flag,
-    "views.segments": whole(1, 1000),
+    "views.segments": integer(1, 1000),
     "views.crops": one_of(1, 3, 5, 10),
     "data.actions": rules.actions,
     "data.strict": flag,
-    "data.size": whole(16, 4096),  # pixels
-    "data.batch_size": whole(1),
+    "data.size": integer(16, 4096),  # pixels
+    "data.batch_size": integer(1),
     "data.num_workers": maybe(rules.loader_processes, "auto"),
-    "data.segments": whole(1, 1000),
+    "data.segments": integer(1, 1000),
     "data.crops": one_of(1, 3, 5, 10),
     "data.cache": one_of("ram", None),
     "data.augmentation": one_of("none", "reference", "strong"),
     "data.position": one_of("first", "quarter", "middle", "three_quarter", "last", "random"),
     "data.*.representation": one_of("xy", "magnitude"),
-    "data.*.fields": maybe(whole(1), None),
-    "data.*.length": whole(1),
-    "data.*.frames": whole(1),
-    "data.*.stride": whole(1),
-    "data.*.params": rules.mapping,
+    "data.*.fields": maybe(integer(1), None),
+    "data.*.length": integer(1),
+    "data.*.frames": integer(1),
+    "data.*.stride": integer(1),
+    "data.*.params": rules.section,
     "data.*.folder": path,
-    "flow.params": rules.mapping,
-    "flow.bound": maybe(number(0, above=True), None),  # null in conf/flow/imported.yaml: must be said
-    "flow.short_side": maybe(whole(16), None),
-    "backbone.name": text,
+    "flow.params": rules.section,
+    "flow.bound": maybe(number(0, above=True), None),  # null in conf/flow/imported.yaml: the user must set it
+    "flow.short_side": maybe(integer(16), None),
+    "backbone.name": filled,
     "backbone.stem": one_of("inflate", "random"),
     "model.label_smoothing": number(0, 1),
     "model.dropout": number(0, 1),
@@ -87,16 +88,16 @@ SETTINGS: dict[str, Rule] = {
     "scheduler.epochs_per_cycle": number(0, above=True),
     "scheduler.monitor": one_of(*MONITORED),
     "scheduler.interval": one_of("epoch", "step"),
-    "scheduler.frequency": whole(1),
-    "trainer.max_epochs": whole(1),
-    "trainer.log_every_n_steps": whole(1),
-    "trainer.check_val_every_n_epoch": whole(1),
-    "trainer.accumulate_grad_batches": whole(1),
-    "trainer.num_sanity_val_steps": whole(-1),
+    "scheduler.frequency": integer(1),
+    "trainer.max_epochs": integer(1),
+    "trainer.log_every_n_steps": integer(1),
+    "trainer.check_val_every_n_epoch": integer(1),
+    "trainer.accumulate_grad_batches": integer(1),
+    "trainer.num_sanity_val_steps": integer(-1),
     "trainer.gradient_clip_val": maybe(number(0), None),
     **{f"trainer.limit_{part}_batches": maybe(number(0, above=True), None) for part in ("train", "val", "test")},
     "objective": one_of(*OBJECTIVES),
-    "callbacks.*": maybe(rules.mapping, None),
+    "callbacks.*": maybe(rules.section, None),
     "callbacks.*.monitor": one_of(*MONITORED),
     "callbacks.early_stopping.patience": amount,
     "callbacks.training_batch.samples": amount,
@@ -104,7 +105,7 @@ SETTINGS: dict[str, Rule] = {
     "callbacks.validation.grad_cam": amount,
     "callbacks.validation.projected": amount,
     "workers": maybe(rules.processes, "auto"),  # of extract_flow and import_flow
-    "shard.count": whole(1),
+    "shard.count": integer(1),
     "shard.index": amount,
     "verify": flag,
     "preview": maybe(path, None),
@@ -112,46 +113,46 @@ SETTINGS: dict[str, Rule] = {
     "checkpoint": path,
     "output": maybe(rules.folder, None),
     "gallery": amount,  # of report
-    "search.trials": whole(1),
+    "search.trials": integer(1),
     "source": maybe(rules.paths, None),  # of prepare and import_flow
     "source_splits": maybe(rules.paths, None),
     "expect_complete": flag,
-    "dataset.seed": whole(0),
-    "dataset.split": whole(1),
+    "dataset.seed": integer(0),
+    "dataset.split": integer(1),
     "dataset.protocol": one_of("official", "pooled"),
 }
 
-# The parameters of an estimator, for which some have no limits of their own and silently do something else.
-FLOW_PARAMS: dict[str, dict[str, Rule]] = {
-    "dis": {"preset": one_of("ultrafast", "fast", "medium"), "finest_scale": maybe(whole(0, 7), None)},
+# Parameters of each estimator. Some estimators do not check them, and silently compute something else.
+FLOW_PARAMS: dict[str, dict[str, Check]] = {
+    "dis": {"preset": one_of("ultrafast", "fast", "medium"), "finest_scale": maybe(integer(0, 7), None)},
     "farneback": {
         "pyr_scale": number(0, 0.99, above=True),
-        "levels": whole(1, 20),
-        "winsize": whole(1, 500),
-        "iterations": whole(1, 100),
-        "poly_n": whole(3, 31),
+        "levels": integer(1, 20),
+        "winsize": integer(1, 500),
+        "iterations": integer(1, 100),
+        "poly_n": integer(3, 31),
         "poly_sigma": number(0, 10, above=True),
     },
     "tvl1": {
         "tau": number(0, 1, above=True),
         "lambda_": number(0, 10, above=True),
         "theta": number(0, 10, above=True),
-        "warps": whole(1, 100),
+        "warps": integer(1, 100),
         "epsilon": number(0, 1, above=True),
     },
-    "raft": {"network": one_of("raft_small", "raft_large"), "weights": text, "updates": whole(1, 100)},
+    "raft": {"network": one_of("raft_small", "raft_large"), "weights": filled, "updates": integer(1, 100)},
 }
 
 
 def check(config: DictConfig) -> None:
-    """Check the composed settings of a verb; a setting that it does not have, or that is `???`, is passed over.
+    """Check the composed settings of a verb; missing settings, also those at `???`, are skipped.
 
     Raises:
-        ActionRecError: the first setting that is not what it may be, as `key=value: use …`.
+        ActionRecError: a setting has a value that it may not have; the message is `key=value: use …`.
     """
     if "trainer" in config:
-        require("seed", config.seed, whole(0, MAX_SEED))
-        require("split", config.split, whole(1))
+        require("seed", config.seed, integer(0, MAX_SEED))
+        require("split", config.split, integer(1))
     foreign = tuple(f"{group}." for group in ("data", "model", "callbacks", "dataset") if _is_foreign(config, group))
     for pattern, rule in SETTINGS.items():
         for key, value in _values(config, pattern.split(".")) if not pattern.startswith(foreign) else ():
@@ -171,21 +172,15 @@ def check(config: DictConfig) -> None:
 
 
 def check_stage(config: DictConfig, choices: Mapping[str, Any], groups: Mapping[str, Collection[str]]) -> None:
-    """Refuse to call the stage of one experiment by the name of another, in whose folders its runs would lie."""
+    """Raise if `stage` is the name of another shipped experiment, since the two would share run folders."""
     shipped, experiment = groups["experiment"], choices.get("experiment")
     own = (experiment, f"{config.dataset.name}_{experiment}") if "dataset" in config else (experiment,)
     if experiment in shipped and config.stage in shipped and config.stage not in own:
         raise ActionRecError(f"stage={config.stage}: experiment={experiment} is another stage; say experiment= instead")
 
 
-def require(key: str, value: Any, rule: Rule) -> None:
-    """Raise unless the value is what `rule` takes."""
-    if words := rule(value):
-        raise ActionRecError(f"{key}={shown(value)}: use {words}")
-
-
 def _is_foreign(config: DictConfig, group: str) -> bool:
-    """Whether modules of the user's own read that group; what they take and log is theirs to say."""
+    """Whether a class of the user's own reads that group; its arguments and metrics are unknown here."""
     module = {"callbacks": "model"}.get(group, group)
     targets = _values(config, [*module.split("."), "_target_"])
     return any(not str(target).startswith("actionrec.") for _, target in targets)
@@ -202,7 +197,7 @@ def _values(config: Any, pattern: Sequence[str], above: str = "") -> Iterator[tu
             continue
         try:
             value = config[key]
-        except InterpolationToMissingValueError:  # whoever needs it says so
+        except InterpolationToMissingValueError:  # the code that needs the value reports it
             continue
         if rest:
             yield from _values(value, rest, f"{above}{key}.")
@@ -211,7 +206,7 @@ def _values(config: Any, pattern: Sequence[str], above: str = "") -> Iterator[tu
 
 
 def _check_monitors(config: DictConfig) -> None:
-    """A loss is monitored for its lowest value, an accuracy for its highest."""
+    """Raise unless losses are monitored for their minimum and other metrics for their maximum."""
     for key, monitor in _values(config, ["callbacks", "*", "monitor"]):
         above = key.rpartition(".")[0]
         wanted = "min" if monitor.endswith("loss") else "max"
@@ -221,7 +216,7 @@ def _check_monitors(config: DictConfig) -> None:
 
 
 def _check_frozen(config: DictConfig) -> None:
-    """Streams that do not learn are among those that the network has."""
+    """Raise unless frozen streams are streams of the network."""
     streams = [key.split(".")[1] for key, _ in _values(config, ["model", "*", "backbone"])]
     for key, frozen in _values(config, ["model", "frozen"]):
         if unknown := [name for name in frozen if name not in streams]:
@@ -229,25 +224,25 @@ def _check_frozen(config: DictConfig) -> None:
 
 
 def _check_devices(config: DictConfig) -> None:
-    """On the CPU each device is a process of its own; two of them may share one core, for a trial."""
+    """Raise if there are more CPU devices than cores: each is a process. Two are always allowed, for trials."""
     most = max(usable_cores(), 2)
     for key, devices in _values(config, ["trainer", "devices"]):
         count = int(devices) if isinstance(devices, str) and devices.isdigit() else devices
         if isinstance(count, bool) or not isinstance(count, int) or count <= most:
-            continue  # Lightning names what is none of its
+            continue  # Lightning checks the rest
         accelerator = config.trainer.get("accelerator", "auto")
         if accelerator == "cpu" or (accelerator == "auto" and not _has_accelerator()):
             raise ActionRecError(f"{key}={devices}: use at most {most} on this CPU, where each is a whole process")
 
 
 def _has_accelerator() -> bool:
-    import torch  # heavy; needed only where a number is suspicious
+    import torch  # slow to import; needed only for many devices
 
     return torch.accelerator.is_available()
 
 
 def _check_space(config: DictConfig) -> None:
-    """The ranges and values of a search, each by what its setting may be; `search` knows which settings there are."""
+    """Check the ranges and values of a search as the settings they stand for; `search` checks that those exist."""
     for key, space in _values(config, ["search", "space"]):
         if not isinstance(space, ListConfig) or not len(space):
             raise ActionRecError(f"{key}={shown(space)}: name one setting or more, such as {{key: optimizer.lr, …}}")

@@ -1,4 +1,4 @@
-"""Configurations composed by Hydra: where they lie, which groups they have, and as plain types."""
+"""Configurations composed by Hydra: their folder, their groups, their resolvers, and their form as plain types."""
 
 from typing import Any, cast
 
@@ -8,14 +8,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from actionrec.settings.chain import CONF as CONF  # with the resolvers that conf/ needs
+from actionrec.settings.chain import CONF as CONF  # also registers the resolvers that conf/ needs
 from actionrec.settings.rules import direction
 
 # `split1-seed0${suffix:${tag}}` is split1-seed0, or with a tag split1-seed0-<tag>.
 OmegaConf.register_new_resolver("suffix", lambda tag: f"-{tag}" if tag else "", replace=True)
-# `${times:a,b}` in conf/: the optimiser's own rate by the factor of the recipe.
+# `${times:a,b}` is a product: the learning rate of the optimiser by the factor of the recipe.
 OmegaConf.register_new_resolver("times", lambda a, b: float(f"{a * b:.12g}"), replace=True)
-# `${direction:val/acc}` in conf/: whether the higher or the lower value of a metric is the better.
+# `${direction:val/acc}` is max, or min for a metric whose lower value is better.
 OmegaConf.register_new_resolver("direction", direction, replace=True)
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 

@@ -1,13 +1,13 @@
-"""Settings of runs of earlier versions, made what they would be today.
+"""Translation of the settings of earlier versions' runs to those of this version.
 
-Version 1 had a data module for each pair of a data set and its streams, and a network for each of three sets of
-streams; places and settings of both lay side by side. What these functions do not know they leave as it is.
+Version 1 had a data module for each pair of a data set and a set of streams, a network for each of three sets of
+streams, and their settings side by side. Unknown settings are left unchanged.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-# `_target_`s that have moved, wherever they stand.
+# `_target_`s whose modules have moved, by old name.
 MOVED = {
     "actionrec.hardware.create_trainer": "actionrec.system.hardware.create_trainer",
     "actionrec.tensorboard.TensorBoard": "actionrec.callbacks.tensorboard.TensorBoard",
@@ -30,10 +30,10 @@ _SECTIONS = ("data", "model", "trainer", "logger", "dataset")
 
 
 def renew(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's settings as this version would have written them; those of this version are the same.
+    """A run's settings as this version would have written them; settings of this version are unchanged.
 
     Args:
-        saved: as `untrusted.read_config` reads them, of any content.
+        saved: plain types from a file, not checked yet.
     """
     found = {key: _moved(value) for key, value in saved.items()}
     data = found.get("data")
@@ -47,7 +47,7 @@ def renew(saved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def renew_flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The same of settings by dotted key, as manifests have them."""
+    """The same for settings by dotted key, as in manifests."""
     nested: dict[str, Any] = {}
     rest = {}
     for key, value in settings.items():
@@ -59,7 +59,7 @@ def renew_flat(settings: Mapping[str, Any]) -> dict[str, Any]:
         for part in parts[:-1]:
             node = node.setdefault(part, {})
             if not isinstance(node, dict):
-                return dict(settings)  # a key below a value: nothing that a version has written
+                return dict(settings)  # a key below a value, which no version has written
         node[parts[-1]] = value
     return rest | dict(_flat(renew(nested)))
 

@@ -12,7 +12,7 @@ from actionrec.system.errors import ActionRecError
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error without its line ends, and without what Hydra and loader processes wrap around it."""
+    """The message of an error on one line, without the text that Hydra and loader processes wrap around it."""
     text = str(_bad_input(error) or error)
     if isinstance(error, OverrideParseException):
         text = overrides.unreadable(error.override) or text
@@ -22,9 +22,9 @@ def one_line(error: BaseException) -> str:
 
 
 def _bad_input(error: BaseException | None) -> ActionRecError | None:
-    """The error of ours that another was raised from, as `instantiate` does with whatever a target raises.
+    """The `ActionRecError` that an error was raised from; Hydra's `instantiate` raises its own from a target's.
 
-    What the machine lacks counts as bad input, too.
+    An error for want of disk space, permissions or memory is made one, too.
     """
     while error:
         if isinstance(error, ActionRecError):
@@ -36,12 +36,12 @@ def _bad_input(error: BaseException | None) -> ActionRecError | None:
 
 
 def is_users(error: BaseException) -> bool:
-    """Whether an error is about what the user gave, rather than a defect."""
+    """Whether an error is about the user's input or machine, rather than a defect of this project."""
     return _bad_input(error) is not None or isinstance(error, COMPOSITION_ERRORS)
 
 
 def _lack(error: BaseException) -> str | None:
-    """What the machine lacks where that is all that is wrong: room, rights, memory; and what to do."""
+    """For an error caused by a lack of disk space, permissions or memory, a message with a way to fix it; else None."""
     text = str(error).strip()
     if text.startswith("Caught "):  # torch's wording of an error that a worker raised
         text = text.splitlines()[-1].partition(": ")[2]

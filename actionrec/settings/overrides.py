@@ -1,4 +1,4 @@
-"""Command lines: mistakes that Hydra takes silently or answers with a traceback, and values that it cannot read."""
+"""Command lines: mistakes that Hydra accepts silently or answers with a traceback, and values that it cannot parse."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -8,19 +8,20 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, OverrideType
 from hydra.errors import HydraException
 
-from actionrec.settings.rules import path, shown
+from actionrec.settings.rules import path
+from actionrec.settings.values import UnfitError, shown
 from actionrec.system.errors import ActionRecError
 
-_NO_OPTION = (type(None), int, float, dict, list)  # of a config group, whose options are names
+_NO_OPTION = (type(None), int, float, dict, list)  # types that cannot be an option of a config group, which is a name
 _FUNCTION = re.compile(  # of Hydra's grammar
     r"(bool|choice|extend_list|float|glob|int|interval|json_str|range|shuffle|sort|str|tag)\("
 )
 
-# Mappings whose keys are the user's own, such as the names of runs, by what a command line calls them.
+# Mappings whose keys the user chooses, such as names of runs: name on the command line, name in conf/.
 _OPEN = {"init_from": "parents", "runs": "runs", "trained": "trained"}
 
 
-# Arguments of lightning.Trainer, which takes seconds to import; a test compares them with its signature.
+# Arguments of lightning.Trainer, which takes seconds to import. A test compares them with its signature.
 TRAINER_OPTIONS = frozenset(
     """
     accelerator strategy devices num_nodes precision fast_dev_run max_epochs min_epochs max_steps min_steps max_time
@@ -34,11 +35,11 @@ TRAINER_OPTIONS = frozenset(
 
 
 def for_hydra(words: Iterable[str], groups: Mapping[str, Collection[str]], trains: bool) -> list[str]:
-    """The arguments of a command line, some of which are said in Hydra's own way.
+    """The arguments of a command line in Hydra's syntax.
 
-    `group=null` is the group's option `none`. `group={_target_: …}` takes the place of the group's option, where Hydra
-    would add its keys to those of the option. Arguments of Lightning's Trainer, and keys of mappings that take any,
-    need no `++`, whether or not conf/ has them.
+    `group=null` chooses the group's option `none`. `group={_target_: …}` replaces the group's option; Hydra alone would
+    merge the two. Arguments of Lightning's Trainer, and keys of mappings that take any key, need no `++`, whether or
+    not conf/ has them.
 
     Args:
         words: the arguments.
@@ -69,12 +70,12 @@ def _for_hydra(word: str, override: Override, groups: Mapping[str, Collection[st
 
 
 def check(words: Iterable[str], groups: Mapping[str, Collection[str]], choose: str | None) -> None:
-    """Check the overrides of a command line for mistakes that Hydra takes silently, or answers with a traceback.
+    """Raise for mistakes of a command line that Hydra accepts silently, or answers with a traceback.
 
     Args:
         words: the arguments.
         groups: the choices of each config group.
-        choose: the group of which one is chosen, see `cli.verb`.
+        choose: the group of which exactly one option is chosen, see `commands.app.command`.
     """
     overrides = _parse(words)
     chosen = {str(override.input_line).partition("=")[2] for override in overrides if override.key_or_group == choose}
@@ -96,17 +97,20 @@ def check(words: Iterable[str], groups: Mapping[str, Collection[str]], choose: s
 
 
 def _options(value: Any) -> list[Any]:
-    """The options that an override of a config group chooses."""
+    """The options of a config group that an override names."""
     return value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
 
 
 def unreadable(override: str) -> str | None:
-    """How to quote a value that Hydra's grammar does not take; None where quotes are not the mend."""
+    """How to quote a value that Hydra's grammar rejects; None if quotes do not help."""
     key, equals, value = override.partition("=")
     if not equals or not re.fullmatch(r"[+~]*[\w./@-]+", key) or _FUNCTION.match(value):
         return None
     if value.startswith("~"):
-        return f"{override}: use {path(value)}"
+        try:
+            path(value)
+        except UnfitError as error:
+            return f"{override}: use {error.wanted}"
     for quote in "'", '"':
         quoted = f"{key}={quote}{value}{quote}"
         if _parse([quoted]):
@@ -116,7 +120,7 @@ def unreadable(override: str) -> str | None:
 
 
 def _parse(words: Iterable[str]) -> list[Override]:
-    """The overrides among arguments, but for those that Hydra will complain of."""
+    """The overrides among arguments, without those that Hydra cannot parse and will report itself."""
     parser, overrides = OverridesParser.create(), []
     for word in words:
         if not word.startswith("-"):

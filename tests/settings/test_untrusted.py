@@ -1,11 +1,13 @@
 """Forged checkpoints and run folders run nothing, leak nothing, and end in one line."""
 
 import copy
+import importlib
 import inspect
 import itertools
 import json
 import os
 import pickle
+import pkgutil
 import re
 import shutil
 import zipfile
@@ -20,17 +22,20 @@ import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_object
+from lightning import Callback, LightningDataModule, LightningModule
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from actionrec import callbacks, modules
+from actionrec import datasets, streams
+from actionrec.datasets.base import DataSet
 from actionrec.evaluation import metrics, scores
 from actionrec.evaluation.scores import Scores
 from actionrec.experiment import saved
 from actionrec.experiment.build import create_data, create_module
-from actionrec.modules import schedules
 from actionrec.modules.checkpoint import Lineage, load_module, read
 from actionrec.settings import untrusted
 from actionrec.settings.composition import CONF
+from actionrec.settings.untrusted import allowed
 from actionrec.system.errors import ActionRecError
 from tests.conftest import QUICK
 
@@ -784,6 +789,22 @@ def test_streams_of_any_name_pass():
         untrusted.check_lineage({**lineage, "backbone": {"fast": BACKBONE}}, Path("x.ckpt"))
 
 
+@pytest.mark.parametrize("name", ["\x1b[2J", "x" * 5000, 5, ("a", "b")])
+def test_names_of_streams_do_not_reach_the_terminal(name):
+    """Not even in the message for another setting that is wrong."""
+    frame = {"_target_": "actionrec.streams.Frame"}
+    hparams = {"frozen": ["other"], "inputs": {"size": 64, "streams": {name: frame}}}
+    with pytest.raises(ActionRecError, match=r"^x\.ckpt: hyper_parameters[^\n]*$") as error:
+        untrusted.check_hyper_parameters(hparams, Path("x.ckpt"))
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 400
+
+
+def test_a_network_without_streams_gets_one_line():
+    with pytest.raises(ActionRecError, match=r"frozen\[0\]=frame: must be a stream of the network"):
+        untrusted.check_hyper_parameters({"inputs": {"streams": {}}, "frozen": ["frame"]}, Path("x.ckpt"))
+
+
 def test_a_whole_lineage_passes_and_what_older_ones_lack_is_empty():
     whole = whole_lineage()
     assert untrusted.check_lineage(whole, Path("x.ckpt")) == whole
@@ -1113,11 +1134,56 @@ def test_weights_of_which_a_bit_has_flipped_are_refused(honest, tmp_path):
         read(path)
 
 
-def test_the_lists_of_names_are_those_of_the_packages():
-    functions = [name for name, each in vars(schedules).items() if inspect.isfunction(each)]
-    assert set(untrusted.SCHEDULES) == set(functions)
-    for names, package in (
-        (untrusted.MODULES, modules),
-        (untrusted.CALLBACKS, callbacks),
+# --------------------------------------------------------------------------------------------------- allow-lists
+
+
+def test_every_option_of_conf_may_stand_in_a_file():
+    for group in ("optimizer", "scheduler", "logger", "callbacks"):
+        options = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in (CONF / group).glob("*.yaml")]
+        targets = [option["_target_"] for option in options if option and "_target_" in option]
+        nested = [each for option in options if option for each in option.values() if isinstance(each, dict)]
+        targets += [each["_target_"] for each in nested if "_target_" in each]
+        assert targets
+        place = "callbacks.one" if group == "callbacks" else group
+        assert not set(targets) - allowed.at(place)
+
+
+STREAMS = {path.stem for path in (CONF / "stream").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("dataset", ["folder", "hmdb51", "jhmdb", "ucf101"])
+def test_a_run_of_every_data_set_and_stream_may_be_read_again(compose_config, tmp_path, dataset):
+    chosen = [f"dataset={dataset}", "experiment=two_stream", f"stream=[{','.join(STREAMS)}]"]
+    config = compose_config("train", *chosen, "init_from=null", "dataset.videos=mine")
+    path = tmp_path / "config.yaml"
+    path.write_text(OmegaConf.to_yaml(config, resolve=True))
+    found = untrusted.read_config(path)
+    untrusted.check_targets(found, path)
+    assert set(untrusted.check_data(found["data"], path)) >= STREAMS
+
+
+def test_allow_lists_hold_classes_of_their_kind_and_no_base_class():
+    for names, kind in (
+        (allowed.modules(), LightningModule),
+        (allowed.data_modules(), LightningDataModule),
+        (allowed.callbacks(), Callback),
+        (allowed.modalities(), streams.Modality),
+        (allowed.data_sets(), DataSet),
     ):
-        assert set(names) == set(package.__all__) - {"create"}
+        made = [get_object(name) for name in names if not name.endswith(".create")]
+        assert [each for each in made if not issubclass(each, kind) or inspect.isabstract(each)] == []
+    assert allowed.modules() >= {"actionrec.modules.create", "actionrec.modules.FlowModule"}
+    assert allowed.modalities() >= {f"actionrec.streams.{name}" for name in ("Clip", "DynamicImage", "RGBDifference")}
+    assert {name for name in allowed.schedulers() if name.startswith("actionrec")} == {
+        f"actionrec.modules.schedules.{name}" for name in ("cosine", "cyclic", "onecycle")
+    }
+    assert allowed.at("optimizer.deep") == allowed.at("") == set()
+
+
+def test_data_sets_that_a_file_may_name_are_those_of_the_package():
+    found = set()
+    for module in pkgutil.iter_modules(datasets.__path__):
+        for name, each in vars(importlib.import_module(f"actionrec.datasets.{module.name}")).items():
+            if inspect.isclass(each) and issubclass(each, DataSet) and not inspect.isabstract(each):
+                found.add(f"{each.__module__}.{name}")
+    assert found == allowed.data_sets()
