@@ -31,6 +31,10 @@ class DataSet(ABC):
             ActionRecError: a place is missing, a list cannot be read, or a part has no record.
         """
 
+    def look(self, actions: str | Sequence[str]) -> tuple[tuple[str, ...], Splits]:
+        """As `index` without `strict`, and without writing anything, as a set may that draws its split."""
+        return self.index(actions, strict=False)
+
     @abstractmethod
     def lists(self) -> list[Path]:
         """Files that say which record is on which side, of those that are there; a run keeps their hash."""

@@ -57,7 +57,7 @@ def check(data: DataSet, workers: int) -> Report:
     elif isinstance(data, StillSet):
         records = data.stills("all")
     actions = list(dict.fromkeys(record.action for record in records))
-    _, splits = data.index(actions, strict=False)
+    _, splits = data.look(actions)
     sides = {record.path: part for part, side in splits._asdict().items() for record in side}
     counts: dict[str, Counter[str]] = {action: Counter() for action in actions}
     for record in records:

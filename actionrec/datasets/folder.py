@@ -77,6 +77,14 @@ class Folder(ClipSet):
 
     def index(self, actions: str | Sequence[str], strict: bool = True) -> tuple[tuple[str, ...], Splits]:
         """See `DataSet.index`."""
+        return self._index(actions, strict, keep=True)
+
+    def look(self, actions: str | Sequence[str]) -> tuple[tuple[str, ...], Splits]:
+        """See `DataSet.look`."""
+        return self._index(actions, strict=False, keep=False)
+
+    def _index(self, actions: str | Sequence[str], strict: bool, keep: bool) -> tuple[tuple[str, ...], Splits]:
+        """See `DataSet.index`; `keep` says whether a split that is drawn is written."""
         listed = self._listed()
         chosen = class_list(actions, {each.action for each in listed}, str(self._source))
         clips = self._clips(listed)
@@ -85,7 +93,7 @@ class Folder(ClipSet):
             clips = present((clip for clip in clips if clip.action in chosen), "clips", self._root, strict)
         else:
             clips = present(clips, "clips", self._root, strict)
-            sides = self._drawn(clips, chosen, strict)
+            sides = self._drawn(clips, chosen, strict, keep)
         splits = _parts(clips, sides, chosen)
         if "val" not in sides.values():
             train, val = carve_validation(splits.train)
@@ -159,17 +167,23 @@ class Folder(ClipSet):
             )
         return clips
 
-    def _drawn(self, clips: Sequence[Clip], actions: Sequence[str], strict: bool) -> dict[Path, str]:
-        """The part of every clip, from the split file, which is written if there is none."""
+    def _drawn(self, clips: Sequence[Clip], actions: Sequence[str], strict: bool, keep: bool) -> dict[Path, str]:
+        """The part of every clip, from the split file, which is written if there is none and it is to be kept."""
+        if not self.split_file.exists() and not keep:
+            return {each.path: each.split for each in self._draw(clips, actions)}
         if not self.split_file.exists():
             with only_writer(self.split_file, "split", wait=True):
                 if not self.split_file.exists():  # else another process has just drawn it
-                    self._draw(clips, actions)
+                    drawn = self._draw(clips, actions)
+                    listing.write(self.split_file, drawn, self._root)
+                    log.info(
+                        "%s: a split of %d clips, drawn with dataset.seed=%d", self.split_file, len(drawn), self.seed
+                    )
         kept = listing.read(self.split_file, self._root)
         self._check_kept(kept, clips, strict)
         return {each.path: each.split for each in kept}
 
-    def _draw(self, clips: Sequence[Clip], actions: Sequence[str]) -> None:
+    def _draw(self, clips: Sequence[Clip], actions: Sequence[str]) -> list[Listed]:
         drawn = draw(clips, self.seed)
         for part, side in _parts(clips, {each.path: each.split for each in drawn}, actions)._asdict().items():
             if absent := [action for action in actions if action not in {clip.action for clip in side}]:
@@ -178,8 +192,7 @@ class Folder(ClipSet):
                     "three source videos or more, one each for train, val and test; add some, or leave it out of "
                     "data.actions"
                 )
-        listing.write(self.split_file, drawn, self._root)
-        log.info("%s: a split of %d clips, drawn with dataset.seed=%d", self.split_file, len(drawn), self.seed)
+        return drawn
 
     def _check_kept(self, kept: Sequence[Listed], clips: Sequence[Clip], strict: bool) -> None:
         """Raise unless the split file is one of these clips; without `strict` clips may be gone or new."""

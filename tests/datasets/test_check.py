@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 
@@ -54,6 +55,18 @@ def test_a_sound_set_is_counted(data, tmp_path):
         "frames a second: 20 to 20, median 20",
         "seconds: 0.5 to 0.65, median 0.575",
     ]
+
+
+def test_a_check_keeps_no_split_so_that_what_is_wrong_can_be_taken_out(data, tmp_path):
+    data.csv.write_text(re.sub(",(split|train|val|test)(?=\n|$)", "", data.csv.read_text()))
+    (tmp_path / "hop/hop3.mp4").write_bytes(b"no film")
+    report = check(data, 1)
+    assert report.counts == {action: {"train": 2, "val": 1, "test": 1} for action in ("hop", "sit")}
+    assert not data.split_file.exists()
+    data.csv.write_text(data.csv.read_text().replace("hop/hop3.mp4,hop\n", ""))
+    _, splits = data.index("all")
+    assert check(data, 1).wrong == []
+    assert data.look("all")[1] == splits
 
 
 def test_what_a_file_is_like(tmp_path):
