@@ -19,7 +19,7 @@ from actionrec.experiment.stages import composed, key_of, named, overrides_of, s
 from actionrec.settings import chain as declared
 from actionrec.settings import checks, rules
 from actionrec.settings.chain import STILLS, ChainConfig
-from actionrec.settings.composition import config_groups
+from actionrec.settings.composition import config_groups, plain
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import write_text
 from actionrec.system.hardware import usable_cores
@@ -77,7 +77,7 @@ def run(config: DictConfig) -> float | None:
         for part in parts:
             print(f"{part.name:{width}}  {_said(part)}")
         return None
-    prepared: set[Path] = set()
+    prepared: set[tuple[Path, str]] = set()
     if config.trainer.get("fast_dev_run"):
         for part in parts:
             with named(part.name), told(part.whole) as stage:
@@ -148,12 +148,13 @@ def compared(folder: RunFolder, wanted: Manifest, going_on: bool) -> list[str]:
     return found
 
 
-def prepare(config: DictConfig, prepared: set[Path]) -> None:
+def prepare(config: DictConfig, prepared: set[tuple[Path, str]]) -> None:
     """Make what a stage reads and no data set has: today the flow of its clips, but for what the store holds.
 
     Args:
         config: of the stage.
-        prepared: stores that this process has completed, which are not looked through again; is added to.
+        prepared: stores, and the clips that this process has completed them for, which are not looked through again;
+            is added to.
     """
     from actionrec.experiment.extraction import clips_of, conclude, flow_read
     from actionrec.flow.estimators import ESTIMATORS, is_own
@@ -164,14 +165,15 @@ def prepare(config: DictConfig, prepared: set[Path]) -> None:
         return
     settings, store = read
     known = settings.algorithm in ESTIMATORS or is_own(settings.algorithm)
-    if not known or store in prepared:  # imported flow is there
+    needed = store, f"{plain(config)['dataset']} {plain(config)['data']['actions']}"
+    if not known or needed in prepared:  # imported flow is there
         return
     with only_writer(store, "flow store", wait=True):
         conclude(extract(clips_of(config), store, settings, usable_cores()), store)
-    prepared.add(store)
+    prepared.add(needed)
 
 
-def _train(config: DictConfig, prepared: set[Path]) -> str:
+def _train(config: DictConfig, prepared: set[tuple[Path, str]]) -> str:
     """Train a stage unless it is finished; says which. Other processes that want the same stage wait."""
     folder = run_folder(config)
     with only_writer(folder.path, "the run", wait=True):

@@ -12,16 +12,17 @@ from actionrec.reporting.records import Outputs, name_of
 from actionrec.reporting.tables import Table
 from actionrec.settings.chain import DEFAULT, ChainConfig
 
-STUDIES = (
-    "frame_position",
-    "augmentation",
-    "schedule",
-    "fusion",
-    "flow",
-    "initialisation",
-    "backbone",
-    "image_size",
-)
+STUDIES = {  # of conf/sweep/, with the stages that they are about
+    "frame_position": "hmdb51_frame",
+    "augmentation": "stanford40_frame",
+    "schedule": "stanford40_frame",
+    "fusion": "hmdb51_two_stream",
+    "flow": "hmdb51_flow",
+    "initialisation": "hmdb51_frame",
+    "backbone": "stanford40_frame",
+    "image_size": "stanford40_frame",
+}
+SEARCHED = "stanford40_frame"  # STAGE of the Makefile
 
 
 class Missing(NamedTuple):
@@ -181,9 +182,9 @@ def _studies(outputs: Outputs, commands: Commands) -> list[Missing]:
     there = {study.name for study in outputs.studies} | {path.name for path in outputs.unfinished}
     found = [
         Missing(f"study {name}", "not run", commands.make(f"study-{name.replace('_', '-')}"))
-        for name in STUDIES
-        if name not in there
+        for name, stage in STUDIES.items()
+        if name not in there and stage in outputs.chain.stages
     ]
-    return (
-        found if outputs.searches else [*found, Missing("search", "no hyper-parameter search", commands.make("search"))]
-    )
+    if not outputs.searches and SEARCHED in outputs.chain.stages:
+        found.append(Missing("search", "no hyper-parameter search", commands.make("search")))
+    return found

@@ -10,9 +10,10 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from actionrec.commands.chain import arguments, quoted
-from actionrec.experiment import chain, manifest, training
+from actionrec.experiment import chain, extraction, manifest, training
 from actionrec.experiment.chain import wanted
 from actionrec.experiment.runs import run_folder
+from actionrec.flow import extract
 from actionrec.settings.chain import load
 from actionrec.system import locks
 from actionrec.system.errors import ActionRecError
@@ -224,6 +225,18 @@ def test_words_pass_hydras_grammar_as_they_are(word):
     parsed = OverridesParser.create().parse_override(f"clips={quoted([word, 'x=1'])}")
     assert parsed.value() == [word, "x=1"]
     assert arguments(["a=1", "--clips", word, "x=1", "--stills"]) == ["a=1", f"clips={quoted([word, 'x=1'])}"]
+
+
+def test_flow_is_extracted_once_for_the_clips_of_each_stage(compose_config, tmp_path, monkeypatch):
+    clips = []
+    monkeypatch.setattr(extraction, "clips_of", lambda config: clips.append(list(config.data.actions)))
+    monkeypatch.setattr(extract, "extract", lambda *_: None)
+    monkeypatch.setattr(extraction, "conclude", lambda *_: None)
+    prepared = set()
+    for actions in ("[clap]", "[clap]", "[wave]"):
+        words = ("experiment=hmdb51_flow", f"paths.outputs={tmp_path}", f"data.actions={actions}")
+        chain.prepare(compose_config("train", *words), prepared)
+    assert clips == [["clap"], ["wave"]]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@ import pytest
 from actionrec.reporting.chain import choose
 from actionrec.reporting.gather import gather
 from actionrec.reporting.missing import Commands, find, splits_in
+from actionrec.settings.chain import read
 from tests.reporting.trees import STAGES, write_chain, write_run, write_studies
 
 
@@ -33,6 +34,14 @@ def test_of_a_whole_tree_only_the_studies_that_were_not_run_are_missing(tmp_path
     assert all(each.what.startswith("study ") for each in found)
     assert "study frame_position" not in [each.what for each in found]
     assert found[0].command == "make study-augmentation"
+
+
+def test_studies_of_stages_that_a_chain_does_not_have_are_not_missing(tmp_path):
+    stages = {"my_frame": {"experiment": "frame"}, "hmdb51_flow": {"experiment": "hmdb51_flow"}}
+    write_run(tmp_path / "own", "my_frame")
+    outputs = gather(tmp_path / "own", chain=read({"name": "mine", "stages": stages}))
+    found = [each.what for each in find(outputs, choose(outputs), Commands("own", "own"))]
+    assert [what for what in found if what.startswith(("study", "search"))] == ["study flow"]
 
 
 def test_commands_for_a_tagged_chain_say_its_tag(tmp_path):
