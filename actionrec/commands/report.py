@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from actionrec.commands.app import command
 from actionrec.experiment import saved
@@ -32,7 +32,8 @@ def report(config: DictConfig) -> None:
         raise ActionRecError(f"no finished run under {folder}; train one, for example: make demo")
     choice = str(HydraConfig.get().runtime.choices["paths"])
     commands = Commands(choice, config.paths.name, config.paths.outputs, outputs.chain.name)
-    splits = splits_in(Path(config.paths.hmdb51_splits))
+    lists = OmegaConf.select(config, "paths.hmdb51_splits", throw_on_missing=False)  # of other data sets there are none
+    splits = splits_in(Path(lists)) if lists else []
     terminal.doing("writing the page")
     write(outputs, folder / "report", commands, config.split, config.seed, config.gallery, config.tag, splits)
     if outputs.runs:

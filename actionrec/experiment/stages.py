@@ -9,7 +9,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, open_dict
 
 from actionrec.settings.chain import CLIPS, STILLS, ChainConfig, Stage
-from actionrec.settings.composition import plain
 from actionrec.settings.messages import is_users, one_line
 from actionrec.system.errors import ActionRecError
 
@@ -23,7 +22,7 @@ def overrides_of(chain: ChainConfig, name: str, config: DictConfig) -> list[str]
     shared = [each for each in given if key_of(each) not in OWN]
     if config.tag is not None and "parent_tag" not in map(key_of, given):
         shared.append(f"parent_tag={config.tag}")
-    kind = plain(config)[STILLS if stage.data == STILLS else CLIPS]
+    kind = list(config[STILLS if stage.data == STILLS else CLIPS])  # alone: places of other data sets may be missing
     found = [f"experiment={stage.experiment}", *shared, *kind, *stage.overrides]
     if name != stage.name:
         variant = chain.variants[name]

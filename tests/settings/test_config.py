@@ -266,7 +266,7 @@ def test_loggers_are_one_none_or_many(compose_config, tmp_path):
 @pytest.mark.parametrize("debug", ["overfit", "profile"])
 def test_debugging_does_not_take_the_place_of_a_run(compose_config, experiment, debug):
     config = compose_config("train", f"experiment={experiment}", f"debug={debug}", "recipe=strong")
-    assert config.run_dir == f"outputs/demo/{experiment}/split1-seed0-debug-{debug}"
+    assert config.run_dir == f"outputs/demo/{config.stage}/split1-seed0-debug-{debug}"
     assert config.data.augmentation == ("none" if debug == "overfit" else "strong")
 
 
