@@ -656,10 +656,15 @@ def check_lineage(lineage: Any, path: Path, trust: Sequence[str] = ()) -> dict[s
     try:
         return _checked_lineage(lineage, "lineage", {**LINEAGE, "inputs": _inputs(trust)}, _NEEDED, 0)
     except UnfitError as error:
-        raise ActionRecError(f"{path}: {error}; {_MEND}") from None
+        raise ActionRecError(f"{path}: {error}{_mend(error)}") from None
 
 
 _MEND = "it is no checkpoint of this version of actionrec, or it was tampered with; train the stage again"
+
+
+def _mend(error: UnfitError) -> str:
+    """What to do about a checkpoint that is not as it should be, unless the error itself says it."""
+    return "" if "trust=" in str(error) else f"; {_MEND}"
 
 
 def _checked_lineage(
@@ -722,7 +727,7 @@ def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) 
     try:
         table(known)(hparams, "hyper_parameters")
     except UnfitError as error:
-        raise ActionRecError(f"{path}: {error}; {_MEND}") from None
+        raise ActionRecError(f"{path}: {error}{_mend(error)}") from None
 
 
 def _arguments(allowed: Callable[[], set[str]], trust: Sequence[str], argument: Check = _ARGUMENT) -> Check:
