@@ -16,7 +16,10 @@ from actionrec.settings import rules
 from actionrec.system.errors import ActionRecError
 
 DEFAULT = "two_stream"  # of conf/train.yaml, conf/report.yaml and the Makefile, which leave it unsaid
-FOLDER = Path(__file__).parents[2] / "conf" / "chain"
+_PACKAGE = Path(__file__).parents[1]
+# A wheel ships the configuration inside the package; in a checkout it lies at the top.
+CONF = next(each for each in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if each.is_dir())
+FOLDER = CONF / "chain"
 NOTE = "chain.yaml"  # in `outputs/<data>`: the chain that was trained there last
 ALONE = "parent"  # role of the one parent that a network of one stream has
 STILLS, CLIPS = "stills", "clips"

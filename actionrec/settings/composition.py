@@ -1,6 +1,5 @@
 """Configurations composed by Hydra: where they lie, which groups they have, and as plain types."""
 
-from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
@@ -9,12 +8,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from actionrec.settings import chain as chain  # whose resolvers conf/ needs
+from actionrec.settings.chain import CONF as CONF  # whose resolvers conf/ needs
 from actionrec.settings.rules import direction
-
-_PACKAGE = Path(__file__).parents[1]
-# A wheel ships the configuration inside the package; in a checkout it lies at the top.
-CONF = next(each for each in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if each.is_dir())
 
 # `split1-seed0${suffix:${tag}}` is split1-seed0, or with a tag split1-seed0-<tag>.
 OmegaConf.register_new_resolver("suffix", lambda tag: f"-{tag}" if tag else "", replace=True)
