@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, open_dict
 
 from actionrec.settings.chain import CLIPS, STILLS, ChainConfig, Stage
-from actionrec.settings.composition import config_groups, plain
+from actionrec.settings.composition import config_groups
 from actionrec.settings.messages import is_users, one_line
 from actionrec.settings.overrides import for_hydra
 from actionrec.system.errors import ActionRecError
@@ -24,7 +24,7 @@ def overrides_of(chain: ChainConfig, name: str, config: DictConfig) -> list[str]
     shared = [each for each in given if key_of(each) not in OWN]
     if config.tag is not None and "parent_tag" not in map(key_of, given):
         shared.append(f"parent_tag={config.tag}")
-    kind = plain(config)[STILLS if stage.data == STILLS else CLIPS]
+    kind = list(config[STILLS if stage.data == STILLS else CLIPS])  # alone: places of other data sets may be missing
     own = for_hydra([*kind, *stage.overrides], config_groups(), trains=True)
     found = [f"experiment={stage.experiment}", *shared, *own]
     if name != stage.name:

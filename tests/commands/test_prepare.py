@@ -3,6 +3,7 @@ import shutil
 import pytest
 from omegaconf import OmegaConf
 
+from actionrec.datasets import gather
 from actionrec.datasets.base import create
 from actionrec.settings.composition import CONF
 from tests.conftest import noise_video
@@ -48,6 +49,28 @@ def test_bad_input_is_one_line(run, tmp_path, overrides, names):
     [line] = [line for line in outcome.err.splitlines() if line]
     assert all(name in line for name in names)
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "urls"),
+    [
+        ([], [["http://files.is.tue.mpg.de/jhmdb/JHMDB_video.zip"], ["http://files.is.tue.mpg.de/jhmdb/splits.zip"]]),
+        (["addresses=[a.zip,{url: b.zip}]", "addresses_splits=c.zip"], [["a.zip", "b.zip"], ["c.zip"]]),
+        (["addresses=[{uri: a}]"], None),
+    ],
+)
+def test_files_come_from_the_authors_or_from_a_mirror(run, monkeypatch, tmp_path, overrides, urls):
+    asked = []
+
+    def gathered(release, videos, splits, *places, **options):
+        asked.extend([[each.url for each in sources] for sources in (videos, splits)])
+        return gather.Found(0, {}, {}, (), ())
+
+    monkeypatch.setattr(gather, "clips", gathered)
+    outcome = run("prepare", "dataset=jhmdb", f"paths.root={tmp_path / 'data'}", *overrides)
+    assert outcome.status == (0 if urls else 1)
+    assert asked == (urls or [])
+    assert urls or "addresses=[{'uri': 'a'}]: use an address" in outcome.err
 
 
 def test_less_than_the_official_set_is_refused(run, tmp_path, demo_root):
