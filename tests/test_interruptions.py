@@ -15,7 +15,7 @@ import time
 import pytest
 import torch
 
-from actionrec.callbacks import EpochLine
+from actionrec.callbacks import LogEpochLine
 from actionrec.callbacks.best import checkpoints_whole
 from actionrec.evaluation import scores
 from actionrec.modules.checkpoint import read
@@ -41,7 +41,7 @@ def in_epoch(monkeypatch):
             while trainer.current_epoch == 1 and left:
                 os.kill(os.getpid(), left.pop(0))
 
-        monkeypatch.setattr(EpochLine, "on_train_epoch_start", on_train_epoch_start)
+        monkeypatch.setattr(LogEpochLine, "on_train_epoch_start", on_train_epoch_start)
 
     return send
 

@@ -209,8 +209,8 @@ DATASETS = ("folder.Folder", "hmdb51.HMDB51", "jhmdb.JHMDB", "stanford40.Stanfor
 READERS = ("actionrec.streams.Flow",)  # streams that write nothing into their folder
 SCHEDULES = ("cosine", "cyclic", "onecycle")
 CALLBACKS = (
-    *("BestCheckpoint", "Divergence", "EpochLine", "LastCheckpoint", "LearningRate", "Origin", "Progress"),
-    *("ProgressBar", "RandomState", "Speed", "TrainingBatch", "Validation"),
+    *("BestCheckpoint", "Divergence", "LogEpochLine", "LastCheckpoint", "LogLearningRate", "LogLineage", "Progress"),
+    *("ProgressBar", "SaveRngState", "LogThroughput", "LogFirstBatch", "LogValidationImages"),
 )
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from actionrec.callbacks import EpochLine
+from actionrec.callbacks import LogEpochLine
 from actionrec.evaluation import scores
 from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import read
@@ -23,7 +23,7 @@ from tests.conftest import QUICK, TAGS, metrics_of
 def test_an_interrupted_run_goes_on_if_its_settings_are_the_same(tmp_path, paths, run, monkeypatch, capsys):
     overrides = ["experiment=stanford40_frame", *paths, *QUICK, "trainer.max_epochs=2", "resume=auto", "recipe=strong"]
     with monkeypatch.context() as power:
-        power.setattr(EpochLine, "on_train_epoch_start", raise_in_second_epoch)
+        power.setattr(LogEpochLine, "on_train_epoch_start", raise_in_second_epoch)
         with pytest.raises(RuntimeError, match="power"):
             run("train", *overrides)
     assert "epoch 1/2" in capsys.readouterr().err
