@@ -1,6 +1,6 @@
-"""`actionrec prepare dataset=<name>`: bring a data set into its folder, and say what is there.
+"""`actionrec prepare dataset=<name>`: put a data set into its folder, and print a summary of the folder's content.
 
-`check=true` reads every file that is there, and brings nothing.
+`check=true` reads every file in the folder, and changes nothing.
 """
 
 from collections.abc import Sequence
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from actionrec.datasets.stanford40 import Stanford40
     from actionrec.datasets.ucf101 import UCF101
 
-Places = str | Sequence[str] | None  # a path, several, or nothing
+Places = str | Sequence[str] | None  # a path, several paths, or None
 
 
 class Given(NamedTuple):
-    """What the user has and wants of a preparation."""
+    """The user's settings of a preparation."""
 
     source: Places
     source_splits: Places
-    downloads: Path  # where fetched archives stay
+    downloads: Path  # folder in which downloaded archives are kept
     expect_complete: bool
 
 
 def demo(data: None, given: Given, root: str, seed: int) -> None:
-    """Generate the demo set, unless it is there."""
+    """Generate the demo set, unless it exists."""
     from actionrec.datasets.demo import generate
 
     generate(Path(root), seed)
@@ -45,7 +45,7 @@ def demo(data: None, given: Given, root: str, seed: int) -> None:
 
 
 def stanford40(data: "Stanford40", given: Given, addresses: list[dict[str, Any]]) -> None:
-    """Stanford40 from what the user has, else from the addresses."""
+    """Put Stanford40 into its folder, from the user's `source` or else from the addresses."""
     from actionrec.datasets import gather
 
     found = gather.stanford40(
@@ -60,7 +60,7 @@ def clips(
     addresses: list[dict[str, Any]],
     addresses_splits: list[dict[str, Any]],
 ) -> None:
-    """A set of clips with official lists, from what the user has, else from the addresses."""
+    """Put a set of clips with official lists into its folder, from the user's `source` or else from the addresses."""
     from actionrec.datasets import gather
 
     found = gather.clips(
@@ -76,7 +76,7 @@ def clips(
 
 
 def prepare(config: DictConfig) -> None:
-    """Bring the data set into place, or check it."""
+    """Put the data set into its folder, or check it."""
     from actionrec.datasets.base import create
 
     section = config.dataset
@@ -85,7 +85,7 @@ def prepare(config: DictConfig) -> None:
     data = create(section) if "_target_" in section else None
     if config.check and data is None:
         raise ActionRecError(
-            f"dataset={section.name} fills the places of others; say dataset=hmdb51 paths={section.name}"
+            f"dataset={section.name} fills the folders of other data sets; use dataset=hmdb51 paths={section.name}"
         )
     if config.check and data:
         _check(data)
@@ -95,7 +95,7 @@ def prepare(config: DictConfig) -> None:
     elif data:
         if config.source or config.source_splits:
             raise ActionRecError(
-                f"source={config.source}: dataset={data.name} is read where it lies; say dataset.videos"
+                f"source={config.source}: dataset={data.name} is read from its own folder; set dataset.videos instead"
             )
         actions, splits = data.index("all", strict=config.expect_complete)
         sizes = ", ".join(f"{len(part):,} {name}" for name, part in splits._asdict().items())
@@ -103,13 +103,13 @@ def prepare(config: DictConfig) -> None:
 
 
 def _check(data: "DataSet") -> None:
-    """Print what is there, and raise if it would break or bias a training."""
+    """Print a summary of a data set's files, and raise if a problem would break or bias a training."""
     from actionrec.datasets import check
 
     report = check.check(data, usable_cores())
     print("\n".join(check.lines(report, data.kind)))
     if report.wrong:
-        raise ActionRecError(f"dataset={data.name}: {'; '.join(report.wrong)}; mend this before a training")
+        raise ActionRecError(f"dataset={data.name}: {'; '.join(report.wrong)}; fix this before a training")
 
 
 def _sources(given: Places, addresses: list[dict[str, Any]]) -> "Sources":
@@ -121,7 +121,7 @@ def _sources(given: Places, addresses: list[dict[str, Any]]) -> "Sources":
     if missing := [path for path in paths if not path.exists()]:
         raise ActionRecError(f"source={missing[0]}: no such folder or archive")
     if odd := [path for path in paths if not path.is_dir() and not path.is_file()]:
-        raise ActionRecError(f"source={odd[0]}: a device or a pipe; give a folder or an archive")
+        raise ActionRecError(f"source={odd[0]}: a device or a pipe; use a folder or an archive")
     return paths
 
 
