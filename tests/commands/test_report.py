@@ -144,7 +144,7 @@ def test_a_chain_is_chosen_by_split_and_seed(full, run):
     before = page_of(full)
     refused = run("report", f"paths.outputs={full.parent}", "split=3")
     assert refused.status == 1
-    assert "split=3 seed=None: no run under" in refused.err
+    assert "split=3 seed=None: no such run under" in refused.err
     assert page_of(full) == before
 
 
