@@ -152,7 +152,7 @@ def test_a_search_is_no_multirun(run, arguments, taught, tmp_path):
         assert outcome.status == 1
         [line] = outcome.err.strip().splitlines()
         assert line.startswith("error: a search cannot be a multirun, ")
-        assert "one by one, each with search.name=" in line
+        assert "one search after the other, each with search.name=" in line
     assert taught == []
     assert not (tmp_path / "outputs").exists()
     by_mode = run("search", *arguments, "seed=0,1", "hydra.mode=MULTIRUN")
