@@ -526,7 +526,7 @@ class TestBadInput:
             ("hmdb51_frame", "hmdb51_flow", [], ["takes 8 channels, this network 3"]),
             ("hmdb51_frame", "stanford40_frame", ["backbone.name=resnet34"], ["another backbone (shufflenet_v2_x0_5)"]),
             ("hmdb51_frame", "hmdb51_frame", ["split=2"], ["trained on split 1, this stage is split 2"]),
-            ("hmdb51_frame", "hmdb51_two_stream", [], ["two-stream network"]),
+            ("hmdb51_frame", "hmdb51_two_stream", [], ["network of several streams"]),
         ],
     )
     def test_a_parent_that_does_not_fit(self, refused, chain, stage, parent, overrides, names):

@@ -21,7 +21,7 @@ def keep_features(trainer: Trainer, module: LightningModule, data: ActionDataMod
             maps, or the trainer uses several devices.
     """
     if not isinstance(module, MultiStreamModule):
-        raise ActionRecError("cache_features=true needs a network of several streams, some of them in model.frozen")
+        raise ActionRecError("cache_features=true needs frozen streams of several streams; set model.frozen")
     network = module.network
     if not network.frozen:
         names = ",".join(network.names)

@@ -433,10 +433,11 @@ def test_a_run_that_is_trained_again_keeps_its_callbacks_and_its_recipe(honest, 
     for given in ("recipe=strong", "experiment=hmdb51_flow"):
         outcome = run("train", f"run_again={folder}", *places, given)
         assert outcome.status == 1
-        assert "of its own; leave" in outcome.err
+        assert "fixes experiment and recipe; leave" in outcome.err
     assert "actionrec train alone" in run("evaluate", f"run_again={folder}", "experiment=stanford40_frame").err
     settings = yaml.safe_load((folder / "config.yaml").read_text())
     del settings["callbacks"]["early_stopping"]
+    settings["callbacks"]["origin"]["_target_"] = "actionrec.callbacks.Origin"  # its name in earlier versions
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     with initialized(f"run_again={folder}", *places) as config:
         assert "early_stopping" not in saved.for_training(config, folder, []).callbacks
