@@ -21,7 +21,10 @@ def keep_features(trainer: Trainer, module: LightningModule, data: ActionDataMod
             maps, or the trainer uses several devices.
     """
     if not isinstance(module, MultiStreamModule):
-        raise ActionRecError("cache_features=true needs frozen streams of several streams; set model.frozen")
+        raise ActionRecError(
+            "cache_features=true needs frozen streams (model.frozen), which only networks of several streams have; "
+            "leave it out"
+        )
     network = module.network
     if not network.frozen:
         names = ",".join(network.names)
