@@ -19,7 +19,7 @@ from actionrec.evaluation import scores
 from actionrec.evaluation.metrics import intervals, measure
 from actionrec.modules.checkpoint import read
 from actionrec.modules.earlier import renew
-from actionrec.reporting import results
+from actionrec.reporting import fusions, results
 from actionrec.reporting.outputs import read_outputs
 from actionrec.reporting.tables import comma_separated, markdown
 from actionrec.settings import untrusted
@@ -257,9 +257,9 @@ def test_a_forged_table_leaves_the_report_its_others(tree, data):
         outputs = read_outputs(tree)
         assert [run.name for run in outputs.runs] == ["split1-seed0"]
         assert 0 <= outputs.runs[0].metrics["test/acc"] <= 1
-        tables = [results.study_table("study", study) for study in outputs.studies + outputs.searches]
-        tables += [results.fusion_table(fusion) for fusion in outputs.fusions] + [results.runs_table(outputs)]
-        for table in results.present([*tables, results.fusions_table(outputs), results.cost_table(outputs)]):
+        tables = [fusions.study_table("study", study) for study in outputs.studies + outputs.searches]
+        tables += [fusions.fusion_table(fusion) for fusion in outputs.fusions] + [results.runs_table(outputs)]
+        for table in results.present([*tables, fusions.fusions_table(outputs), results.cost_table(outputs)]):
             assert markdown(table)
             assert comma_separated(table)
     finally:
