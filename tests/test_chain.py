@@ -188,7 +188,7 @@ def test_another_protocol_has_a_record_of_its_own(chain, tmp_path, paths, run):
     for each in (three, tmp_path / "outputs/demo/hmdb51_flow/split1-seed0"):
         shutil.copy(each / "scores_val.npz", each / "scores_train.npz")
     refused = run("fuse", *paths, f"runs.frame={three}")
-    assert "scores of frame were measured with segments 3, those of flow with 1" in refused.err
+    assert "scores of frame were measured with segments 3, scores of flow with 1" in refused.err
 
 
 @pytest.mark.slow
@@ -207,12 +207,12 @@ def test_a_measurement_is_of_all_the_runs_samples_or_kept_apart(chain, demo_root
     fewer = [f"paths.root={other}", "data.strict=false"]
     refused = run("evaluate", "experiment=stanford40_frame", *paths, *fewer)
     assert refused.status == 1
-    assert "the test samples are others" in refused.err
+    assert "the test samples are not those" in refused.err
     assert run("evaluate", "experiment=stanford40_frame", *paths, *fewer, f"output={tmp_path / 'o'}").status == 0
     (tmp_path / "o/measurement.json").unlink()
     unknown = run("evaluate", "experiment=stanford40_frame", *paths, f"output={tmp_path / 'o'}")
-    assert "results that do not say of what" in unknown.err
-    assert "stills have no instants" in run("evaluate", "experiment=stanford40_frame", *paths, "views.segments=3").err
+    assert "results without measurement.json" in unknown.err
+    assert "stills have no segments" in run("evaluate", "experiment=stanford40_frame", *paths, "views.segments=3").err
     (copy / "metrics.json").write_text("{")
     assert "metrics.json: not what was written there" in run("evaluate", "experiment=stanford40_frame", *paths).err
 
@@ -399,7 +399,7 @@ def test_resume_trains_on_and_keeps_what_there_was(chain, tmp_path, paths, run):
     before = {path: path.read_bytes() for path in partial.rglob("*") if path.is_file()}
     flow = run_of(chain, "hmdb51_flow") / "checkpoints"
     for given, said in (
-        (f"resume={copy / 'checkpoints/best.ckpt'}", "holds weights alone"),
+        (f"resume={copy / 'checkpoints/best.ckpt'}", "holds weights but no training state"),
         (f"resume={flow / 'last.ckpt'}", "is of stage hmdb51_flow"),
         (f"resume={tmp_path / 'nowhere.ckpt'}", "there is no"),
     ):

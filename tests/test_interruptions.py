@@ -15,7 +15,7 @@ import time
 import pytest
 import torch
 
-from actionrec.callbacks import EpochLine
+from actionrec.callbacks import LogEpochLine
 from actionrec.callbacks.best import checkpoints_whole
 from actionrec.evaluation import scores
 from actionrec.modules.checkpoint import read
@@ -41,7 +41,7 @@ def in_epoch(monkeypatch):
             while trainer.current_epoch == 1 and left:
                 os.kill(os.getpid(), left.pop(0))
 
-        monkeypatch.setattr(EpochLine, "on_train_epoch_start", on_train_epoch_start)
+        monkeypatch.setattr(LogEpochLine, "on_train_epoch_start", on_train_epoch_start)
 
     return send
 
@@ -94,7 +94,7 @@ def test_a_training_that_is_killed_ends_as_if_it_had_not_been(tmp_path, run, com
     process.wait()
     killed = not folder.exists()
     outcome = run("train", *command)
-    assert ("goes on with" in outcome.err) == killed
+    assert ("resumes " in outcome.err) == killed
     kept = {path.name for path in folder.rglob("*")}
     resumed = [metrics_of(outputs, "stanford40_frame"), read(folder / "checkpoints/best.ckpt")["state_dict"]]
     assert run("train", *command, "resume=false").status == 0

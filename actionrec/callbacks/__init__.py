@@ -1,29 +1,30 @@
-"""Callbacks of our own: checkpoints, a line an epoch, randomness that is resumed, and what TensorBoard shows.
+"""Callbacks of this package: checkpoints, progress on terminal and log, RNG state for resuming, TensorBoard's content.
 
-The last write where the logger is TensorBoard's, from the first process alone, and of what that process saw.
+A callback that writes to TensorBoard writes only if a logger is TensorBoard's, only in the process of rank 0, and only
+about the batches of that process.
 """
 
 from actionrec.callbacks.bar import ProgressBar
 from actionrec.callbacks.best import BestCheckpoint, LastCheckpoint
 from actionrec.callbacks.divergence import Divergence
-from actionrec.callbacks.origin import Origin
+from actionrec.callbacks.origin import LogLineage
 from actionrec.callbacks.progress import Progress
-from actionrec.callbacks.randomness import RandomState
-from actionrec.callbacks.scalars import EpochLine, LearningRate, Speed
-from actionrec.callbacks.training import TrainingBatch
-from actionrec.callbacks.validation import Validation
+from actionrec.callbacks.randomness import SaveRngState
+from actionrec.callbacks.scalars import LogEpochLine, LogLearningRate, LogThroughput
+from actionrec.callbacks.training import LogFirstBatch
+from actionrec.callbacks.validation import LogValidationImages
 
 __all__ = [
     "BestCheckpoint",
     "Divergence",
-    "EpochLine",
     "LastCheckpoint",
-    "LearningRate",
-    "Origin",
+    "LogEpochLine",
+    "LogFirstBatch",
+    "LogLearningRate",
+    "LogLineage",
+    "LogThroughput",
+    "LogValidationImages",
     "Progress",
     "ProgressBar",
-    "RandomState",
-    "Speed",
-    "TrainingBatch",
-    "Validation",
+    "SaveRngState",
 ]

@@ -1,4 +1,4 @@
-"""The bar of a training and of a measurement, on the terminal's last line."""
+"""The progress bar of a training and of a measurement, on the terminal's last line."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -10,21 +10,23 @@ from torch import Tensor
 
 from actionrec.system import gauges, terminal
 
-READ = 0.5  # seconds between two looks at the loss, for which a GPU is waited for
-MEMORY = 0.9  # of the running loss, from one look to the next
-LONG = 2.0  # seconds at one thing after which the bar counts them, so that nobody takes a compiler for a hang
+READ = 0.5  # seconds between two readings of the loss; a reading forces a device sync
+MEMORY = 0.9  # weight of the old value in the running loss (exponential moving average over readings)
+LONG = (
+    2.0  # seconds of one activity after which the bar counts the seconds, so that compiling does not look like a hang
+)
 
 
 class ProgressBar(Callback):
-    """Epoch, running loss, last validation accuracy, training samples a second, and time left for all epochs.
+    """Epoch, running loss, last validation accuracy, training samples per second, and time left for all epochs.
 
-    The time left counts the training batches, the validations, and whatever else an epoch has been found to take.
-    Where the terminal has no last line (see `system.terminal`), the same words are logged after half a minute without
-    a line.
+    The time left counts the training batches, the validations, and all other work of an epoch, such as checkpoints.
+    Where the terminal has no last line (see `system.terminal`), the bar's text is logged after half a minute without
+    another line in the log.
     """
 
     def __init__(self) -> None:
-        self.part = ""  # what a measurement measures
+        self.part = ""  # part of the data that a measurement measures
         self.clock = Clock()
         self._loss: float | None = None
         self._accuracy: float | None = None
@@ -34,7 +36,7 @@ class ProgressBar(Callback):
         self._shown: AbstractContextManager[None] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._leave()  # of a training before this one that failed
+        self._leave()  # a failed training before this one may have left its bar
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._epoch, self._epochs = trainer.current_epoch + 1, trainer.max_epochs or 0
@@ -119,30 +121,30 @@ class ProgressBar(Callback):
 
 
 class Clock:
-    """How far a training is, and how long its rest takes, by what its batches and epochs took so far.
+    """Progress of a training, and an estimate of the time left from the duration of its batches and epochs so far.
 
     Args:
-        epochs: to be trained from now on.
-        train: batches of an epoch.
-        val: batches of the validation that follows an epoch.
+        epochs: number of epochs still to train.
+        train: training batches per epoch.
+        val: validation batches per epoch.
     """
 
     def __init__(self, epochs: int = 0, train: int = 0, val: int = 0):
         self.epochs, self.train, self.val = epochs, train, val
-        self.finished = 0  # epochs
-        self.batches = self._answers = 0  # done of this epoch
-        self.mark = time.monotonic()  # when the last batch was done, or the epoch began
-        self._began = self.mark  # this epoch, or after it what is between it and the next
-        self._epoch_seconds = 0.0  # of the last whole epoch, with all that callbacks do in it
-        self._step_seconds = 0.0  # of the batches after the first one, which waits for loaders and compilers
-        self._first = 0.0
-        self._validation = 0.0  # seconds of a validation batch
+        self.finished = 0  # finished epochs
+        self.batches = self._answers = 0  # finished training and validation batches of this epoch
+        self.mark = time.monotonic()  # time at which the last batch ended or the epoch began
+        self._began = self.mark  # time at which this epoch began, or, between two epochs, at which the last one ended
+        self._epoch_seconds = 0.0  # duration of the last complete epoch, including all callbacks
+        self._step_seconds = 0.0  # sum over this epoch's batches after the first, which waits for loaders and compilers
+        self._first = 0.0  # duration of this epoch's first training batch
+        self._validation = 0.0  # mean duration of a validation batch
 
     def begin(self) -> None:
         """An epoch begins."""
         now = time.monotonic()
         if self.finished:
-            self._epoch_seconds += now - self._began  # for checkpoints, which are written after `end`
+            self._epoch_seconds += now - self._began  # checkpoints are written after `end`
         self.batches = self._answers = 0
         self._began = self.mark = now
         self._step_seconds = self._first = 0.0
@@ -169,7 +171,7 @@ class Clock:
         """An epoch is over, with its validation."""
         now = time.monotonic()
         once = 0.0
-        if not self.finished and self.batches > 1:  # the first batch of all waited for a compiler
+        if not self.finished and self.batches > 1:  # only the first batch of the first epoch waits for a compiler
             once = max(self._first - self._step_seconds / (self.batches - 1), 0.0)
         self._epoch_seconds = now - self._began - once
         self._began = now
@@ -177,22 +179,23 @@ class Clock:
         self.batches = self._answers = 0
 
     def rate(self, samples: int) -> float:
-        """Of the samples that this epoch has trained on so far, how many a second; 0 where that is not known."""
-        done = self.batches  # once, since the terminal's thread asks while the training counts
+        """Training samples per second of this epoch, given its number of samples so far; 0 if not yet known."""
+        done = self.batches  # read once: the terminal's thread calls this while the training increments the count
         seconds, timed = (self._step_seconds, done - 1) if done > 1 else (self._first, done)
         return samples * timed / done / seconds if done and seconds else 0.0
 
     def fraction(self) -> float:
-        """Share of all batches that is done."""
+        """Finished share of all batches, from 0 to 1."""
         whole = self.epochs * (self.train + self.val)
         done = self.finished * (self.train + self.val) + self.batches + self._answers
         return done / whole if whole else 0.0
 
     def left(self) -> float | None:
-        """Seconds for the rest of this epoch and the epochs after it; None until there is something to go by.
+        """Seconds for the rest of this epoch and all later epochs; None before the first batch is done.
 
-        Before the first epoch is over, an epoch is taken to be its training batches and a validation whose batches
-        take a third of theirs: the forward pass, without the two halves of the backward pass.
+        During the first epoch the estimate counts training and validation batches only. Until the first validation, a
+        validation batch is assumed to take a third of a training batch: the forward pass without the backward pass,
+        which costs twice as much.
         """
         if self._epoch_seconds:
             spent = min(time.monotonic() - self._began, self._epoch_seconds)
@@ -218,7 +221,7 @@ def _loss_of(outputs: Any) -> Tensor | None:
 
 
 def _count(batches: float) -> int:
-    """A number of batches; 0 where a loader does not know it (Lightning's infinity)."""
+    """A number of batches; 0 if the loader has no length (Lightning's infinity)."""
     return int(batches) if batches != float("inf") else 0
 
 

@@ -19,37 +19,38 @@ from actionrec.system.files import atomic_path
 log = logging.getLogger(__name__)
 
 BEST, LAST = "best.ckpt", "last.ckpt"
-RECORD = "best"  # key of a best checkpoint under which it says how good it is
+RECORD = "best"  # key of the score in a best checkpoint
 
 
 class Score(NamedTuple):
-    """How good an epoch is: first by `value`, the higher the better; where that is equal, by the lower `tie`."""
+    """Score of an epoch: a higher `value` is better; if two values are equal, the lower `tie` is better."""
 
     value: float
     tie: float
     epoch: int
 
     def beats(self, other: "Score | None") -> bool:
-        """Whether this is strictly better; an epoch does not beat an equal one before it."""
+        """Whether this score is strictly better; a later epoch does not beat an earlier epoch of equal score."""
         return other is None or (self.value, -self.tie) > (other.value, -other.tie)
 
 
 class BestCheckpoint(Checkpoint):
     """Keeps the weights of the best epoch as `best.ckpt`, a Lightning checkpoint without the optimiser.
 
-    The weights are those that validation saw: where a callback averages weights (`WeightAveraging` and its kin swap
-    the average in for validation alone), the average. The file itself says how good it is, so that a training that
-    goes on elsewhere, from a moved or a copied folder, knows what it has to beat.
+    The weights kept are the weights that were validated. If a callback averages weights (`WeightAveraging` and its
+    subclasses swap the average in for the validation), the average is kept. The file records the epoch's score, so
+    that a training resumed from a moved or copied folder compares new epochs with that score.
 
     Args:
         dirpath: folder of the checkpoints.
-        monitor: tag of validation that decides.
-        mode: `max` or `min`, whether the higher or the lower value of it is the better.
-        tie_breaker: tag of validation of which the lower value decides between equals; None for the earlier epoch.
+        monitor: validation metric that ranks the epochs.
+        mode: `max` if a higher value of `monitor` is better, `min` if a lower value is better.
+        tie_breaker: validation metric whose lower value decides between epochs of equal `monitor`; None keeps the
+            earlier epoch.
 
     Raises:
         ActionRecError: validation does not measure `monitor` or `tie_breaker`, or a callback swaps averaged weights
-            in after the last validation only.
+            in only after the last validation.
     """
 
     def __init__(self, dirpath: str, monitor: str = "val/acc", mode: str = "max", tie_breaker: str | None = "val/loss"):
@@ -67,13 +68,13 @@ class BestCheckpoint(Checkpoint):
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         if stage == "fit" and any(isinstance(each, StochasticWeightAveraging) for each in callbacks):
             raise ActionRecError(
-                "callbacks: StochasticWeightAveraging swaps its weights in after the last validation, so that no "
-                "checkpoint of them can be chosen; use lightning.pytorch.callbacks.WeightAveraging, which averages "
-                "the same weights and has each average validated"
+                "callbacks: StochasticWeightAveraging swaps the averaged weights in after the last validation, so no "
+                "checkpoint of the average can be chosen; use lightning.pytorch.callbacks.WeightAveraging, which "
+                "averages the same weights and validates each average"
             )
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Lightning calls checkpoint callbacks last, so that weights that a callback swaps in are in place by now.
+        # Lightning calls checkpoint callbacks last, after other callbacks have swapped averaged weights in.
         if not trainer.sanity_checking:
             state = trainer.strategy.lightning_module_state_dict()
             self._validated = {name: value.detach().clone() for name, value in state.items()}
@@ -95,9 +96,9 @@ class BestCheckpoint(Checkpoint):
         return {"current": self._record(self._current)} if self._current else {}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Find the best weights beside the checkpoint that the training goes on from, and keep them.
+        """Copy `best.ckpt` from beside the checkpoint that the training resumes from.
 
-        Where they are lost, the weights of that checkpoint take their place.
+        If `best.ckpt` is missing or damaged, the weights of the resumed checkpoint become the best so far.
         """
         if trainer.state.fn != TrainerFn.FITTING or not trainer.ckpt_path:
             return
@@ -124,7 +125,7 @@ class BestCheckpoint(Checkpoint):
         trainer.strategy.barrier("best checkpoint")
 
     def _score(self, trainer: Trainer) -> Score:
-        """How good the epoch is that was just validated."""
+        """The score of the epoch that was just validated."""
         metrics = trainer.callback_metrics
         for option, tag in (("monitor", self.monitor), ("tie_breaker", self.tie_breaker)):
             if tag is not None and tag not in metrics:
@@ -132,7 +133,7 @@ class BestCheckpoint(Checkpoint):
                 raise ActionRecError(f"callbacks.best.{option}={tag}: validation measures {measured}")
         value = self.sign * float(metrics[self.monitor])
         tie = float(metrics[self.tie_breaker]) if self.tie_breaker else 0.0
-        # Not a number is worse than any number: nothing compares with it.
+        # NaN counts as worse than any number, since comparisons with NaN are always false.
         return Score(
             -math.inf if math.isnan(value) else value, math.inf if math.isnan(tie) else tie, trainer.current_epoch
         )
@@ -142,17 +143,17 @@ class BestCheckpoint(Checkpoint):
         return {**said, **score._asdict()}
 
     def _score_of(self, record: dict[str, Any] | None) -> Score | None:
-        """The score that a checkpoint says it has, unless another quantity decided there."""
+        """The score that a checkpoint records; None if another metric ranked the epochs of that training."""
         try:
             if not record or record["monitor"] != self.monitor or record["sign"] != self.sign:
                 return None
             tie = float(record["tie"]) if record["tie_breaker"] == self.tie_breaker else math.inf
             return Score(float(record["value"]), tie, int(record["epoch"]))
-        except (KeyError, TypeError, ValueError):  # the file may be anybody's
+        except (KeyError, TypeError, ValueError):  # the file may come from anywhere
             return None
 
     def _score_before(self, checkpoint: dict[str, Any], epoch: int) -> Score | None:
-        """The best score as Lightning's `ModelCheckpoint`, which runs had before, kept it in the whole state."""
+        """The best score of a run of an earlier version, from the state of Lightning's `ModelCheckpoint`."""
         for state in checkpoint.get("callbacks", {}).values():
             if isinstance(state, dict) and state.get("monitor") == self.monitor:
                 score = state.get("best_model_score")
@@ -161,7 +162,7 @@ class BestCheckpoint(Checkpoint):
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps the whole state after every epoch as `last.ckpt`, for a training to go on from.
+    """Keeps the whole training state after every epoch as `last.ckpt`, for resuming.
 
     Args:
         dirpath: folder of the checkpoints.
@@ -174,20 +175,20 @@ class LastCheckpoint(Checkpoint):
         trainer.save_checkpoint(self.path, weights_only=False)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remove what Lightning kept before a cluster job was requeued; see `AtomicCheckpointIO`."""
+        """Remove the checkpoints that Lightning wrote before a cluster job was requeued; see `AtomicCheckpointIO`."""
         if trainer.is_global_zero:
             for file in Path(trainer.default_root_dir).glob(f"{HPC}*"):
                 file.unlink(missing_ok=True)
 
 
 def checkpoints_whole(folder: Path) -> bool:
-    """Whether a training can go on from a folder: `last.ckpt` loads, and so does a `best.ckpt` of the same run."""
+    """Whether a training can be resumed from a folder: `last.ckpt` and a `best.ckpt` of the same run both load."""
     last = _load(folder / LAST)
     return last is not None and _weights_of_same_run(folder / BEST, last) is not None
 
 
 def _weights_of_same_run(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any] | None:
-    """The checkpoint at `path`, if it loads and is of the run that another one is of."""
+    """The checkpoint at `path`; None if the file does not load, or is not of the same run as `checkpoint`."""
     kept = _load(path)
     if kept is None or "state_dict" not in kept:
         return None
@@ -199,6 +200,6 @@ def _weights_of_same_run(path: Path, checkpoint: dict[str, Any]) -> dict[str, An
 def _load(path: Path) -> dict[str, Any] | None:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # whatever a file that is missing, cut or no checkpoint makes torch.load raise
+    except Exception:  # torch.load raises many types for missing, truncated and foreign files
         return None
     return loaded if isinstance(loaded, dict) else None

@@ -1,4 +1,4 @@
-"""A training whose loss is no number any more stops, and says where."""
+"""Stop a diverged training: the loss is NaN or infinite."""
 
 import math
 from collections import deque
@@ -12,30 +12,30 @@ from torch import Tensor
 
 from actionrec.system.errors import DivergedError
 
-NAMED = 8  # samples of a batch that the message names, at most
+NAMED = 8  # the error message names at most this many samples of the batch
 
 
 class _Loss(NamedTuple):
-    """The loss of a batch, on its way to the host."""
+    """The loss of a batch, during its asynchronous copy from the device to the host."""
 
     batch: int
     step: int
     names: Sequence[str]
     value: Tensor
-    copied: Any  # an event of the device; None where the value needs none
+    copied: Any  # CUDA event that the copy is complete; None if the value needs no copy
 
     def arrived(self) -> bool:
         return self.copied is None or self.copied.query()
 
 
 class Divergence(Callback):
-    """Stops a training whose loss is not finite, before its weights are kept, and names the batch.
+    """Stops a training whose loss is not finite, before a checkpoint is written, and names the batch.
 
-    No step waits for a GPU: losses are copied to the host behind the steps, and looked at once they are there, at the
-    latest when the epoch is validated.
+    No step forces a device sync: losses are copied to the host asynchronously and checked as soon as the copy is
+    complete, at the latest when the epoch is validated.
 
     Raises:
-        DivergedError: the loss of a batch, or that of the validation, is not finite.
+        DivergedError: the loss of a batch, or the validation loss, is not finite.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Divergence(Callback):
             return
         loss = float(trainer.callback_metrics.get("val/loss", 0.0))
         if not math.isfinite(loss):
-            raise DivergedError(f"epoch {trainer.current_epoch + 1}: the validation loss is {loss}; {_MEND}")
+            raise DivergedError(f"epoch {trainer.current_epoch + 1}: the validation loss is {loss}; {_HINT}")
 
     def _check_all(self, trainer: Trainer) -> None:
         while self._losses:
@@ -77,22 +77,21 @@ class Divergence(Callback):
         if math.isfinite(value):
             return
         names = ", ".join(loss.names[:NAMED]) + (", …" if len(loss.names) > NAMED else "")
-        mend = (
-            _MEND if loss.step > 1 else "no step was made yet: look at these samples, and at the weights of init_from"
-        )
+        first_step = "this is the first step: check these samples, and the weights of init_from"
+        hint = _HINT if loss.step > 1 else first_step
         raise DivergedError(
             f"epoch {trainer.current_epoch + 1}, batch {loss.batch + 1}: the training loss is {value} "
-            f"(samples {names}); {mend}"
+            f"(samples {names}); {hint}"
         )
 
 
-_MEND = "lower optimizer.lr, or clip gradients with trainer.gradient_clip_val=1"
+_HINT = "lower optimizer.lr, or clip gradients with trainer.gradient_clip_val=1"
 
 
 def _to_host(value: Tensor) -> tuple[Tensor, Any]:
-    """A number on its way from the device to the host, and the event that tells when it is there."""
+    """Start an asynchronous copy of a number to the host; returns the copy and the event of its completion."""
     if value.device.type != "cuda":
-        return value, None  # on the CPU it is there; elsewhere to look at it waits, as it does for Lightning's metrics
+        return value, None  # no copy on the CPU; other devices sync when the value is read, as for Lightning's metrics
     host = torch.empty((), dtype=value.dtype, pin_memory=True)
     host.copy_(value, non_blocking=True)
     copied = torch.cuda.Event()

@@ -1,4 +1,4 @@
-"""The TEXT tab: what a run was told to do, and where its network comes from."""
+"""TensorBoard's TEXT tab: a run's configuration and the lineage of its network."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,11 +9,11 @@ from lightning import Callback, LightningModule, Trainer
 from actionrec.callbacks.tensorboard import writer_of
 
 
-class Origin(Callback):
-    """The composed configuration and the lineage, at the beginning.
+class LogLineage(Callback):
+    """Logs the composed configuration and the lineage at the start of the training.
 
     Args:
-        config: file that holds the configuration.
+        config: file with the configuration.
     """
 
     def __init__(self, config: str):
@@ -30,7 +30,7 @@ class Origin(Callback):
 
 
 def lineage_text(lineage: Mapping[str, Any]) -> str:
-    """A lineage (`modules.checkpoint.Lineage` as a dict) as Markdown: the run, and below it each of its ancestors."""
+    """A lineage (`modules.checkpoint.Lineage` as a dict) as a Markdown list: the run, with its ancestors indented."""
     inputs = ", ".join(f"{key} {value}" for key, value in lineage["inputs"].items())
     return "\n".join(
         [
@@ -38,7 +38,7 @@ def lineage_text(lineage: Mapping[str, Any]) -> str:
             "",
             f"Inputs: {inputs}.",
             "",
-            f"Fitted to {len(lineage['trained_on'])} records, those of its ancestors included.",
+            f"Fitted to {len(lineage['trained_on'])} records, including the records of its ancestors.",
             "",
             f"Actions: {', '.join(lineage['actions'])}.",
         ]
@@ -47,7 +47,7 @@ def lineage_text(lineage: Mapping[str, Any]) -> str:
 
 def _items(lineage: Mapping[str, Any], role: str, depth: int) -> Iterator[str]:
     backbone = lineage["backbone"]
-    backbones = [backbone] if "name" in backbone else backbone.values()  # one for each stream
+    backbones = [backbone] if "name" in backbone else backbone.values()  # earlier versions had one, without a stream
     about = [
         f"data {lineage['data']}",
         f"split {lineage['split']}" if lineage["split"] is not None else "",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from actionrec.streams import create_all
 
-WIDTH = 224  # of a picture in a tile, at least: captions need it
+WIDTH = 224  # least width of a picture in a tile; captions need the room
 LINE = 20  # pixels from one line of a caption to the next
 GAP = 6  # pixels between tiles
 BLACK, RED = (0, 0, 0), (190, 30, 45)
@@ -20,11 +20,11 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 
 
 def sample_pictures(sample: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """What a sample shows, by stream (S, S, 3) uint8 RGB; features are left out.
+    """Pictures (S, S, 3) uint8 RGB of a sample, by stream; streams of precomputed features are left out.
 
     Args:
         sample: see `datamodules.samples.Sample`.
-        inputs: what the data module's `inputs` says.
+        inputs: the data module's `inputs`.
     """
     return {
         stream: modality.picture(sample[stream].cpu())
@@ -36,7 +36,7 @@ def sample_pictures(sample: Mapping[str, Any], inputs: Mapping[str, Any]) -> dic
 def tile(pictures: Sequence[np.ndarray], lines: Sequence[str], colour: tuple[int, int, int] = BLACK) -> np.ndarray:
     """Pictures of one size side by side, above lines of text on white.
 
-    Small ones are enlarged by a whole factor, so that their pixels stay what they are.
+    Small pictures are enlarged by an integer factor, without interpolation.
     """
     factor = math.ceil(WIDTH / pictures[0].shape[1])
     row = grid([enlarged(picture, factor) for picture in pictures], columns=len(pictures), gap=2)
@@ -48,7 +48,7 @@ def tile(pictures: Sequence[np.ndarray], lines: Sequence[str], colour: tuple[int
 
 
 def grid(tiles: Sequence[np.ndarray], columns: int = 0, gap: int = GAP) -> np.ndarray:
-    """Tiles of one size in rows, on white; about as wide as high, unless their number in a row is given."""
+    """Tiles of one size in rows, on white; the grid is about square unless `columns` is given."""
     height, width = tiles[0].shape[:2]
     columns = min(columns or max(1, round(math.sqrt(len(tiles) * height / width))), len(tiles))
     rows = math.ceil(len(tiles) / columns)
@@ -60,8 +60,10 @@ def grid(tiles: Sequence[np.ndarray], columns: int = 0, gap: int = GAP) -> np.nd
 
 
 def filters(weight: Tensor, limit: int = 64) -> np.ndarray:
-    """First-convolution weights (O, C, K, K): an RGB picture for each of O filters, or where C is not 3 a row of gray
-    ones, one for each channel. 0 is the middle of the range, and each filter's largest weight its end.
+    """Pictures of first-convolution weights (O, C, K, K), in a grid.
+
+    A filter is one RGB picture if C is 3, otherwise a row of C gray pictures. A weight of 0 is mid-gray, and each
+    filter is scaled by its largest absolute weight.
     """
     weight = weight.detach()[:limit].float().cpu()
     scale = weight.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-12)
@@ -75,19 +77,19 @@ def filters(weight: Tensor, limit: int = 64) -> np.ndarray:
 
 
 def note(text: str) -> np.ndarray:
-    """A text in place of pictures that there are none of."""
+    """A picture with a text, shown if there are no pictures."""
     return tile([np.full((1, 2 * WIDTH, 3), 255, np.uint8)], [text])
 
 
 def enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
-    """Each pixel as a square of `factor` by `factor`."""
+    """Enlarge a picture: each pixel becomes a square of `factor` by `factor` pixels."""
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def shortened(text: str, width: int) -> str:
-    """A text that is at most so many pixels wide; what is too long loses its middle.
+    """Shorten a text in its middle to at most `width` pixels.
 
-    The font knows ASCII only: letters lose their accents, and other characters are question marks.
+    OpenCV's font has ASCII only: letters lose their accents, and other characters become question marks.
     """
     bare = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
     text = bare.encode("ascii", "replace").decode()

@@ -1,4 +1,4 @@
-"""What a run tells of its training that would be lost with the process."""
+"""Training metrics and training time that survive an interruption."""
 
 import time
 from typing import Any
@@ -7,10 +7,10 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class Progress(Callback):
-    """Metrics of the last epoch's training, and the time that training has taken in all its sessions.
+    """Training metrics of the last epoch, and the training time summed over all processes of a resumed training.
 
-    Both are kept in `last.ckpt`. Time that a session spent after its last whole epoch made nothing that was kept, and
-    does not count.
+    `last.ckpt` keeps both. Time after the last complete epoch of an interrupted process does not count, since the
+    resumed training repeats that work.
     """
 
     def __init__(self) -> None:
@@ -21,13 +21,13 @@ class Progress(Callback):
 
     @classmethod
     def of(cls, trainer: Trainer) -> "Progress":
-        """The trainer's; one that knows nothing where it has none."""
+        """The trainer's `Progress`, or a fresh one if the trainer has none."""
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         return next((each for each in callbacks if isinstance(each, cls)), cls())
 
     @property
     def seconds(self) -> float:
-        """Seconds from the making of the trainer to the end of its training, and those of the sessions before."""
+        """Seconds from the creation of the trainer to the end of its training, plus those of earlier processes."""
         return self._before + (self._ended or time.perf_counter()) - self._began
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

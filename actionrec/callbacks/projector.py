@@ -1,6 +1,6 @@
 """Files of TensorBoard's projector.
 
-`SummaryWriter.add_embedding` would write another set of them each time, and the sprites with their channels as floats.
+`SummaryWriter.add_embedding` would write another set of files on each call, and converts the thumbnails to floats.
 """
 
 import math
@@ -14,13 +14,13 @@ HEADER = ("action", "answer", "right", "name")
 
 
 def write(folder: Path, features: np.ndarray, rows: Sequence[tuple[str, ...]], pictures: Sequence[np.ndarray]) -> None:
-    """Write what the PROJECTOR tab shows of a run, in place of what there is.
+    """Write the files of a run's PROJECTOR tab, replacing earlier ones.
 
     Args:
-        folder: the run's event files are there.
+        folder: folder of the run's event files.
         features: (N, F) float32.
-        rows: N of `HEADER`.
-        pictures: N of (S, S, 3) uint8 RGB, or none.
+        rows: N rows with the columns of `HEADER`.
+        pictures: N thumbnails (S, S, 3) uint8 RGB, or an empty sequence.
     """
     place = folder / "projector"
     place.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Scalars that are the trainer's rather than the module's: rates, speed, and a line of the log."""
+"""Scalars of the trainer rather than of the module: learning rates, throughput, and a log line per epoch."""
 
 import logging
 import time
@@ -14,8 +14,8 @@ from actionrec.callbacks.tensorboard import step_of, writer_of
 log = logging.getLogger(__name__)
 
 
-class EpochLine(Callback):
-    """One line an epoch: what a log file keeps of the progress bar."""
+class LogEpochLine(Callback):
+    """Logs one line per epoch, for the log file, which has no progress bar."""
 
     def __init__(self) -> None:
         self._started = 0.0
@@ -33,8 +33,12 @@ class EpochLine(Callback):
         log.info("epoch %d/%s  %s  %.1f s", trainer.current_epoch + 1, trainer.max_epochs, line, seconds)
 
 
-class LearningRate(Callback):
-    """The rate that each logged step is made with, as `lr/…`."""
+class LogLearningRate(Callback):
+    """Logs the learning rates of every `log_every_n_steps`-th step, under the tags of `rates`.
+
+    Lightning's LearningRateMonitor uses the optimiser's class name as the tag, so that runs with different optimisers
+    would not share a chart, and requires a logger.
+    """
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         writer = writer_of(trainer)
@@ -45,19 +49,19 @@ class LearningRate(Callback):
 
 
 def rates(optimizer: Optimizer) -> dict[str, float]:
-    """Learning rates by tag: `lr/rate` where there is one group of parameters, else by the groups' names or numbers."""
+    """Learning rates by tag: `lr/rate` for one parameter group, otherwise `lr/<name or number of the group>`."""
     groups = optimizer.param_groups
     if len(groups) == 1:
         return {"lr/rate": float(groups[0]["lr"])}
     return {f"lr/{group.get('name', index)}": float(group["lr"]) for index, group in enumerate(groups)}
 
 
-class Speed(Callback):
-    """How fast an epoch went.
+class LogThroughput(Callback):
+    """Logs an epoch's duration and throughput.
 
-    `speed/epoch_seconds` is the whole of it, with its validation; `speed/samples_per_second` the training samples of
-    all devices by the time that the training part took; `speed/waiting_for_data` the share of that time in which the
-    loop had no batch to work on.
+    `speed/epoch_seconds` is the duration of the epoch including validation, `speed/samples_per_second` the number of
+    training samples of all devices divided by the training time, and `speed/waiting_for_data` the share of the
+    training time in which the loop waited for a batch.
     """
 
     def __init__(self) -> None:
@@ -76,12 +80,13 @@ class Speed(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Mapping[str, Any], batch_idx: int
     ) -> None:
         if trainer.is_last_batch and pl_module.device.type != "cpu":
-            torch.accelerator.synchronize()  # what is queued belongs to the epoch; once, so that no other step waits
+            # Wait for queued GPU work, so that it counts in this epoch; once per epoch, to keep steps asynchronous.
+            torch.accelerator.synchronize()
         self._worked += self._lap()
         self._samples += len(batch["label"])
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._lap()  # an epoch may have several: they are neither work nor waiting
+        self._lap()  # validation counts neither as work nor as waiting; an epoch may have several validations
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         writer, seconds = writer_of(trainer), self._worked + self._waited

@@ -1,4 +1,4 @@
-"""What of TensorBoard is ours: its logger, and the table of hyper-parameters."""
+"""The TensorBoard logger, and the table of its HPARAMS tab."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ from actionrec.settings.composition import CONF, in_multirun, plain
 
 
 def _stream_columns() -> dict[str, type[float] | type[str]]:
-    """What the files of `conf/stream/` set by themselves, but for places; null stands for a number."""
+    """Columns for the settings of `conf/stream/*.yaml`; null counts as a number, interpolations are left out."""
     found: dict[str, type[float] | type[str]] = {}
     for path in sorted((CONF / "stream").glob("*.yaml")):
         settings: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
@@ -27,7 +27,7 @@ def _stream_columns() -> dict[str, type[float] | type[str]]:
     return found
 
 
-# By the names under which they are set; a column is a number or a text for all runs alike.
+# Columns of the HPARAMS table, by setting; the type of a column must be the same in all runs.
 COLUMNS: dict[str, type[float] | type[str]] = {
     "stage": str,
     "split": float,
@@ -53,23 +53,23 @@ COLUMNS: dict[str, type[float] | type[str]] = {
     "parameters": float,
     "epochs": float,
 }
-# Columns that TensorBoard shows before others are asked for: the first five in the order of their names.
+# Columns that TensorBoard shows by default; it shows at most the first five in alphabetical order.
 SHOWN = ("backbone.name", "optimizer.lr", "seed", "split", "stage")
-# Metrics beside them; the other scalars have charts of their own.
+# Metrics of the HPARAMS table; all other scalars have charts only.
 HEADLINES = ("val/acc", "val/acc_macro", "val/loss", "test/acc", "test/acc_macro", "test/loss", "speed/fit_seconds")
 
 
 class TensorBoard(TensorBoardLogger):
-    """Lightning's logger, without the number of the epoch as a chart of its own, and with a table for HPARAMS."""
+    """Lightning's logger without a chart of the epoch number, and with a table for the HPARAMS tab."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         super().log_metrics({tag: value for tag, value in metrics.items() if tag != "epoch"}, step)
 
     def log_outcome(self, settings: Mapping[str, float | str], metrics: Mapping[str, float], step: int) -> None:
-        """Write final metrics as scalars, and the run's line of the HPARAMS tab."""
+        """Write final metrics as scalars, and the run's row of the HPARAMS tab."""
         self.log_metrics(metrics, step)
         named = dict.fromkeys(tag for tag in HEADLINES if tag in metrics)
-        # TensorBoard takes the columns of one run, whichever it finds first, for those of all.
+        # TensorBoard takes the HPARAMS columns from the first run it finds and applies them to all runs.
         known = {name: settings.get(name, kind()) for name, kind in COLUMNS.items()} | dict(settings)
         columns, _, _ = hparams(known, named)
         _, start, end = hparams(dict(settings), named)
@@ -83,14 +83,14 @@ class TensorBoard(TensorBoardLogger):
 
 
 def hyperparameters(config: DictConfig) -> dict[str, float | str]:
-    """The settings of a run that `COLUMNS` names and it has; in a multirun also whatever else its job was given."""
+    """A run's values of the settings in `COLUMNS`; in a multirun also all other overrides of the job."""
     settings: dict[str, float | str] = {}
     for name in COLUMNS:
         group, _, key = name.rpartition(".")
         section = OmegaConf.select(config, group) if group else config
         if key in (section or {}) and (group != "flow" or _reads_flow(config)):
             value = _cell(plain(section)[key])
-            if isinstance(value, str) == (COLUMNS[name] is str):  # not where a number is null
+            if isinstance(value, str) == (COLUMNS[name] is str):  # a number that is null has no cell
                 settings[name] = value
     return overridden() | settings
 
@@ -100,25 +100,25 @@ def _reads_flow(config: DictConfig) -> bool:
 
 
 def overridden() -> dict[str, str]:
-    """What a job of a multirun was given, but for where things are; nothing in a run by itself."""
+    """Overrides of a multirun's job by key, without `paths`, `sweep` and `experiment`; empty outside a multirun."""
     given = HydraConfig.get().overrides.task if in_multirun() else ()
     pairs = (override.lstrip("+~").partition("=")[::2] for override in given)
     return {name: text for name, text in pairs if name.partition(".")[0] not in ("paths", "sweep", "experiment")}
 
 
 def varied() -> list[str]:
-    """The settings that vary between the jobs of this multirun; none in a run by itself."""
+    """The settings that vary between the jobs of this multirun; empty outside a multirun."""
     return varying_keys(Path(HydraConfig.get().sweep.dir)) if in_multirun() else []
 
 
 def writer_of(trainer: Trainer) -> SummaryWriter | None:
-    """Where callbacks write; None on all processes but the first, and where no logger is TensorBoard's."""
+    """The writer of a trainer's TensorBoard logger; None in processes of rank > 0 and without such a logger."""
     logger = logger_of(trainer)
     return logger.experiment if logger and trainer.is_global_zero else None
 
 
 def logger_of(trainer: Trainer) -> TensorBoardLogger | None:
-    """TensorBoard's among a trainer's loggers, if there is one."""
+    """The TensorBoard logger among a trainer's loggers, or None."""
     return next((each for each in trainer.loggers if isinstance(each, TensorBoardLogger)), None)
 
 

@@ -1,4 +1,4 @@
-"""What the network is given to learn from."""
+"""The first training batch in TensorBoard."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from actionrec.callbacks.pictures import grid, sample_pictures, tile
 from actionrec.callbacks.tensorboard import writer_of
 
 
-class TrainingBatch(Callback):
-    """The first training batch as the network sees it: frames, and flow as colours, each pair in one tile.
+class LogFirstBatch(Callback):
+    """Logs the first training batch after augmentation: a tile per sample with the pictures of all its streams.
 
     Args:
-        samples: of the batch.
+        samples: largest number of samples to show.
     """
 
     def __init__(self, samples: int = 12):

@@ -1,4 +1,4 @@
-"""What a validation says beyond its means: which answers, to which samples, and by what in them."""
+"""Pictures of the validation in TensorBoard: confusion matrix, wrong predictions, Grad-CAM, filters, projector."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -28,22 +28,22 @@ from actionrec.modules.base import ActionModule
 from actionrec.networks.stem import first_convolution
 from actionrec.networks.streams import MultiStream, Stream
 
-THUMBNAIL = 32  # side of a sample's picture in the projector
+THUMBNAIL = 32  # side of a sample's picture in the projector, in pixels
 
 
-class Validation(Callback):
-    """Answers to the validation samples, for TensorBoard.
+class LogValidationImages(Callback):
+    """Logs the predictions on the validation samples.
 
-    After each validation the confusion matrix, and accuracy by action; where the metric that `BestCheckpoint` monitors
-    (`val/acc` without one) is better than ever before, or equal at a lower `val/loss`, also the pictures, which are
-    thus those of the best checkpoint: samples with a wrong answer, those of the surest first; Grad-CAM of samples
-    spread over the set, the same each time; filters of the first convolution; and the features for the projector. There
-    are no pictures of streams whose features are kept.
+    Every validation logs the confusion matrix and the accuracy by action. If the metric that `BestCheckpoint` monitors
+    (`val/acc` without a `BestCheckpoint`) is better than ever before, or equal at a lower `val/loss`, the validation
+    also logs pictures, so that the pictures show the best checkpoint: the wrong predictions with the highest
+    confidence, Grad-CAM of samples spread evenly over the set (the same samples each time), the filters of the first
+    convolution, and the features for the projector. Streams of precomputed features have no pictures.
 
     Args:
-        wrong: samples with a wrong answer that are shown, at most; 0 leaves them out.
-        grad_cam: samples that Grad-CAM is shown of; 0 leaves it out.
-        projected: samples whose features go to the projector, at most; 0 leaves it out.
+        wrong: largest number of wrong predictions to show; 0 for none.
+        grad_cam: number of samples to show Grad-CAM for; 0 for none.
+        projected: largest number of samples in the projector; 0 for none.
     """
 
     def __init__(self, wrong: int = 12, grad_cam: int = 8, projected: int = 2000):
@@ -56,6 +56,11 @@ class Validation(Callback):
         self._thumbnails: dict[str, list[Tensor]] = {}
         self._hooks: list[RemovableHandle] = []
         self._inputs: list[Tensor] = []
+
+    @property
+    def state_key(self) -> str:
+        """Key of the state in a checkpoint: the former class name, so that earlier runs can be resumed."""
+        return "Validation"
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "tie": self._tie}
@@ -80,15 +85,18 @@ class Validation(Callback):
     ) -> None:
         if not self._writes(trainer):
             return
-        # All of it stays where it was computed until the end of the epoch.
-        first = sum(len(names) for names, *_ in self._answers)
+        # All tensors stay on the device until the end of the epoch, since a copy to the host would force a sync.
+        before = sum(len(names) for names, *_ in self._answers)
         self._answers.append((batch["name"], outputs, batch["label"]))
         if self.projected:
+            # Of all validation samples, samples 0, N, 2N, … are projected. A slice, unlike a list of rows, needs no
+            # copy of indices to the device.
             every = self._every(trainer)
-            chosen = slice(-first % every, None, every)  # samples whose number, `first` + row, is a multiple of `every`
+            since_last = before % every
+            chosen = slice(every - since_last if since_last else 0, None, every)
             self._features.append(torch.cat(self._inputs, dim=1)[chosen])
             for name in cast(ActionModule, pl_module).streams:
-                if batch[name].dim() > 2:  # no features
+                if batch[name].dim() > 2:  # precomputed features (B, F) have no pictures
                     self._thumbnails.setdefault(name, []).append(thumbnails(batch[name][chosen]))
         self._inputs.clear()
 
@@ -118,9 +126,10 @@ class Validation(Callback):
         self._forget()
 
     def _pictures(self, trainer: Trainer, module: ActionModule, scores: Scores) -> dict[str, np.ndarray]:
-        """What is shown of the best network, by tag."""
+        """Pictures of the best network so far, by tag."""
         found = {f"weights/{name}_stem": filters(weight) for name, weight in first_weights(module).items()}
-        with torch.inference_mode(False), torch.random.fork_rng(devices=[]):  # training draws what it would have
+        # The forked RNG leaves the training's random numbers as they would be without this callback.
+        with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
             if self.wrong:
                 wrong = most_wrong(scores, self.wrong)
                 found |= wrong_pictures(scores, wrong, self._samples(trainer, scores, wrong), module)
@@ -149,11 +158,11 @@ class Validation(Callback):
         return writer_of(trainer) is not None and not trainer.sanity_checking
 
     def _every(self, trainer: Trainer) -> int:
-        """Of the samples in order, one of how many is projected."""
+        """Step N between the samples in the projector: every N-th sample of the validation is projected."""
         return math.ceil(len(self._loader(trainer).sampler) / self.projected)  # type: ignore[arg-type]
 
     def _samples(self, trainer: Trainer, scores: Scores, rows: Sequence[int]) -> list[Sample]:
-        """Validation samples of those rows, read again: that is a handful, and all of them would not fit."""
+        """The validation samples of a few rows, read again, because all samples together do not fit into memory."""
         loader = self._loader(trainer)
         order = list(loader.sampler)
         samples = [loader.dataset[order[row]] for row in rows]
@@ -172,30 +181,30 @@ class Validation(Callback):
 
 
 def monitored(trainer: Trainer) -> tuple[str, float]:
-    """The metric by which the best checkpoint is chosen, and 1 where its highest value is the best, else -1."""
+    """The metric that ranks the checkpoints, and its sign: 1 if a higher value is better, otherwise -1."""
     best = next((each for each in trainer.checkpoint_callbacks if isinstance(each, BestCheckpoint)), None)
     return (best.monitor, best.sign) if best else ("val/acc", 1.0)
 
 
 def deciding_layers(network: Stream | MultiStream) -> list[nn.Module]:
-    """The layers whose inputs, side by side, are the features that a network decides by in evaluation."""
+    """The layers whose inputs, concatenated, are the features before the classifier in evaluation mode."""
     return network.fusion.deciding_layers(network.streams) if isinstance(network, MultiStream) else [network.dropout]
 
 
 def thumbnails(seen: Tensor) -> Tensor:
-    """Small pictures (N, C, 32, 32) uint8 of what a stream sees, (N, C, S, S), or clips of small frames."""
-    frames = seen.float().flatten(1, -3)  # of a clip, the frames of all channels one after another
+    """Thumbnails (N, C, 32, 32) uint8 of a stream's input (N, C, S, S), or (N, C, T, 32, 32) of (N, C, T, S, S)."""
+    frames = seen.float().flatten(1, -3)  # clips: C and T become one dimension
     return F.adaptive_avg_pool2d(frames, THUMBNAIL).round().byte().view(*seen.shape[:-2], THUMBNAIL, THUMBNAIL)
 
 
 def first_weights(module: ActionModule) -> dict[str, Tensor]:
-    """Weights of each stream's first convolution, by name; of clips their mean over time."""
+    """Weights (O, C, K, K) of each stream's first convolution, by name; 3D kernels are averaged over time."""
     found = {name: first_convolution(stream.backbone).weight for name, stream in module.streams.items()}
     return {name: weight.mean(2) if weight.dim() == 5 else weight for name, weight in found.items()}
 
 
 def most_wrong(scores: Scores, most: int) -> list[int]:
-    """Rows with a wrong answer, those of the surest answers first."""
+    """At most `most` rows with a wrong prediction, in order of falling confidence."""
     probabilities = probabilities_of(scores)
     sure = np.where(probabilities.argmax(1) == scores.labels.numpy(), -1.0, probabilities.max(1))
     order = np.argsort(-sure, kind="stable")
@@ -203,7 +212,10 @@ def most_wrong(scores: Scores, most: int) -> list[int]:
 
 
 def answered(pictures: Sequence[np.ndarray], scores: Scores, row: int) -> np.ndarray:
-    """A tile: pictures above the right action, the answer, the probabilities of both, and the name; red where wrong."""
+    """A tile: pictures above the true action, the predicted action, the probabilities of both, and the sample's name.
+
+    The text is red if the prediction is wrong.
+    """
     probabilities = probabilities_of(scores)[row]
     label, answer = int(scores.labels[row]), int(probabilities.argmax())
     right, given = (f"{scores.actions[each]} {probabilities[each]:.2f}" for each in (label, answer))
@@ -214,7 +226,7 @@ def answered(pictures: Sequence[np.ndarray], scores: Scores, row: int) -> np.nda
 def wrong_pictures(
     scores: Scores, rows: Sequence[int], samples: Sequence[Sample], module: ActionModule
 ) -> dict[str, np.ndarray]:
-    """`val/wrong`, a grid of the samples of those rows; none of samples without pixels."""
+    """`val/wrong`: a grid of the samples of wrongly predicted rows; empty if the samples have no pixels."""
     if not rows:
         return {"val/wrong": note("no answer is wrong")}
     shown = [list(sample_pictures(sample, module.inputs).values()) for sample in samples]
@@ -225,7 +237,7 @@ def wrong_pictures(
 def grad_cam_pictures(
     scores: Scores, rows: Sequence[int], samples: Sequence[Sample], module: ActionModule
 ) -> dict[str, np.ndarray]:
-    """`val/grad_cam`: each sample of those rows beside what in it speaks for its right action; none without pixels."""
+    """`val/grad_cam`: the samples of some rows beside their Grad-CAM of the true action; empty without pixels."""
     from actionrec.evaluation.gradcam import overlay, saliency  # takes a second to load
 
     shown = [sample_pictures(sample, module.inputs) for sample in samples]
@@ -233,7 +245,7 @@ def grad_cam_pictures(
         return {}
     batch = collate(list(samples))
     inputs = {name: batch[name].to(module.device) for name in module.streams}
-    # Else compiled networks are compiled again for the hooks that find the maps.
+    # Without this, torch.compile would compile the network again because of Grad-CAM's hooks.
     with torch.compiler.set_stance("force_eager"):
         maps = saliency(module.network, inputs, batch["label"].to(module.device))
     tiles = []

@@ -1,4 +1,4 @@
-"""The command lines: `actionrec <verb> …`, one module for each verb, which is imported only when it is called."""
+"""The command line `actionrec <verb> …`; each verb has a module, imported only if the verb is called."""
 
 import importlib
 import os
@@ -6,15 +6,15 @@ import sys
 from typing import Any
 
 VERBS = {
-    "prepare": "bring a data set into its folder, or generate the demo set",
-    "extract_flow": "compute the optical flow of the clips, once",
-    "import_flow": "take flow that another program has computed",
+    "prepare": "put a data set into its folder, generate the demo set, or check a data set",
+    "extract_flow": "compute the optical flow of the clips",
+    "import_flow": "import optical flow that another program has computed",
     "train": "train one stage and measure it",
-    "chain": "train the stages of a chain that are missing, each after those that it starts from",
-    "evaluate": "measure a run again, under other views or on other parts",
-    "fuse": "compare every fusion of the scores of two or more runs",
-    "search": "search the settings of a stage with Optuna",
-    "report": "write the page of all runs on one data set",
+    "chain": "train the missing stages of a chain, parents first",
+    "evaluate": "measure a run again, with other views or on other parts",
+    "fuse": "compare all fusions of the scores of two or more runs",
+    "search": "search the hyper-parameters of a stage with Optuna",
+    "report": "write an HTML report of all runs on one data set",
 }
 
 
@@ -22,7 +22,7 @@ def main() -> None:
     """Run the verb that the command line names.
 
     Raises:
-        SystemExit: with a message for an unknown verb, else as the verb ends.
+        SystemExit: with a message if the verb is unknown, otherwise with the status of the verb.
     """
     verb, *rest = sys.argv[1:] or ["--help"]
     if verb in ("-h", "--help"):
@@ -32,12 +32,12 @@ def main() -> None:
     elif verb not in VERBS:
         sys.exit(f"error: actionrec {verb}: no such verb; use one of {', '.join(VERBS)}")
     else:
-        typed, sys.argv = sys.argv, [f"actionrec {verb}", *rest]  # Hydra takes all words for settings
+        typed, sys.argv = sys.argv, [f"actionrec {verb}", *rest]  # Hydra would parse the verb as an override
         _module(verb).main(typed)
 
 
 def usage() -> str:
-    """The verbs, with a line for each."""
+    """Usage text with a line for each verb."""
     lines = [f"  {verb:14}{text}" for verb, text in VERBS.items()]
     first, last = "usage: actionrec <verb> [key=value …]", "actionrec <verb> --help shows its settings"
     return "\n".join([first, "", *lines, "", last])
@@ -48,10 +48,10 @@ def _module(verb: str) -> Any:
 
 
 def _complete() -> None:
-    """Answer a shell's `-sc query=…`: the verbs for the first word, and Hydra's own completion of settings behind it.
+    """Shell completion (`-sc query=…`): verbs for the first word, Hydra's completion of settings for later words.
 
-    Hydra completes a script of one configuration, so that the verb is taken out of the shell's `COMP_LINE` first. The
-    other commands, such as `-sc install=bash`, are the same for every verb.
+    Hydra completes a script with a single configuration, so the verb is removed from the shell's `COMP_LINE` first.
+    Other commands, such as `-sc install=bash`, are the same for every verb.
     """
     program, *words = os.environ.get("COMP_LINE", "").split(maxsplit=2)[:3] or [""]
     asked = any(argument.startswith("query=") for argument in sys.argv)

@@ -1,4 +1,4 @@
-"""What the verbs share: composition by Hydra, and errors as one line."""
+"""Base of the verbs' command lines: composition by Hydra, and user errors as one line."""
 
 import atexit
 import gc
@@ -22,11 +22,11 @@ from actionrec.settings.messages import is_users, one_line
 from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
 
-# Threads that wait for each other sleep instead of spinning. With one busy process beside a training on two cores,
-# spinning made epochs fifteen times longer. Read when torch is loaded, which every verb does after this.
+# OpenMP threads that wait for each other sleep instead of spinning. With one busy process beside a training on two
+# cores, spinning made epochs fifteen times longer. The variable is read when torch is loaded, later in every verb.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-INTERRUPTED, TERMINATED = 130, 143  # what shells say of a command that SIGINT or SIGTERM ended
+INTERRUPTED, TERMINATED = 130, 143  # a shell's exit status of a command that SIGINT or SIGTERM ended
 
 TRAIN = ("train", "chain", "evaluate", "search")  # verbs whose settings have a trainer
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -34,10 +34,13 @@ Task = Callable[[DictConfig], Any]
 
 
 def command(config_name: str, choose: str | None = None) -> Callable[[Task], Callable[..., None]]:
-    """Make a command line of a task: composed from `conf/<config_name>.yaml`, bad input in one line and status 1.
+    """Make a task a command line: settings from `conf/<config_name>.yaml`, user errors as one line and status 1.
 
-    One of the config group `choose` must be chosen. With `HYDRA_FULL_ERROR=1` in the environment errors keep their
-    traceback.
+    With the environment variable `HYDRA_FULL_ERROR=1` errors keep their traceback.
+
+    Args:
+        config_name: name of the verb and of its configuration.
+        choose: config group of which the command line must choose an option; None if there is none.
     """
 
     def decorate(task: Task) -> Callable[..., None]:
@@ -45,14 +48,14 @@ def command(config_name: str, choose: str | None = None) -> Callable[[Task], Cal
 
         @wraps(task)
         def job(config: DictConfig) -> Any:
-            _quieten()  # again, since this may be a process of a launcher's
-            sys.argv = list(command_line)  # Lightning starts the processes of other devices by it
+            _quieten()  # called again, because this may be a process of a Hydra launcher
+            sys.argv = list(command_line)  # Lightning starts the processes of further devices with this command line
             try:
                 again = config.get("run_again")
                 checks.require("run_again", again, rules.maybe(rules.folder, None))
                 if again and config_name != "train":
                     raise ActionRecError(f"run_again={again}: actionrec train alone trains a run again")
-                if not again:  # else the settings come from a run's folder, and the task checks them
+                if not again:  # with run_again the settings come from a run's folder, and the task checks them
                     if choose and not HydraConfig.get().runtime.choices[choose]:
                         options = sorted(path.stem for path in (CONF / choose).glob("*.yaml"))
                         raise ActionRecError(f"say which {choose}: {choose}={'|'.join(options)}")
@@ -61,21 +64,22 @@ def command(config_name: str, choose: str | None = None) -> Callable[[Task], Cal
                 return task(config)
             except Exception as error:
                 if not is_users(error) or in_multirun() or traceback_wanted:
-                    raise  # a multirun finishes the other jobs first
+                    raise  # in a multirun Hydra runs the other jobs first
                 _exit_with(error)
             finally:
                 if in_multirun():
-                    gc.collect()  # a trainer and its module refer to each other, and would stay until long after
+                    # Trainer and module form a reference cycle; collect it now, or memory of finished jobs piles up.
+                    gc.collect()
 
         run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)
 
         def main(typed: Sequence[str] = ()) -> None:
-            """Run the command of `sys.argv`, or of the whole line that was typed, whose verb `sys.argv` lacks."""
+            """Run the command of `sys.argv`; `typed` is the whole command line including the verb."""
             command_line[:] = typed or sys.argv
             before = os.environ.get(FULL_ERROR)
-            os.environ[FULL_ERROR] = "1"  # Hydra would print its own errors; this hands them to us
-            # Else the interpreter looks for reference cycles in all that torch has loaded before it ends: seconds in
-            # which the results are there and the prompt is not.
+            os.environ[FULL_ERROR] = "1"  # makes Hydra raise its errors instead of printing them
+            # Without gc.freeze, the interpreter searches all objects of torch for reference cycles at exit, which
+            # takes seconds after the results are printed.
             atexit.register(gc.freeze)
             _quieten()
             try:
@@ -91,7 +95,7 @@ def command(config_name: str, choose: str | None = None) -> Callable[[Task], Cal
                 if traceback_wanted or not is_users(error):
                     raise
                 _exit_with(error)
-            finally:  # commands that this process starts later choose for themselves
+            finally:  # later commands of this process, and its child processes, shall see the user's value
                 if before is None:
                     os.environ.pop(FULL_ERROR, None)
                 else:
@@ -105,15 +109,15 @@ def command(config_name: str, choose: str | None = None) -> Callable[[Task], Cal
 
 @contextmanager
 def heeds_sigterm() -> Iterator[None]:
-    """Have SIGTERM unwind this process, as SIGINT does, and end it with status 143.
+    """Make SIGTERM raise SystemExit, as SIGINT raises KeyboardInterrupt, and end the process with status 143.
 
-    By default it would end at once, and leave half-written files; within a training Lightning would end it with
-    status 0, by which a scheduler, or Make, takes it for done.
+    By default SIGTERM would end the process at once, and leave half-written files. During a training Lightning would
+    end the process with status 0, which a scheduler or Make reads as success.
     """
     process = os.getpid()
 
     def stop(number: int, frame: Any) -> None:
-        if os.getpid() != process:  # a fork's, which unwinds nothing
+        if os.getpid() != process:  # a forked worker keeps the default behaviour
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
@@ -131,7 +135,7 @@ def heeds_sigterm() -> Iterator[None]:
 
 
 def _status(stop: SystemExit) -> Any:
-    """The status that a verb ends with, where Lightning ended it after a signal."""
+    """Exit status of a verb; 143 or 130 if Lightning has turned a signal into a SystemExit."""
     if type(stop).__name__ == "SIGTERMException":
         return TERMINATED
     if isinstance(stop.__context__, KeyboardInterrupt):
@@ -141,8 +145,7 @@ def _status(stop: SystemExit) -> Any:
 
 @contextmanager
 def _live(verb: str) -> Iterator[None]:
-    """Show on the terminal what the command is doing; not where Hydra only prints, nor in the further processes of a
-    training on several devices."""
+    """Show progress on the terminal, unless Hydra only prints, and only in the process of rank 0."""
     prints = [word for word in sys.argv[1:] if word.startswith("-") and word not in ("-m", "--multirun")]
     if prints or not is_first_process():
         yield
@@ -156,11 +159,11 @@ def _exit_with(error: BaseException) -> None:
 
 
 def _quieten() -> None:
-    """Keep warnings out that ask for nothing; conf/hydra/job_logging does the same for Lightning's chat."""
+    """Suppress warnings that need no action; conf/hydra/job_logging does the same for Lightning's log lines."""
     for message in (
         ".*does not have many workers.*",
         ".*number of training batches.*is smaller than the logging interval.*",
-        ".*callbacks used to create the checkpoint need to be provided.*",  # they were left out by name, or are of old
+        ".*callbacks used to create the checkpoint need to be provided.*",  # ~callbacks.<name>, or an earlier version
         ".*lr_scheduler.step\\(\\).*",
         ".*module\\(s\\) in eval mode at the start of training.*",  # frozen streams
         ".*isinstance\\(treespec, LeafSpec\\).*",

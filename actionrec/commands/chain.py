@@ -1,4 +1,4 @@
-"""`actionrec chain`: train what a chain lacks, stage after stage in one process."""
+"""`actionrec chain`: train the missing stages of a chain in order, in one process."""
 
 import sys
 from collections.abc import Sequence
@@ -15,14 +15,17 @@ from actionrec.system.errors import ActionRecError
 
 
 def chain(config: DictConfig) -> float | None:
-    """Train the chain, and report it where `report=true`; returns the last stage's validation accuracy.
+    """Train the chain, and write the report if `report=true`; returns the last stage's validation accuracy.
 
     Raises:
-        ActionRecError: a stage fails, which the message names; or `report=true` in a multirun, whose jobs would all
-            write one page.
+        ActionRecError: a stage fails, and the message names the stage; or `report=true` in a multirun, because all
+            jobs would write the same report.
     """
     if config.report and in_multirun():
-        raise ActionRecError("report=true: the jobs of a multirun would all write one page; run actionrec report after")
+        raise ActionRecError(
+            "report=true: all jobs of the multirun would write the same report; leave it out, and run actionrec report "
+            "afterwards"
+        )
     accuracy = chains.run(config)
     if config.report and accuracy is not None:
         print()
@@ -32,7 +35,7 @@ def chain(config: DictConfig) -> float | None:
 
 
 def arguments(words: Sequence[str]) -> list[str]:
-    """A command line with what follows `--stills` and `--clips` as lists of overrides, in Hydra's own quotes."""
+    """Convert the words after `--stills` and `--clips` to Hydra overrides `stills=[…]` and `clips=[…]`."""
     found: dict[str, list[str]] = {"": [], STILLS: [], CLIPS: []}
     into = ""
     for word in words:
@@ -44,12 +47,13 @@ def arguments(words: Sequence[str]) -> list[str]:
 
 
 def quoted(words: Sequence[str]) -> str:
-    """Words as a list in Hydra's grammar, each of which its parser takes for that very word."""
+    """Quote words as a list in Hydra's grammar, such that Hydra's parser returns the same words."""
     return f"[{','.join(_quoted(word) for word in words)}]"
 
 
 def _quoted(word: str) -> str:
-    # A backslash counts as itself but before a quote, and at the end, which is before the closing one.
+    # In Hydra's grammar a backslash is literal, except in a run of backslashes before a quote. The end of the word is
+    # before the closing quote.
     escaped, backslashes = "", 0
     for sign in word:
         if sign == "'":

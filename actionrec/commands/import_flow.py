@@ -1,4 +1,4 @@
-"""`actionrec import_flow source=<folder> flow.bound=<pixels>`: take others' flow into the store."""
+"""`actionrec import_flow source=<folder> flow.bound=<pixels>`: import another program's flow into the flow store."""
 
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from actionrec.experiment.extraction import clips_of, conclude, flow_of, worker_
 
 
 def import_flow(config: DictConfig) -> None:
-    """Import what the store lacks of the flow of every clip on disk of the chosen actions."""
+    """Import the flow that the store lacks, of every clip on disk of the chosen actions."""
     from actionrec.datasets.records import require_folder
     from actionrec.flow.extract import fill
     from actionrec.flow.imported import picture_fields

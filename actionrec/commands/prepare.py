@@ -1,6 +1,6 @@
-"""`actionrec prepare dataset=<name>`: bring a data set into its folder, and say what is there.
+"""`actionrec prepare dataset=<name>`: put a data set into its folder, and print a summary of the folder's content.
 
-`check=true` reads every file that is there, and brings nothing.
+`check=true` reads every file in the folder, and changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from actionrec.datasets.gather import Found
     from actionrec.datasets.stanford40 import Stanford40
 
-Places = str | Sequence[str] | None  # a path, several, or nothing
+Places = str | Sequence[str] | None  # a path, several paths, or None
 
 
 def demo(config: DictConfig) -> None:
@@ -64,7 +64,7 @@ def clips(data: Any, config: DictConfig) -> None:
 
 
 def prepare(config: DictConfig) -> None:
-    """Bring the data set into place, or check it."""
+    """Put the data set into its folder, or check it."""
     from actionrec.datasets.base import create
     from actionrec.datasets.stanford40 import Stanford40
 
@@ -74,7 +74,7 @@ def prepare(config: DictConfig) -> None:
     data = create(section) if "_target_" in section else None
     if data is None and config.check:
         raise ActionRecError(
-            f"dataset={section.name} fills the places of others; say dataset=hmdb51 paths={section.name}"
+            f"dataset={section.name} fills the folders of other data sets; use dataset=hmdb51 paths={section.name}"
         )
     if data is None:
         demo(config)
@@ -93,13 +93,13 @@ def prepare(config: DictConfig) -> None:
 
 
 def _check(data: "DataSet") -> None:
-    """Print what is there, and raise if it would break or bias a training."""
+    """Print a summary of a data set's files, and raise if a problem would break or bias a training."""
     from actionrec.datasets import check
 
     report = check.check(data, usable_cores())
     print("\n".join(check.lines(report, data.kind)))
     if report.wrong:
-        raise ActionRecError(f"dataset={data.name}: {'; '.join(report.wrong)}; mend this before a training")
+        raise ActionRecError(f"dataset={data.name}: {'; '.join(report.wrong)}; fix this before a training")
 
 
 def _sources(given: Places, mirror: Any, addresses: Sequence[str]) -> "Sources":
@@ -118,7 +118,7 @@ def _sources(given: Places, mirror: Any, addresses: Sequence[str]) -> "Sources":
     if missing := [path for path in paths if not path.exists()]:
         raise ActionRecError(f"source={missing[0]}: no such folder or archive")
     if odd := [path for path in paths if not path.is_dir() and not path.is_file()]:
-        raise ActionRecError(f"source={odd[0]}: a device or a pipe; give a folder or an archive")
+        raise ActionRecError(f"source={odd[0]}: a device or a pipe; use a folder or an archive")
     return paths
 
 

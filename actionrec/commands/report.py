@@ -1,4 +1,4 @@
-"""`actionrec report`: the runs of one data set as a table, and all there is of them as a page."""
+"""`actionrec report`: print a table of the runs on one data set, and write an HTML report."""
 
 from pathlib import Path
 
@@ -17,17 +17,17 @@ def report(config: DictConfig) -> None:
     """Print the runs under `outputs/<data>`, and write `outputs/<data>/report/`.
 
     Raises:
-        ActionRecError: there is nothing to report, or no run has the `split` and `seed` that are asked for.
+        ActionRecError: there is nothing to report, or no run has the settings' `split`, `seed` and `tag`.
     """
     terminal.doing("reading the runs")
     from actionrec.reporting import results
-    from actionrec.reporting.gather import gather
     from actionrec.reporting.missing import Commands, splits_in
+    from actionrec.reporting.outputs import read_outputs
     from actionrec.reporting.page import write
 
     folder = Path(config.paths.outputs) / config.paths.name
     asked = saved.given_choice("chain") or any(key.startswith("chain.") for key in saved.given_keys())
-    outputs = gather(folder, list(config.trust), chains.of(config) if asked else None)
+    outputs = read_outputs(folder, list(config.trust), chains.of(config) if asked else None)
     if outputs.empty:
         raise ActionRecError(f"no finished run under {folder}; train one, for example: make demo")
     choice = str(HydraConfig.get().runtime.choices["paths"])

@@ -1,4 +1,4 @@
-"""`actionrec search experiment=<stage>`: settings of one stage by Optuna, chosen on validation."""
+"""`actionrec search experiment=<stage>`: hyper-parameter search for one stage with Optuna, selected on validation."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""`actionrec train experiment=<stage>`: train one stage, measure it, and keep it as a run."""
+"""`actionrec train experiment=<stage>`: train one stage and measure it, as a run."""
 
 from actionrec.commands.app import command
 from actionrec.experiment.training import train

@@ -1,7 +1,7 @@
 """Fusion of two or more networks from their saved scores.
 
-Fusion weights are fitted to training scores, hyper-parameters are selected on validation scores, and so is the stream
-that fusions are compared with; test labels are used for the final table alone.
+Fusion weights are fitted on training scores; hyper-parameters, and the stream that fusions are compared with, are
+selected on validation scores; test labels are used only for the final table.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,8 +18,8 @@ from actionrec.evaluation.scores import Scores
 from actionrec.evaluation.significance import match
 from actionrec.system.errors import ActionRecError
 
-STEPS = 20  # of a weight between 0 and 1
-STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse strengths of regularisation that are tried
+STEPS = 20  # grid steps of a weight between 0 and 1
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # candidates for the inverse regularisation strength C
 
 
 class Fused(NamedTuple):
@@ -27,8 +27,9 @@ class Fused(NamedTuple):
 
     Args:
         scores: of the test part.
-        chosen: what was chosen for it on validation.
-        likelihoods: whether the scores are log-probabilities, up to a constant for each sample; margins are not.
+        chosen: hyper-parameters selected on validation, as text.
+        likelihoods: whether the scores are log-probabilities up to a constant per sample. The margins of a support
+            vector machine are not.
     """
 
     scores: Scores
@@ -36,11 +37,11 @@ class Fused(NamedTuple):
     likelihoods: bool = True
 
 
-Parts = Mapping[str, Sequence[Scores]]  # by part, the scores of the same networks in the same order
+Parts = Mapping[str, Sequence[Scores]]  # by part, the networks' scores; the networks' order is the same in all parts
 
 
 def matched(parts: Parts) -> dict[str, list[Scores]]:
-    """Each part's scores with their rows in the order of the first network's.
+    """Each part's scores, with the rows of all networks in the order of the first network.
 
     Raises:
         ActionRecError: names, labels or actions differ between networks, or a sample is in two parts.
@@ -50,13 +51,13 @@ def matched(parts: Parts) -> dict[str, list[Scores]]:
         if shared := names[one] & names[other]:
             raise ActionRecError(
                 f"{len(shared)} samples are among the {one} and the {other} scores (first: {min(shared)}); the runs "
-                "are of different splits"
+                "are of different splits, fuse runs of one split"
             )
     return {part: [found[0], *(match(found[0], each) for each in found[1:])] for part, found in parts.items()}
 
 
 def best_on_validation(streams: Mapping[str, Scores]) -> str:
-    """Name of the stream with the most of its validation part right; of equals the likelier, then the first.
+    """Name of the stream with the highest validation accuracy; a tie goes to the lower loss, then to the first stream.
 
     Args:
         streams: by name, scores of the validation part.
@@ -70,19 +71,20 @@ def average(parts: Parts) -> Fused:
 
 
 def maximum(parts: Parts) -> Fused:
-    """Largest of the probabilities."""
+    """Maximum of the probabilities over the networks, renormalised."""
     return Fused(_scores(parts["test"], np.max(_log_probabilities(parts["test"]), axis=0)))
 
 
 def product(parts: Parts) -> Fused:
-    """Product of the probabilities: the sum of their logarithms."""
+    """Product of the probabilities, renormalised, computed as the sum of log-probabilities."""
     return Fused(_scores(parts["test"], np.sum(_log_probabilities(parts["test"]), axis=0)))
 
 
 def weighted(parts: Parts) -> Fused:
-    """Weighted mean of the probabilities; the weights are the best on validation, of all in steps of a twentieth."""
+    """Weighted mean of the probabilities; a grid search in steps of 1/20 selects the weights on validation."""
     options = [np.array(weights) / STEPS for weights in _shares(len(parts["val"]), STEPS)]
-    # Of equally good weights the evenest: a tie is no reason to drop a network.
+    # max() takes the first of equally good weights. The most even weights come first: a tie is no reason to drop a
+    # network.
     options.sort(key=lambda weights: float(np.square(weights).sum()))
     best = max(options, key=lambda weights: _worth(_weigh(parts["val"], weights)))
     return Fused(_weigh(parts["test"], best), "weights " + ", ".join(f"{weight:.2f}" for weight in best))
@@ -98,7 +100,7 @@ def svm(parts: Parts) -> Fused:
     return _fitted(parts, lambda strength: LinearSVC(C=strength, max_iter=20000), likelihoods=False)
 
 
-FUSIONS: dict[str, Callable[[Parts], Fused]] = {
+SCORE_FUSIONS: dict[str, Callable[[Parts], Fused]] = {
     "average": average,
     "weighted": weighted,
     "max": maximum,
@@ -115,7 +117,7 @@ def _fitted(parts: Parts, create: Callable[[float], Any], likelihoods: bool = Tr
 
     def worth(candidate: tuple[float, Any]) -> tuple[float, ...]:
         found = _worth(_scores(parts["val"], _decide(candidate[1], inputs["val"], parts["val"])))
-        return found if likelihoods else found[:1]  # of equals the most regularised, which comes first
+        return found if likelihoods else found[:1]  # ties go to the first candidate, the most regularised one
 
     strength, best = max(candidates, key=worth)
     decided = _scores(parts["test"], _decide(best, inputs["test"], parts["test"]))
@@ -123,9 +125,9 @@ def _fitted(parts: Parts, create: Callable[[float], Any], likelihoods: bool = Tr
 
 
 def _decide(classifier: Any, inputs: np.ndarray, like: Sequence[Scores]) -> np.ndarray:
-    """Logits (N, K) of a classifier; actions that it never saw are out of the question."""
+    """Logits (N, K) of a classifier; actions without a training sample get -1000."""
     decisions = classifier.decision_function(inputs)
-    if decisions.ndim == 1:  # of two classes, only the second's
+    if decisions.ndim == 1:  # with two classes, scikit-learn returns the second class's decision only
         decisions = np.stack([-decisions, decisions], axis=1) / 2
     logits = np.full((len(inputs), len(like[0].actions)), -1e3)
     logits[:, classifier.classes_] = decisions
@@ -133,7 +135,7 @@ def _decide(classifier: Any, inputs: np.ndarray, like: Sequence[Scores]) -> np.n
 
 
 def _shares(parts: int, whole: int) -> Iterator[tuple[int, ...]]:
-    """Every way to share out a whole number."""
+    """Every tuple of `parts` non-negative integers with the sum `whole`."""
     if parts == 1:
         yield (whole,)
         return
@@ -156,6 +158,6 @@ def _scores(like: Sequence[Scores], logits: np.ndarray) -> Scores:
 
 
 def _worth(scores: Scores) -> tuple[float, float]:
-    """What is chosen by: accuracy, and between equals likelihood."""
+    """Criterion of all selections on validation: accuracy, and in a tie the negative loss."""
     arrays = probabilities_of(scores), scores.labels.numpy(), np.ones((1, len(scores.names)))
     return float(top_k(*arrays)[0]), -float(loss(*arrays)[0])

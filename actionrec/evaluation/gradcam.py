@@ -1,4 +1,4 @@
-"""Grad-CAM: where in its input a stream finds what speaks for an action (Selvaraju et al., ICCV 2017)."""
+"""Grad-CAM: the regions of a stream's input that raise the score of an action (Selvaraju et al., ICCV 2017)."""
 
 from collections.abc import Mapping
 
@@ -12,20 +12,20 @@ from torch.nn import functional as F
 from actionrec.networks.backbone import last_maps
 from actionrec.networks.streams import MultiStream, Stream
 
-OPACITY = 0.65  # of the map over the picture, where it is largest
+OPACITY = 0.65  # of the map over the picture, at the map's maximum
 
 
 def saliency(network: Stream | MultiStream, inputs: Mapping[str, Tensor], answers: Tensor) -> dict[str, Tensor]:
-    """How much each place speaks for an action, for each stream of a network.
+    """Grad-CAM maps of an action, for each stream of a network.
 
     Args:
-        network: its gradients stay as they are.
-        inputs: of its streams by name, in their order: uint8 (B, C, S, S), or (B, C, T, S, S) of clips.
-        answers: label (B,) of the action that is asked for.
+        network: the network; gradients of its parameters are not changed.
+        inputs: inputs by stream, in the network's order: uint8 (B, C, S, S), or (B, C, T, S, S) of clips.
+        answers: label (B,) of the action that the maps explain.
 
     Returns:
-        By stream: (B, S, S) float32 on the CPU, of clips the mean over time; the largest value of each sample is 1, or
-        all are 0 where nothing speaks for the action. Streams without feature maps are left out.
+        By stream: maps (B, S, S) float32 on the CPU, averaged over time for clips. The maximum of a sample's map is 1;
+        the map is 0 everywhere if no region raises the score. Streams without feature maps are left out.
     """
     streams = network.streams if isinstance(network, MultiStream) else dict.fromkeys(inputs, network)
     training = network.training
@@ -37,21 +37,21 @@ def saliency(network: Stream | MultiStream, inputs: Mapping[str, Tensor], answer
             if layer is None:
                 continue
             with torch.enable_grad():
-                # Frozen streams have no gradients of their own, but their input may.
+                # The weights of frozen streams need no gradients, so the inputs must, for gradients to flow at all.
                 asked = tuple(inputs[each].to(stream.mean.dtype).requires_grad_() for each in streams)
                 seen = LayerGradCam(network, stream.backbone.get_submodule(layer))
                 maps = seen.attribute(asked, target=answers, relu_attributions=True).detach().float()
             flat = maps.mean(2) if maps.dim() == 5 else maps
             wide = F.interpolate(flat, inputs[name].shape[-2:], mode="bilinear")[:, 0]
             strongest = wide.amax((1, 2), keepdim=True).clamp_min(1e-12)
-            found[name] = (wide / strongest).nan_to_num().cpu()  # networks that diverged look nowhere
+            found[name] = (wide / strongest).nan_to_num().cpu()  # a diverged network has NaN maps
     finally:
         network.train(training)
     return found
 
 
 def overlay(picture: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    """A map (H, W) from 0 to 1 as colours over the gray picture (H, W, 3) uint8: bright yellow is most."""
+    """Overlay a map (H, W) from 0 to 1 on the gray version of a picture (H, W, 3) uint8; bright yellow is 1."""
     gray = np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2).astype(float)
     levels = (255 * strength).round().astype(np.uint8)
     colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)

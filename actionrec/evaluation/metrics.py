@@ -1,9 +1,11 @@
-"""What scores are worth: metrics, each for many weightings of the samples at once, and their intervals.
+"""Metrics of scores, and their 95 % intervals by source video.
 
-A metric takes probabilities (N, K), labels (N,) and weights (B, N), and returns B values; a weight is how often a
-sample counts. Weights of one give the metric itself, weights of zero leave samples out.
+A metric takes probabilities (N, K), labels (N,) and B weightings of the samples (B, N), and returns B values. A weight
+is the number of times that a sample counts: weights of one give the metric itself, a weight of zero leaves a sample
+out, as the jackknife does.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,24 +17,24 @@ from actionrec.evaluation.scores import Scores
 
 Metric = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
-LEFT_OUT = 1000  # source videos, or blocks of them, that the jackknife leaves out one after the other
+LEFT_OUT = 1000  # largest number of jackknife replicates; more source videos are left out in this many blocks
 BINS = 15  # of the calibration error, as in Guo et al., ICML 2017
 
 
 def top_k(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray, k: int = 1) -> np.ndarray:
-    """Share of the samples whose label is among the k most probable actions (all of them where there are fewer)."""
+    """Top-k accuracy: share of the samples whose label is among the k most probable actions (or all K, if K < k)."""
     return _mean(hits(probabilities, labels, k), weights)
 
 
 def mean_class(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean over the actions that occur of the share of their samples that is right."""
+    """Mean class accuracy: mean recall over the actions that occur among the labels."""
     correct = hits(probabilities, labels)
     recalls = [_mean(correct[labels == action], weights[:, labels == action]) for action in np.unique(labels)]
     return np.nanmean(recalls, axis=0)
 
 
 def f1_macro(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean over the actions that occur, or are answered, of the harmonic mean of precision and recall."""
+    """Macro F1: mean over the actions that occur or are predicted of the harmonic mean of precision and recall."""
     answers = probabilities.argmax(1)
     found = []
     for action in np.union1d(labels, answers):
@@ -43,9 +45,9 @@ def f1_macro(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray)
 
 
 def mean_average_precision(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean over the actions that occur of the average precision of ranking by their probability.
+    """Mean average precision over the actions that occur; samples are ranked by the action's probability.
 
-    Stanford40's official metric (Yao et al., ICCV 2011).
+    This is Stanford40's official metric (Yao et al., ICCV 2011).
     """
     occurring = np.unique(labels)
     return np.nanmean(
@@ -54,7 +56,13 @@ def mean_average_precision(probabilities: np.ndarray, labels: np.ndarray, weight
 
 
 def average_precision(ranking: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean of the precision down to each positive (N,) sample in falling order of `ranking` (N,); equals share one."""
+    """Average precision: mean over the positive samples of the precision at their rank.
+
+    Args:
+        ranking: (N,) scores; a higher score ranks first, and samples of equal score share a rank.
+        positive: (N,) bool.
+        weights: (B, N).
+    """
     order = np.argsort(-ranking, kind="stable")
     ranking, positive, weights = ranking[order], positive[order], weights[:, order]
     last_of_rank = np.searchsorted(-ranking, -ranking, side="right") - 1
@@ -70,7 +78,7 @@ def loss(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> 
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Expected calibration error: over equal bins of confidence, how far confidence and accuracy are apart."""
+    """Expected calibration error: mean distance of confidence and accuracy over bins of confidence of equal width."""
     confidence = probabilities.max(1)
     gaps = confidence - hits(probabilities, labels)
     bins = _bin_of(confidence)
@@ -87,22 +95,22 @@ METRICS: dict[str, Metric] = {
     "map": mean_average_precision,
     "ece": calibration_error,
 }
-HEADLINES = ("acc", "acc_top5", "acc_macro", "f1_macro", "map")  # those with an interval
-LIKELIHOODS = ("loss", "ece")  # those of probabilities, which margins are not
+HEADLINES = ("acc", "acc_top5", "acc_macro", "f1_macro", "map")  # metrics with an interval
+LIKELIHOODS = ("loss", "ece")  # metrics that need probabilities; a support vector machine's margins are none
 
 
 def measure(scores: Scores, prefix: str, likelihoods: bool = True) -> dict[str, float]:
-    """`<prefix>/<name>` of every one of `METRICS`; without `LIKELIHOODS` where the scores are no log-probabilities."""
+    """All `METRICS`, as `<prefix>/<name>`; without `LIKELIHOODS` if the scores are no log-probabilities."""
     arrays = probabilities_of(scores), scores.labels.numpy(), np.ones((1, len(scores.names)))
     names = [name for name in METRICS if likelihoods or name not in LIKELIHOODS]
     return {f"{prefix}/{name}": float(METRICS[name](*arrays)[0]) for name in names}
 
 
 def intervals(scores: Scores, prefix: str) -> dict[str, float | int]:
-    """`<prefix>/<name>_low` and `_high` of the headlines, and what they rest on: `<prefix>/n` samples and
-    `<prefix>/sources` source videos.
+    """Intervals `<prefix>/<name>_low` and `_high` of `HEADLINES`, with the number of samples `<prefix>/n` and of source
+    videos `<prefix>/sources`.
 
-    Clips of one source video go right or wrong together, so the source video is the unit; see `interval`.
+    Clips of one source video tend to be right or wrong together, so the source video is the unit; see `interval`.
     """
     probabilities, labels = probabilities_of(scores), scores.labels.numpy()
     sizes, source_of = sources(scores.groups)
@@ -112,7 +120,7 @@ def intervals(scores: Scores, prefix: str) -> dict[str, float | int]:
         [value] = metric(np.ones((1, len(labels))))
         without = leave_out(metric, source_of) if len(sizes) > 1 else np.array([value])
         centres = [value]
-        if name == "map":  # too high in small samples, by as much as it is higher without a source than with all
+        if name == "map":  # biased upwards in small samples; the second centre has the jackknife's bias subtracted
             centres.append(value - (len(without) - 1) * (np.nanmean(without) - value))
         low, high = interval(np.array(centres), left_out_variance(without), sizes)
         bounds[f"{prefix}/{name}_low"], bounds[f"{prefix}/{name}_high"] = float(low.min()), float(high.max())
@@ -120,27 +128,30 @@ def intervals(scores: Scores, prefix: str) -> dict[str, float | int]:
 
 
 def sources(groups: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Samples of each source video (G,), and which of the G each sample (N,) is of."""
+    """Number of samples of each source video (G,), and the index of each sample's source video (N,)."""
     _, source_of, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     return sizes, source_of
 
 
 def leave_out(metric: Callable[[np.ndarray], np.ndarray], source_of: np.ndarray) -> np.ndarray:
-    """A metric's values (G,) without each of G source videos; of more than `LEFT_OUT` several are left out together.
+    """Jackknife replicates (G,): the metric's value with each of the G source videos left out once.
+
+    More than `LEFT_OUT` source videos are left out in `LEFT_OUT` random blocks.
 
     Args:
         metric: takes weights (B, N), returns (B,) values.
-        source_of: number of the source of each sample (N,).
+        source_of: index of each sample's source video (N,).
     """
     count = int(source_of.max()) + 1
     blocks = min(count, LEFT_OUT)
     block_of = (np.random.default_rng(0).permutation(count) % blocks)[source_of]
-    chunks = np.array_split(np.arange(blocks), -(-blocks // 100))  # weights of all at once would need much memory
+    # Chunks of at most 100 replicates, since a weight matrix of all replicates would need much memory.
+    chunks = np.array_split(np.arange(blocks), math.ceil(blocks / 100))
     return np.concatenate([metric((block_of != chunk[:, None]).astype(float)) for chunk in chunks])
 
 
 def share_variance(totals: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Variance (...) of a mean over samples, by source video; see `left_out_variance`.
+    """Jackknife variance (...) of a mean over samples, with the source video as the unit; see `left_out_variance`.
 
     Args:
         totals: sum of the samples' values in each source (..., G).
@@ -151,25 +162,27 @@ def share_variance(totals: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 def left_out_variance(values: np.ndarray) -> np.ndarray:
-    """The jackknife's variance (...) of an estimate, from its values (..., G) without each of G sources.
+    """Jackknife variance (...) of an estimate, from its replicates (..., G) with each of G source videos left out.
 
-    On average too large rather than too small (Efron & Stein, Annals of Statistics 1981), while a bootstrap's is too
-    small where an action has few sources.
+    The jackknife variance is on average too large rather than too small (Efron & Stein, Annals of Statistics 1981),
+    while the bootstrap variance is too small if an action has few source videos.
     """
     return np.nanvar(values, axis=-1) * (values.shape[-1] - 1)
 
 
 def effective_size(variance: Any, one: Any, sizes: np.ndarray) -> np.ndarray:
-    """How many independent samples (...) would leave a mean as uncertain as source videos do.
+    """Effective sample size (...): the number of independent samples whose mean has the given variance.
 
-    The variance of one sample over the mean's own, with three cautions for few sources. The mean's variance is held
-    together with that of one more source, all of whose samples go together. The size shrinks by the quotient of the
-    quantiles of normal and t, for as many degrees of freedom as there are sources, unequal ones counted as
-    (Σn)²/Σn² (Kish, 1965), less one. And it is never more than the samples, nor less than one.
-    Where all samples are alike, nothing shows how far those of a source go together: each source then counts once.
+    The size is the variance of one sample divided by the variance of the mean, with three corrections for few source
+    videos. First, the variance of the mean is averaged, with the weights G and 1, with the variance under full
+    correlation within source videos. Second, the size shrinks by the squared quotient of Student's t quantiles for the
+    number of samples and for the effective number of source videos (Σn)²/Σn² (Kish, 1965), each less one degree of
+    freedom. Third, the size is clipped to between one and the number of samples.
+    If all samples have the same value, the correlation within source videos cannot be estimated, and the size is the
+    effective number of source videos.
 
     Args:
-        variance: of the mean, by source (...).
+        variance: of the mean, with the source video as the unit (...).
         one: variance of one sample (...).
         sizes: samples of each source (G,).
     """
@@ -186,14 +199,14 @@ def effective_size(variance: Any, one: Any, sizes: np.ndarray) -> np.ndarray:
 
 
 def interval(value: Any, variance: Any, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % interval (...), (...) of metrics between 0 and 1 from their variance by source video; never of width 0.
+    """95 % interval (...), (...) of a metric between 0 and 1, from its variance by source video; never of width 0.
 
-    Clopper and Pearson's exact interval of a share, for the effective number of samples (Korn & Graubard, Survey
-    Methodology 1998). `python -m benchmarks.coverage` shows how often it holds the truth.
+    The interval is Clopper and Pearson's exact interval of a share for the effective sample size (Korn & Graubard,
+    Survey Methodology 1998). `python -m benchmarks.coverage` measures the coverage.
 
     Args:
         value: the metric (...).
-        variance: of it, by source (...).
+        variance: of the metric, with the source video as the unit (...).
         sizes: samples of each source (G,).
     """
     value, variance = np.clip(np.asarray(value, float), 0, 1), np.asarray(variance, float)
@@ -205,14 +218,14 @@ def interval(value: Any, variance: Any, sizes: np.ndarray) -> tuple[np.ndarray, 
 
 
 def confusion(scores: Scores) -> np.ndarray:
-    """Counts (K, K): row the action, column the answer."""
+    """Confusion matrix (K, K) of counts: rows are true actions, columns predictions."""
     counts = np.zeros((len(scores.actions),) * 2, int)
     np.add.at(counts, (scores.labels.numpy(), probabilities_of(scores).argmax(1)), 1)
     return counts
 
 
 def per_action(scores: Scores) -> list[dict[str, Any]]:
-    """A row for each action: its samples, recall, precision, F1 and average precision; None where undefined."""
+    """A row for each action: number of samples, recall, precision, F1 and average precision; None if undefined."""
     counts, probabilities, labels = confusion(scores), probabilities_of(scores), scores.labels.numpy()
     right, true, answered = counts.diagonal(), counts.sum(1), counts.sum(0)
     recall, precision, f1 = _ratio(right, true), _ratio(right, answered), _ratio(2 * right, true + answered)
@@ -231,7 +244,7 @@ def per_action(scores: Scores) -> list[dict[str, Any]]:
 
 
 class Bin(NamedTuple):
-    """Samples whose confidence is from `low` to `high`: their mean confidence and accuracy, not numbers where none."""
+    """A bin of the samples with a confidence from `low` to `high`; mean confidence and accuracy are NaN if empty."""
 
     low: float
     high: float
@@ -241,7 +254,7 @@ class Bin(NamedTuple):
 
 
 def reliability(scores: Scores) -> list[Bin]:
-    """The bins that the calibration error is made of, by which confidence is held against accuracy."""
+    """The bins of the calibration error, for a reliability diagram."""
     probabilities = probabilities_of(scores)
     confidence, correct = probabilities.max(1), hits(probabilities, scores.labels.numpy())
     members = _bin_of(confidence) == np.arange(BINS)[:, None]
@@ -254,12 +267,12 @@ def reliability(scores: Scores) -> list[Bin]:
 
 
 def tables(scores: Scores, prefix: str) -> dict[str, Any]:
-    """`<prefix>/per_action`, see there, and `<prefix>/confusion`: counts, a list for each action in the same order."""
+    """`<prefix>/per_action`, see `per_action`, and `<prefix>/confusion`, the confusion matrix as a list of rows."""
     return {f"{prefix}/per_action": per_action(scores), f"{prefix}/confusion": confusion(scores).tolist()}
 
 
 def hits(probabilities: np.ndarray, labels: np.ndarray, k: int = 1) -> np.ndarray:
-    """Whether each sample's label is among its k most probable actions, as 0 and 1; of equals the first is taken."""
+    """1 for each sample whose label is among its k most probable actions, else 0; ties go to the lower label."""
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
     return (best == labels[:, None]).any(1).astype(float)
 
@@ -282,5 +295,5 @@ def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Not a number where the whole is nothing, which means leave out."""
+    """`part / whole`; NaN where `whole` is 0, so that `nanmean` leaves the value out."""
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)

@@ -1,6 +1,6 @@
-"""Pictures of results. Colours are those of Okabe and Ito, which colour-blind people can tell apart.
+"""Plots of results, in the colours of Okabe and Ito, which colour-blind people can distinguish.
 
-A network's own are those of its stage in the chain, see `settings.chain.Look`.
+A network has the colour of its stage in the chain, see `settings.chain.Look`.
 """
 
 import io
@@ -16,12 +16,12 @@ from matplotlib.ticker import MaxNLocator
 from actionrec.evaluation.metrics import Bin
 from actionrec.settings.chain import Look
 
-BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#555555"  # of plots that are of no one network
+BLUE, ORANGE, GRAY = "#0072B2", "#D55E00", "#555555"  # for plots that do not show one network
 
 
 def confusion_matrix(counts: np.ndarray, actions: Sequence[str]) -> Figure:
-    """Counts (K, K), row the action and column the answer, shaded by the share of the row."""
-    few = len(actions) <= 20  # whose cells have room for their counts
+    """Plot a confusion matrix of counts (K, K): rows are true actions, columns predictions, shades shares of a row."""
+    few = len(actions) <= 20  # only then do the cells have room for their counts
     side = 1.6 + (0.42 if few else 0.22) * len(actions)
     figure = Figure(figsize=(side + 0.4, side), layout="constrained")
     axes = figure.subplots()
@@ -40,12 +40,12 @@ def confusion_matrix(counts: np.ndarray, actions: Sequence[str]) -> Figure:
 
 
 def learning_curves(curves: Mapping[str, Sequence[tuple[int, float]]], look: Look, kept: int | None = None) -> Figure:
-    """Loss and top-1 by epoch.
+    """Plot loss and top-1 by epoch.
 
     Args:
-        curves: (epoch, value) pairs of `train/loss`, `val/loss`, `train/acc` and `val/acc`, of those that there are.
-        look: of the network, whose colour the validation has; the training is gray.
-        kept: epoch of the checkpoint that is measured.
+        curves: (epoch, value) pairs of `train/loss`, `val/loss`, `train/acc` and `val/acc`; any may be missing.
+        look: of the network; validation has the network's colour, training is gray.
+        kept: epoch of the best checkpoint.
     """
     figure = Figure(figsize=(5.6, 2.7), layout="constrained")
     lines = {"train": ("-", ".", GRAY), "val": ("--", "s", look.colour)}
@@ -72,13 +72,13 @@ def learning_curves(curves: Mapping[str, Sequence[tuple[int, float]]], look: Loo
 def action_bars(
     recalls: Mapping[str, Sequence[float]], looks: Sequence[Look], actions: Sequence[str], counts: Sequence[int]
 ) -> Figure:
-    """Recall of each action side by side, higher the more actions there are.
+    """Plot the recall of each action as a bar per network; the figure's height grows with the number of actions.
 
     Args:
         recalls: by the network's label, a value for each action.
         looks: of the networks.
         actions: from top to bottom.
-        counts: samples of each.
+        counts: number of samples of each action.
     """
     figure = Figure(figsize=(5.8, 1.1 + 0.17 * len(actions) * (len(recalls) + 0.8)), layout="constrained")
     axes = figure.subplots()
@@ -87,7 +87,7 @@ def action_bars(
         places = np.arange(len(actions)) + (index - (len(recalls) - 1) / 2) * thick
         axes.barh(places, values, thick, label=label, **_bars(look))
         for place, value in zip(places, values, strict=True):
-            if value == 0:  # which no bar would show like no value at all
+            if value == 0:  # a bar of length zero would look like a missing value
                 axes.text(0.006, place, "0", color=look.colour, fontsize=6, va="center")
     axes.set_yticks(range(len(actions)), [f"{action} ({n})" for action, n in zip(actions, counts, strict=True)])
     axes.set(xlim=(0, 1), ylim=(len(actions) - 0.4, -0.6), xlabel="recall")
@@ -98,7 +98,7 @@ def action_bars(
 
 
 def reliability_diagram(bins: Sequence[Bin], look: Look) -> Figure:
-    """Accuracy over confidence, and below it how many samples each bin has."""
+    """Plot accuracy over confidence, and below it the number of samples of each bin."""
     figure = Figure(figsize=(3.9, 4.2), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     middles = [(each.low + each.high) / 2 for each in bins]
@@ -120,27 +120,27 @@ def reliability_diagram(bins: Sequence[Bin], look: Look) -> Figure:
 def study(
     title: str, labels: Sequence[str], runs: Sequence[Sequence[float]], intervals: Sequence[Sequence[float]]
 ) -> Figure:
-    """Test accuracy of each setting.
+    """Plot the test accuracy of each setting of a study.
 
     Args:
-        title: what varies.
+        title: name of the varied setting.
         labels: of the settings, from top to bottom.
-        runs: of each setting, the accuracy of its runs: points, with their mean as a bar across and their standard
-            deviation as a line.
-        intervals: of each setting, low and high of the 95 % interval that the test's size leaves one run, as a band.
+        runs: for each setting the accuracies of its runs, drawn as points, with their mean as a tick and their
+            standard deviation as a line.
+        intervals: for each setting the bounds of one run's 95 % interval, drawn as a band.
     """
     figure = Figure(figsize=(7, 1.7 + 0.34 * len(labels)), layout="constrained")
     axes = figure.subplots()
     colour = BLUE
     for row, (values, interval) in enumerate(zip(runs, intervals, strict=True)):
         mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-        axes.plot(  # other caps than butt reach beyond the interval
+        axes.plot(  # any cap style but butt would extend the line beyond the interval
             interval, [row] * 2, color="#dddddd", linewidth=9, solid_capstyle="butt", label="95 % interval of one run"
         )
         axes.plot([mean - spread, mean + spread], [row] * 2, color=colour, label="standard deviation")
         axes.plot(mean, row, "|", color=colour, markersize=14, markeredgewidth=2.5, label="mean")
         axes.plot(values, [row] * len(values), "o", color=ORANGE, markerfacecolor="none", label="run")
-    handles, names = axes.get_legend_handles_labels()  # a row's, of which one of each name is shown
+    handles, names = axes.get_legend_handles_labels()  # one set per row; the dict keeps one handle per name
     known = dict(zip(names, handles, strict=True))
     figure.legend(known.values(), known, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     axes.set_yticks(range(len(labels)), labels)
@@ -154,7 +154,7 @@ _READABLE = {"val/acc": "validation top-1"}
 
 
 def history(found: Mapping[int, float], metric: str = "val/acc", lowest: bool = False) -> Figure:
-    """A metric of a search's trials by their number, and the best until then: the highest, or the lowest."""
+    """Plot a metric of a search's trials by trial number, and the best value so far; `lowest`: lower is better."""
     figure = Figure(figsize=(6, 3), layout="constrained")
     axes = figure.subplots()
     trials, values = list(found), list(found.values())
@@ -169,7 +169,7 @@ def history(found: Mapping[int, float], metric: str = "val/acc", lowest: bool = 
 
 
 def importances(shares: Mapping[str, float], trials: int, metric: str = "val/acc") -> Figure:
-    """Share of a metric's variance over trials that each setting explains (fANOVA: Hutter et al., ICML 2014)."""
+    """Plot the share of a metric's variance that each setting explains (fANOVA: Hutter et al., ICML 2014)."""
     figure = Figure(figsize=(6, 0.9 + 0.34 * len(shares)), layout="constrained")
     axes = figure.subplots()
     axes.barh(list(shares), list(shares.values()), **_bars(Look(BLUE)))
@@ -198,7 +198,7 @@ def _bars(look: Look) -> dict[str, Any]:
 
 
 def _quiet(axes: Axes, grid: Literal["x", "y"] = "y") -> None:
-    """Take off what carries no information, and lay a grid behind the rest."""
+    """Remove the top and right spines, and draw a grid behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -1,4 +1,4 @@
-"""Scores of clips (or stills): what networks are compared by, kept by name."""
+"""Scores of clips or stills: logits, labels and names, and their files."""
 
 import json
 from collections.abc import Mapping
@@ -14,16 +14,16 @@ from actionrec.settings.untrusted import either, integer, list_of, mapping_of, o
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import atomic_path
 
-# Of a run folder, the scores of each part.
+# File names in a run folder, by part.
 FILES = {"train": "scores_train.npz", "val": "scores_val.npz", "test": "scores.npz"}
-LARGEST = 1 << 30  # bytes of a file unpacked
+LARGEST = 1 << 30  # bytes; a file that unpacks to more is refused
 
 
 class Scores(NamedTuple):
     """Logits (N, K) float32 and labels (N,) int64 of N names.
 
-    `actions` names the K labels, `groups` the N source videos; a still is its own. `protocol` says how the scores came
-    about, see `measurement.protocol_of`; None of those of before it was recorded.
+    `actions` names the K labels, `groups` the source video of each of the N samples; a still is its own source.
+    `protocol` records how the scores were measured, see `measurement.protocol_of`; None in files of earlier versions.
     """
 
     names: list[str]
@@ -37,9 +37,9 @@ class Scores(NamedTuple):
 def average_views(
     names: list[str], logits: Tensor, labels: Tensor, actions: tuple[str, ...], group_of: Mapping[str, str]
 ) -> Scores:
-    """One row per name, in order of first appearance: log of the mean of its views' probabilities.
+    """Average the views of each sample: one row per name, the log of the mean of the views' probabilities.
 
-    A name with one view keeps its logits.
+    Rows are in order of first appearance. If every name has one view, the logits stay unchanged.
     """
     row_of = {name: row for row, name in enumerate(dict.fromkeys(names))}
     order = list(row_of)
@@ -68,11 +68,11 @@ def save(scores: Scores, path: Path) -> None:
 
 
 def load(path: Path) -> Scores:
-    """Read what `save` wrote.
+    """Read a file that `save` has written.
 
     Raises:
-        ActionRecError: the file is missing or holds something else: logits that are not finite or not of the names and
-            actions, labels that are none of the actions', names or actions twice.
+        ActionRecError: the file is missing or is no scores file: logits are not finite or not of shape (N, K), labels
+            are out of range, or a name or an action occurs twice.
     """
     keys = ("names", "logits", "labels", "actions", "groups")
     try:
@@ -86,7 +86,7 @@ def load(path: Path) -> Scores:
             protocol = json.loads(str(arrays["protocol"])) if "protocol" in arrays else None
         _check(**found)
         _check_protocol(protocol)
-    except Exception as error:  # whatever a file that is none makes zipfile and NumPy raise
+    except Exception as error:  # zipfile and NumPy raise many types for foreign and damaged files
         raise ActionRecError(
             f"{path} is not a scores file ({reason(error, 200)}); run actionrec evaluate to write it"
         ) from None
@@ -96,7 +96,7 @@ def load(path: Path) -> Scores:
 
 
 def _check(names: np.ndarray, logits: np.ndarray, labels: np.ndarray, actions: np.ndarray, groups: np.ndarray) -> None:
-    """Raise ValueError unless the arrays are scores, and of one piece."""
+    """Raise ValueError unless the arrays have the types, shapes and values of scores."""
     texts, numbers = {"names": names, "actions": actions, "groups": groups}, {"logits": logits, "labels": labels}
     if wrong := [key for key, array in texts.items() if array.dtype.kind != "U" or array.ndim != 1]:
         raise ValueError(f"{wrong[0]} is no list of texts")
@@ -114,7 +114,7 @@ def _check(names: np.ndarray, logits: np.ndarray, labels: np.ndarray, actions: n
 
 
 def _check_protocol(protocol: Any) -> None:
-    """Raise ValueError unless a record of how scores came about is plain values by name, or nothing."""
+    """Raise ValueError unless a protocol is None or a mapping of names to plain values."""
     if protocol is not None:
         value = either(one_of(None), integer(0, 10_000), text(200, resolved=False))
         mapping_of(text(100, resolved=False), value)(protocol, "protocol")

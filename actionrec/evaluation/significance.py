@@ -1,4 +1,4 @@
-"""Whether one network is better than another on the same samples, or was lucky."""
+"""Comparison of two networks on the same samples: interval of the difference, and McNemar's test."""
 
 from typing import NamedTuple
 
@@ -11,13 +11,13 @@ from actionrec.system.errors import ActionRecError
 
 
 class Comparison(NamedTuple):
-    """Top-1 of one network minus that of another.
+    """Top-1 accuracy of a first network minus that of a second network.
 
     Args:
         difference: of the accuracies.
-        low, high: its 95 % interval by source video, see `difference_interval`.
-        only_first, only_second: samples that only one of them has right.
-        p: of McNemar's exact test, two-sided.
+        low, high: 95 % interval of the difference by source video, see `difference_interval`.
+        only_first, only_second: number of samples that only the first (second) network has right.
+        p: two-sided p-value of McNemar's exact test.
     """
 
     difference: float
@@ -32,7 +32,7 @@ def compare(first: Scores, second: Scores) -> Comparison:
     """Compare two networks on the same samples, matched by name.
 
     Raises:
-        ActionRecError: they were not measured on the same samples.
+        ActionRecError: the networks were not measured on the same samples.
     """
     second = match(first, second)
     right = [hits(probabilities_of(scores), scores.labels.numpy()) for scores in (first, second)]
@@ -45,15 +45,15 @@ def compare(first: Scores, second: Scores) -> Comparison:
 
 
 def difference_interval(gains: np.ndarray, losses: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % interval (...), (...) of the difference of two accuracies on the same samples; never of width zero.
+    """95 % interval (...), (...) of the difference of two accuracies on the same samples; never of width zero.
 
-    Tango's score interval of paired shares (Statistics in Medicine 1998), for the effective number of samples that
-    source videos leave, see `metrics.effective_size`.
+    The interval is Tango's score interval of paired shares (Statistics in Medicine 1998) for the effective sample
+    size, see `metrics.effective_size`.
 
     Args:
-        gains: samples of each source that only the first network has right (..., G).
-        losses: that only the second has right (..., G).
-        sizes: samples of each source (G,).
+        gains: number of samples of each source video that only the first network has right (..., G).
+        losses: number of samples of each source video that only the second network has right (..., G).
+        sizes: number of samples of each source video (G,).
     """
     samples = sizes.sum()
     first, second = gains.sum(-1) / samples, losses.sum(-1) / samples
@@ -68,7 +68,7 @@ def _upper(first: np.ndarray, second: np.ndarray, size: np.ndarray) -> np.ndarra
     quantile = norm.ppf(0.975)
     for _ in range(50):
         middle = (low + high) / 2
-        # The share that only the second has right, as likely as can be under that difference.
+        # Maximum-likelihood estimate, under that difference, of the share that only the second network has right.
         linear = (2 - first + second) * middle - first - second
         root = np.sqrt(np.maximum(np.square(linear) + 8 * second * middle * (1 - middle), 0))
         deviation = np.maximum((root - linear) / 2 + middle * (1 - middle), 0)
@@ -78,32 +78,41 @@ def _upper(first: np.ndarray, second: np.ndarray, size: np.ndarray) -> np.ndarra
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Probability of so uneven a split of the samples that only one of two has right, were both equally good.
+    """Two-sided p-value of McNemar's exact test (Psychometrika 1947).
 
-    The exact two-sided test (McNemar, Psychometrika 1947); it takes samples for independent, which clips of one source
-    video are not, so it is best read beside the interval by source.
+    The null hypothesis is that two networks are equally good. The test assumes independent samples. Clips of one source
+    video are not independent, so read the p-value beside the interval by source video.
+
+    Args:
+        only_first, only_second: number of samples that only the first (second) network has right.
     """
     discordant = only_first + only_second
     return float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
 def match(first: Scores, second: Scores) -> Scores:
-    """The second's rows in the order of the first's names.
+    """The second scores with their rows in the order of the first scores' names.
 
     Raises:
         ActionRecError: a name is missing or doubled, or labels or actions differ.
     """
     if first.actions != second.actions:
-        raise ActionRecError(f"scores of other actions: {', '.join(first.actions)} and {', '.join(second.actions)}")
+        raise ActionRecError(
+            f"scores of different actions: {', '.join(first.actions)} and {', '.join(second.actions)}; compare runs of "
+            "the same data.actions"
+        )
     for one, other, which in ((first, second, "second"), (second, first, "first")):
         if missing := sorted(set(one.names) - set(other.names)):
-            raise ActionRecError(f"{len(missing)} names are missing in the {which} scores (first: {missing[0]})")
+            raise ActionRecError(
+                f"{len(missing)} names are missing in the {which} scores (first: {missing[0]}); compare runs that were "
+                "measured on the same samples"
+            )
         if len(set(one.names)) < len(one.names):
             doubled = next(name for name in one.names if one.names.count(name) > 1)
             raise ActionRecError(f"{doubled} occurs twice in scores; write them again with actionrec evaluate")
     row_of = {name: row for row, name in enumerate(second.names)}
     rows = np.array([row_of[name] for name in first.names])
     if not (second.labels.numpy()[rows] == first.labels.numpy()).all():
-        raise ActionRecError("the same names have other labels in the two score files; they are of other data")
+        raise ActionRecError("names have different labels in the two score files; compare runs on the same data")
     groups = [second.groups[row] for row in rows]
     return Scores(list(first.names), second.logits[rows], second.labels[rows], second.actions, groups, second.protocol)

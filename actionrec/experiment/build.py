@@ -1,4 +1,4 @@
-"""What the command lines build of a composed configuration: data, modules, lineage."""
+"""Construction of data modules, modules, callbacks, loggers and lineages from a composed configuration."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # heavy; a verb's --help does without
 
 
 def create_data(config: DictConfig) -> "ActionDataModule":
-    """The stage's data module, set up."""
+    """Create the stage's data module, set up."""
     from hydra.utils import instantiate
 
     data = instantiate(config.data, _convert_="all")
@@ -27,7 +27,7 @@ def create_data(config: DictConfig) -> "ActionDataModule":
 
 
 def create_module(config: DictConfig, data: "ActionDataModule", parents: "Mapping[str, Parent]") -> "ActionModule":
-    """The stage's module for that data; streams with a parent get random weights, since the parent's replace them.
+    """Create the stage's module for its data; streams with a parent load no pretrained weights.
 
     Args:
         config: of the run.
@@ -43,10 +43,10 @@ def create_module(config: DictConfig, data: "ActionDataModule", parents: "Mappin
 
 
 def create_callbacks(config: DictConfig) -> "list[Callback]":
-    """The configuration's callbacks, but for those that are set to null.
+    """Create the configuration's callbacks; a callback that is set to null is left out.
 
     Raises:
-        ActionRecError: settings are of a callback that was not chosen.
+        ActionRecError: a callback has settings but no `_target_`.
     """
     from hydra.utils import instantiate
 
@@ -62,12 +62,12 @@ def create_callbacks(config: DictConfig) -> "list[Callback]":
     return made
 
 
-# What the loggers that are not installed by default come with.
+# pip extras of the loggers that are not installed by default.
 _EXTRAS = {"WandbLogger": "wandb", "MLFlowLogger": "mlflow"}
 
 
 def create_loggers(config: DictConfig) -> "list[Logger]":
-    """The configuration's loggers: one, or one a name; none of a name that is set to null.
+    """Create the configuration's loggers: a single logger or loggers by name; a name set to null is left out.
 
     Raises:
         ActionRecError: a logger's package is not installed.
@@ -94,7 +94,7 @@ def create_loggers(config: DictConfig) -> "list[Logger]":
 def create_lineage(
     config: DictConfig, data: "ActionDataModule", parents: "Mapping[str, Parent]", module: "ActionModule"
 ) -> dict[str, Any]:
-    """What this stage's checkpoints say of their origin; the module has its parents' weights by then."""
+    """Create the lineage for this stage's checkpoints, after the module has got its parents' weights."""
     from actionrec.modules.base import normalisation
     from actionrec.modules.checkpoint import Lineage, versions
 
@@ -116,10 +116,10 @@ def create_lineage(
 
 
 def data_split(config: DictConfig) -> int | None:
-    """The official split of this stage; None for data sets that have one only."""
+    """The official split of this stage's data; None for data sets with a single split."""
     return OmegaConf.select(config, "data.dataset.split")
 
 
 def stream_names(config: DictConfig) -> list[str]:
-    """Names of the streams of the stage's network, in their order."""
+    """Names of the streams of the stage's network, in the network's order."""
     return [str(name) for name, node in config.model.items() if isinstance(node, DictConfig) and "backbone" in node]

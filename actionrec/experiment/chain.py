@@ -1,4 +1,4 @@
-"""`actionrec chain`: the stages of a chain one after the other, in one process; those that are finished are skipped."""
+"""`actionrec chain`: train the stages of a chain in order, in one process; finished stages are skipped."""
 
 import gc
 import logging
@@ -25,22 +25,23 @@ from actionrec.system.files import write_text
 from actionrec.system.hardware import usable_cores
 from actionrec.system.locks import only_writer
 
-# What is one stage's; `chain.stages.<stage>.overrides` says it for one.
+# Settings that apply to one stage only, to be set in `chain.stages.<stage>.overrides`.
 OF_A_STAGE = ("experiment", "stage", "init_from", "parents", "run_dir", "run_again")
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A stage or a variant that is to be there, and why it has to be trained.
+    """A stage or a variant of the plan, and the reasons for training it.
 
     Args:
         name: of the stage or variant, and of its folder.
-        whole: its settings, as `actionrec train` would compose them, with Hydra's own.
-        folder: of its run.
-        differs: what a finished run there differs in; `["missing"]` without one, empty of a run that is as wanted.
-        after: parents that are to be trained before it.
-        refused: whether another run has its place, which needs `overwrite=true`.
+        whole: the part's settings, as `actionrec train` would compose them, including Hydra's settings.
+        folder: of the part's run.
+        differs: differences between the run in the folder and the wanted run; empty if there is none, `["missing"]`
+            if there is no finished run.
+        after: parents that have to be trained first.
+        refused: whether the folder holds a run of other settings, which needs `overwrite=true`.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Part:
 
 
 def run(config: DictConfig) -> float | None:
-    """Train what the chain lacks up to a stage, and print a line for each; see `conf/chain.yaml`.
+    """Train the missing stages of the chain up to a stage, and print a line for each; see `conf/chain.yaml`.
 
     A finished run with the wanted settings is skipped. One whose parents alone have been trained anew is trained anew
     as well; one of other settings is refused before anything is trained, unless `overwrite=true`. Of two processes
@@ -63,7 +64,7 @@ def run(config: DictConfig) -> float | None:
         The validation accuracy of the last stage; None where nothing is trained.
 
     Raises:
-        ActionRecError: a stage fails, which the message names; the stages before it stay.
+        ActionRecError: a stage fails; the message names the stage, and the stages before it stay.
     """
     chain = declared.of(config)
     _check(config, chain)
@@ -91,7 +92,7 @@ def run(config: DictConfig) -> float | None:
         with named(part.name), told(part.whole) as stage:
             state = _train(stage, prepared)
             metrics = RunFolder(part.folder).metrics
-        gc.collect()  # a trainer and its module refer to each other, and would stay until long after
+        gc.collect()  # trainer and module form a reference cycle; collect it now to free the finished stage's memory
         print(f"{part.name:{width}}  {state:11}  test/acc {metrics['test/acc']:.3f}  {part.folder}", flush=True)
     if config.fuse:
         for name in names:
@@ -101,7 +102,7 @@ def run(config: DictConfig) -> float | None:
 
 
 def wanted(chain: ChainConfig, upto: str | None, variants: bool) -> list[str]:
-    """The stages, and the variants among them, that a command is about, each after what it starts from.
+    """Names of the stages and variants up to `upto`, parents before children; `variants`: include all variants.
 
     Raises:
         ActionRecError: `upto` is neither a stage nor a variant.
@@ -118,7 +119,7 @@ def wanted(chain: ChainConfig, upto: str | None, variants: bool) -> list[str]:
 
 
 def plan(chain: ChainConfig, names: Sequence[str], config: DictConfig) -> Iterator[Part]:
-    """The parts of a chain, composed, checked and compared with what lies in their places."""
+    """Compose and check the parts of a chain, and compare each with the run in its folder."""
     trained: set[str] = set()
     for name in names:
         with named(name):
@@ -138,13 +139,13 @@ def plan(chain: ChainConfig, names: Sequence[str], config: DictConfig) -> Iterat
 
 
 def compared(folder: RunFolder, wanted: Manifest, going_on: bool) -> list[str]:
-    """What a finished run differs in from the wanted one; `["missing"]` where there is none."""
+    """Differences between a finished run and the wanted run; `["missing"]` if there is no finished run."""
     if not folder.finished:
         return ["missing"]
     there = manifest.read(folder.path)
     found = wanted.differences(there) if there else ["its settings are not known"]
     if going_on and there and found and not wanted.differences(there, ("trainer.max_epochs",)):
-        return ["missing"]  # its further epochs
+        return ["missing"]  # a resume with more epochs
     return found
 
 
@@ -181,7 +182,7 @@ def _train(config: DictConfig, prepared: set[tuple[Path, str]]) -> str:
         if not compared(folder, now, config.resume is True):
             return "done before"
         if _by_parents_alone(folder, now):
-            log.info("%s: its parents are not those that it was trained from, so it is trained anew", folder.path)
+            log.info("%s: the parents' checkpoints have changed since this run, so it is trained again", folder.path)
             config.overwrite = True
         prepare(config, prepared)
         if _is_one_process(config):
@@ -218,11 +219,11 @@ def _in_process_of_its_own(command: list[str]) -> None:
         process.wait()
         raise
     if status:
-        raise ActionRecError(f"its process ended with status {status}; its message is above")
+        raise ActionRecError(f"the training process ended with status {status}; see its message above")
 
 
 def _by_parents_alone(folder: RunFolder, now: Manifest) -> bool:
-    """Whether the run there, finished or interrupted, is the wanted one but for its parents' checkpoints."""
+    """Whether a finished or interrupted run differs from the wanted run only in its parents' checkpoints."""
     for place in (folder.path, folder.partial):
         there = manifest.read(place) if place.is_dir() else None
         if there:
@@ -231,7 +232,7 @@ def _by_parents_alone(folder: RunFolder, now: Manifest) -> bool:
 
 
 def _fuse(chain: ChainConfig, name: str, config: DictConfig) -> None:
-    """Compare the fusions of a stage's parents; their training scores are measured where they are not there."""
+    """Compare the fusions of a stage's parents; missing training scores of the parents are measured first."""
     from actionrec.evaluation.scores import FILES
     from actionrec.experiment.evaluation import remeasure
     from actionrec.experiment.score_fusion import fuse
@@ -251,14 +252,14 @@ def _check(config: DictConfig, chain: ChainConfig) -> None:
         checks.require(key, config[key], rules.flag)
     for key in (STILLS, declared.CLIPS):
         if not OmegaConf.is_list(config[key]) or not all(isinstance(each, str) for each in config[key]):
-            raise ActionRecError(f"{key}={config[key]}: use a list of texts, or say --{key} <overrides>")
+            raise ActionRecError(f"{key}={config[key]}: use a list of texts, or --{key} <overrides>")
     if isinstance(config.resume, str) and config.resume != "auto":
-        raise ActionRecError(f"resume={config.resume} is of one stage; go on with it by actionrec train")
+        raise ActionRecError(f"resume={config.resume} is of one stage; resume it with actionrec train")
     for key in map(key_of, HydraConfig.get().overrides.task):
         if key.partition(".")[0] in OF_A_STAGE:
             stage = chain.last.name
             raise ActionRecError(
-                f"{key} is one stage's; say it for one: \"chain.stages.{stage}.overrides=['{key}=…']\""
+                f"{key} applies to one stage; set it for one: \"chain.stages.{stage}.overrides=['{key}=…']\""
             )
 
 

@@ -18,7 +18,7 @@ from actionrec.system.locks import only_writer
 
 log = logging.getLogger(__name__)
 
-# Settings that a measurement may have of its own, by their beginnings; all others are those of the training.
+# Settings (and prefixes of settings) that a measurement may change; all others are taken from the training.
 CHANGEABLE = (
     *("paths", "trainer", "views", "data.segments", "data.crops", "data.batch_size", "data.num_workers", "data.cache"),
     *("data.strict", "checkpoint", "parts", "output", "split", "seed", "tag", "parent_tag", "run_dir", "init_from"),
@@ -39,21 +39,21 @@ CHANGEABLE = (
 
 
 def evaluate(config: DictConfig) -> None:
-    """Measure `checkpoint`, see `remeasure`, and print its metrics for programs; the log has a table."""
+    """Measure `checkpoint`, see `remeasure`, and print the metrics in a machine-readable form; the log has a table."""
     metrics = remeasure(config)
     print("\n".join(f"{tag:18} {value:.4f}" for tag, value in metrics.items() if isinstance(value, float)))
 
 
 def remeasure(config: DictConfig) -> dict[str, Any]:
-    """Metrics of `checkpoint` on `parts`, with the class list and the inputs that it was trained with.
+    """Measure `checkpoint` on `parts`, with the class list and the inputs of its training; returns the metrics.
 
-    The settings of the data are the run's; the command line may change how samples are seen (`views`), the precision
-    and the places. Results go to `output`, by default the run that the checkpoint is the best of: into its
-    `metrics.json` and scores where they were measured in the same way, else into `measurements/<views>` below it.
+    The settings of the data are those of the run; the command line may change the views, the precision and the
+    folders. Results go to `output`. The default is the folder of the checkpoint's run: the run's `metrics.json` and
+    scores if these were measured with the same protocol, otherwise `measurements/<views>` in the run's folder.
 
     Raises:
-        ActionRecError: the command line asks for what the run was not trained with, or the checkpoint is of another
-            stage, or was trained on what it would be measured on.
+        ActionRecError: the command line changes a setting of the training, the checkpoint is of another stage, or the
+            checkpoint was trained on records that it would be measured on.
     """
     terminal.doing("loading torch and lightning")
     from actionrec.evaluation.scores import FILES
@@ -65,10 +65,12 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
     parts = plain(config)["parts"]
     if isinstance(parts, str) or not parts or (unknown := set(parts) - set(FILES)):
         wrong = parts if isinstance(parts, str) or not parts else unknown.pop()
-        raise ActionRecError(f"parts: {wrong} is none of {', '.join(FILES)}; write parts=[val,test]")
+        raise ActionRecError(f"parts: {wrong} is none of {', '.join(FILES)}; use for example parts=[val,test]")
     run = path.parents[1] if path.parts[-2:] == ("checkpoints", "best.ckpt") else None
     if not config.output and not run:
-        raise ActionRecError(f"checkpoint={path} is not a run's best; say where its metrics go: output=<folder>")
+        raise ActionRecError(
+            f"checkpoint={path} is not a run's best.ckpt; name a folder for the metrics: output=<folder>"
+        )
     checkpoint = read(path, "checkpoint", plain(config)["trust"])
     lineage = checkpoint["lineage"]
     if lineage["stage"] != config.stage:
@@ -80,14 +82,14 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
     _check_inputs(config, lineage["inputs"], path)
     OmegaConf.update(config, "data.actions", lineage["actions"])
     for key, value in _seen(lineage["inputs"]).items():
-        OmegaConf.update(config, f"data.{key}", value, merge=False)  # params of one estimator are not another's
+        OmegaConf.update(config, f"data.{key}", value, merge=False)  # merging would mix two flow estimators' params
     if run and not {"trainer", "trainer.precision"} & set(saved.given_keys()):
         config.trainer.precision = _precision(run) or config.trainer.precision
     checks.check(config)
     terminal.doing("reading the data")
     data = create_data(config)
     if "views.segments" in saved.given_keys() and not hasattr(data, "segments"):
-        raise ActionRecError("views.segments: stills have no instants; leave it out")
+        raise ActionRecError("views.segments: stills have no segments; leave it out")
     check_parent(Parent(path, checkpoint), data_split(config), data.names("val") + data.names("test"))
     terminal.doing("loading the network")
     module = load_module(path, checkpoint)
@@ -110,7 +112,7 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
 
 
 def _check_given(config: DictConfig, run: Path) -> None:
-    """Raise where the command line sets what a measurement cannot change, to another value than the run's."""
+    """Raise if the command line changes a setting of the training to another value than the run's."""
     kept = OmegaConf.create(read_config(run / "config.yaml"))
     for key in saved.given_keys():
         if manifest.below(key, CHANGEABLE):
@@ -120,8 +122,8 @@ def _check_given(config: DictConfig, run: Path) -> None:
             had = {**asked, **had}  # an earlier version's run lacks some settings
         if asked != had and OmegaConf.select(kept, key, default=kept) is not kept:
             raise ActionRecError(
-                f"{key}={manifest.shown(asked)}: {run} was trained with {manifest.shown(had)}, and is measured as it "
-                f"was trained; leave {key} out, or train a run with it"
+                f"{key}={manifest.shown(asked)}: {run} was trained with {manifest.shown(had)}, which a measurement "
+                f"cannot change; leave {key} out, or train a run with it"
             )
     there = manifest.read(run)
     asked = saved.given_choice("recipe")
@@ -132,19 +134,19 @@ def _check_given(config: DictConfig, run: Path) -> None:
 
 
 def _seen(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """A checkpoint's `inputs` by the keys that they have below `data`."""
+    """A checkpoint's `inputs` as settings by dotted key below `data`."""
     own = {key: value for key, value in inputs.items() if key != "streams"}
     streams = inputs["streams"].items()
     return own | {f"{name}.{key}": value for name, settings in streams for key, value in settings.items()}
 
 
 def _check_inputs(config: DictConfig, inputs: dict[str, Any], path: Path) -> None:
-    """Raise where the configuration has other streams than the checkpoint, or the command line sets what it was fed."""
+    """Raise if the configuration has other streams than the checkpoint, or the command line changes the inputs."""
     asked = {str(name) for name, node in config.data.items() if isinstance(node, DictConfig) and name != "dataset"}
     if asked != set(inputs["streams"]):
         raise ActionRecError(
-            f"{path} has the streams {', '.join(inputs['streams'])}, and {', '.join(sorted(asked))} are asked for; say "
-            f"stream=[{','.join(inputs['streams'])}]"
+            f"{path} has the streams {', '.join(inputs['streams'])}, the command line asks for "
+            f"{', '.join(sorted(asked))}; use stream=[{','.join(inputs['streams'])}]"
         )
     seen = _seen(inputs)
     for key in saved.given_keys():
@@ -158,14 +160,14 @@ def _check_inputs(config: DictConfig, inputs: dict[str, Any], path: Path) -> Non
 
 
 def _precision(run: Path) -> str | None:
-    """The precision that the run was measured with, where that is recorded."""
+    """The precision of the run's measurement; None if there is no record."""
     for protocol in measurement.read(run).values():
         return protocol.get("precision")
     return None
 
 
 def _folder(config: DictConfig, run: Path | None, protocols: Mapping[str, measurement.Protocol]) -> Path:
-    """Where a measurement is kept, so that it replaces none of another protocol, checkpoint or data."""
+    """Folder of a measurement, such that no measurement of another protocol, checkpoint or data is replaced."""
     from actionrec.evaluation.scores import FILES
 
     protocol = next(iter(protocols.values()))
@@ -173,7 +175,7 @@ def _folder(config: DictConfig, run: Path | None, protocols: Mapping[str, measur
         folder = Path(config.output)
         record = measurement.read(folder)
         if not record and any((folder / name).exists() for name in ("metrics.json", *FILES.values())):
-            raise ActionRecError(f"output={folder} holds results that do not say of what; name another folder")
+            raise ActionRecError(f"output={folder} holds results without {measurement.FILE}; name another folder")
         for part, there in record.items():
             if not measurement.same(there, protocol) or there.get("checkpoint") != protocol["checkpoint"]:
                 raise ActionRecError(
@@ -186,7 +188,7 @@ def _folder(config: DictConfig, run: Path | None, protocols: Mapping[str, measur
     for part, made in protocols.items():
         if part in own and own[part].get("names", made["names"]) != made["names"]:
             raise ActionRecError(
-                f"the {part} samples are others than {run} was measured on; name a folder for it: output=<folder>"
+                f"the {part} samples are not those that {run} was measured on; name another folder: output=<folder>"
             )
     if not own or all(measurement.same(each, protocol) for each in own.values()):
         return run
@@ -194,7 +196,7 @@ def _folder(config: DictConfig, run: Path | None, protocols: Mapping[str, measur
 
 
 def _of_before(run: Path) -> dict[str, measurement.Protocol]:
-    """Of a run of before measurements were recorded, how its settings say that it was measured."""
+    """The protocol of a run without a measurement record, as far as the run's settings tell it."""
     if not (run / "config.yaml").is_file():
         return {}
     data = read_config(run / "config.yaml").get("data") or {}

@@ -1,4 +1,4 @@
-"""`actionrec extract_flow`: extract the optical flow of the clips, once, into the store.
+"""`actionrec extract_flow`: extract the optical flow of the clips into the flow store.
 
 `verify=true` checks a store, `preview=<clip>` makes a video of one clip's flow.
 """
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from actionrec.flow.extract import Summary
     from actionrec.storage.flow import FlowSettings
 
-FLOW = "actionrec.streams.Flow"  # a name, since the class brings torch, which extraction does without
+FLOW = "actionrec.streams.Flow"  # by name, because importing the class loads torch, which extraction does not need
 log = logging.getLogger(__name__)
 
 
 def extract_flow(config: DictConfig) -> None:
-    """Extract what the store lacks of the flow of every clip on disk of the chosen actions."""
+    """Extract the flow that the store lacks, of every clip on disk of the chosen actions."""
     from actionrec.flow.extract import extract, shard, verify
 
     settings, store = flow_of(config)
@@ -33,8 +33,8 @@ def extract_flow(config: DictConfig) -> None:
         return
     clips, workers = clips_of(config), worker_count(config)
     if config.verify:
-        report_wrong(verify(clips, store, settings, workers), len(clips), f"are not as they should be in {store}")
-        log.info("%s: all %d clips are there and right", store, len(clips))
+        report_wrong(verify(clips, store, settings, workers), len(clips), f"have missing or wrong flow in {store}")
+        log.info("%s: the flow of all %d clips is complete", store, len(clips))
         return
 
     part, name = shard(clips, config.shard.count, config.shard.index), ""
@@ -44,7 +44,7 @@ def extract_flow(config: DictConfig) -> None:
 
 
 def worker_count(config: DictConfig) -> int:
-    """Processes that `workers` asks for."""
+    """Number of processes from the setting `workers`."""
     if config.workers == "auto":
         return usable_cores()
     if not isinstance(config.workers, int) or config.workers < 1:
@@ -53,10 +53,10 @@ def worker_count(config: DictConfig) -> int:
 
 
 def conclude(summary: "Summary", store: Path) -> None:
-    """Say what an extraction did.
+    """Log the summary of an extraction.
 
     Raises:
-        ActionRecError: clips failed; each has been named.
+        ActionRecError: clips failed; the log names each of them.
     """
     log.info(
         "%s: %d clips written (%d fields, %.0f fields/s, %.1f MB), %d were there, %d failed",
@@ -91,18 +91,18 @@ def _preview(config: DictConfig, settings: "FlowSettings") -> None:
 
 
 def flow_of(config: DictConfig) -> "tuple[FlowSettings, Path]":
-    """The flow that the data module asks for, and the store where it reads it.
+    """Settings of the flow that the data module reads, and the folder of the flow store.
 
     Raises:
-        ActionRecError: none of its streams is made of flow.
+        ActionRecError: no stream of the data module reads flow.
     """
     if found := flow_read(config):
         return found
-    raise ActionRecError("no stream is made of flow; say stream=[flow]")
+    raise ActionRecError("no stream reads flow; use stream=[flow]")
 
 
 def flow_read(config: DictConfig) -> "tuple[FlowSettings, Path] | None":
-    """As `flow_of`; None where no stream is made of flow."""
+    """As `flow_of`, but None if no stream reads flow."""
     from actionrec.storage.flow import FlowSettings
 
     for stream in plain(config.data).values():
@@ -116,7 +116,7 @@ def clips_of(config: DictConfig) -> "list[Clip]":
     """Every clip on disk of the chosen actions.
 
     Raises:
-        ActionRecError: there is none, an action that the data set does not know, or the data set has no clips.
+        ActionRecError: there is no such clip, the data set lacks a chosen action, or the data set has no clips.
     """
     from actionrec.datasets.base import ClipSet, create
 
@@ -127,7 +127,7 @@ def clips_of(config: DictConfig) -> "list[Clip]":
 
 
 def report_wrong(wrong: list[str], clips: int, what: str) -> None:
-    """Name each wrong clip, and raise if there is one."""
+    """Log a line for each wrong clip, and raise if there is any."""
     for line in wrong:
         log.error("%s", line)
     if wrong:

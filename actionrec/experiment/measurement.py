@@ -1,4 +1,4 @@
-"""Measuring a network on parts of its data: metrics, scores, and a record of how they came about."""
+"""Measurement of a network on parts of its data: metrics, scores, and a record of the protocol."""
 
 import hashlib
 import os
@@ -19,15 +19,15 @@ if TYPE_CHECKING:  # heavy; a verb's --help does without
     from actionrec.datamodules.base import ActionDataModule
     from actionrec.modules.base import ActionModule
 
-FILE = "measurement.json"  # by part, the protocol of the scores beside it
-FURTHER = "measurements"  # below a run, those of other protocols than its own
-VIEWS = ("segments", "crops", "position", "precision")  # of a protocol, all but the checkpoint
+FILE = "measurement.json"  # by part, the protocol of the scores in the same folder
+FURTHER = "measurements"  # subfolder of a run for measurements of other protocols than the run's
+VIEWS = ("segments", "crops", "position", "precision")  # keys of a protocol that do not depend on checkpoint and data
 
 Protocol = Mapping[str, Any]
 
 
 def create_trainer(config: DictConfig) -> "Trainer":
-    """A trainer that measures: the configuration's, on one device, since several would pad the last batch."""
+    """Create a trainer for measuring: the configuration's on one device, since several would pad the last batch."""
     from hydra.utils import instantiate
 
     from actionrec.callbacks import ProgressBar
@@ -39,20 +39,20 @@ def create_trainer(config: DictConfig) -> "Trainer":
         "logger": False,
         "enable_checkpointing": False,
         "num_nodes": 1,
-        "fast_dev_run": False,  # these are the training's; a measurement sees the whole part
+        "fast_dev_run": False,  # this and the next two options shorten a training; a measurement uses the whole part
         "overfit_batches": 0.0,
         "limit_test_batches": 1.0,
         "callbacks": [ProgressBar()],
         "profiler": None,
-        "default_root_dir": os.devnull,  # under SLURM Lightning loads an hpc_ckpt that it finds there over the weights
+        "default_root_dir": os.devnull,  # under SLURM Lightning would load an hpc_ckpt from there over the weights
     }
     return instantiate(config.trainer, **options)
 
 
 def protocol_of(trainer: "Trainer", data: "ActionDataModule", checkpoint: str, part: str) -> dict[str, Any]:
-    """How a trainer measures a checkpoint, given by its sha256, on a part of that data.
+    """The protocol of a measurement: a checkpoint's sha256, a hash of the samples' names, views and precision.
 
-    `names` is a hash of the samples' names, by which a measurement of other data is told.
+    The hash of the names distinguishes measurements on different data.
     """
     names = "\n".join(sorted(data.names(part)))
     return {
@@ -72,7 +72,7 @@ def measure(
     folder: Path,
     protocols: Mapping[str, Protocol],
 ) -> dict[str, Any]:
-    """Metrics of a module on parts of its data, with intervals and tables for the test.
+    """Measure a module on parts of its data; returns metrics, with intervals and tables for the test part.
 
     The scores and `measurement.json` go to `folder`.
 
@@ -93,9 +93,9 @@ def measure(
                 bar.part = part
         trainer.test(module, dataloaders=data.scoring_dataloader(part), verbose=False)
         terminal.doing(f"computing the metrics of {part}")
-        found = scores.average_views(*module.tested(), module.actions, data.groups())
+        found = scores.average_views(*module.test_outputs(), module.actions, data.groups())
         scores.save(found._replace(protocol=protocol), folder / scores.FILES[part])
-        if part != "train":  # the network was fitted to it; train/ is the average over the last epoch's steps
+        if part != "train":  # the tags train/… are the averages over the last epoch's steps
             measured |= metrics.measure(found, part)
         if part == "test":
             measured |= metrics.intervals(found, part) | metrics.tables(found, part)
@@ -105,7 +105,7 @@ def measure(
 
 
 def read(folder: Path) -> dict[str, Protocol]:
-    """By part, the protocols that a folder's scores were measured by; empty where that is not recorded.
+    """The protocols of a folder's scores, by part; empty if there is no record.
 
     Raises:
         ActionRecError: the record is damaged.
@@ -118,31 +118,34 @@ def read(folder: Path) -> dict[str, Protocol]:
     try:
         mapping_of(text(20), mapping_of(text(100), value))(content, "")
     except UnfitError as error:
-        raise ActionRecError(f"{path}: not the record of a measurement ({error}); remove that file") from None
+        raise ActionRecError(f"{path}: not the record of a measurement ({error}); remove the file") from None
     return content
 
 
 def name(protocol: Protocol) -> str:
-    """Of the folder of a further measurement, and for people: `10x3-middle-bf16-mixed`."""
+    """Name of a protocol, also of the folder of a further measurement: `10x3-middle-bf16-mixed`."""
     return "-".join(
         str(part) for part in (views(protocol), protocol.get("position"), protocol.get("precision")) if part
     )
 
 
 def views(protocol: Protocol | None) -> str:
-    """Segments by crops of a protocol, `5x1`; `?` where that is not recorded."""
+    """Segments by crops of a protocol, such as `5x1`; `?` for a number that is not recorded."""
     return f"{protocol.get('segments', '?')}x{protocol.get('crops', '?')}" if protocol else "?"
 
 
 def same(one: Protocol, other: Protocol) -> bool:
-    """Whether two protocols see the samples in the same way; a value that is not recorded fits any."""
+    """Whether two protocols have the same views and precision; a value that is not recorded equals any value."""
     return not any(one.get(key) != other.get(key) for key in VIEWS if key in one and key in other)
 
 
 def require_same(protocols: Mapping[str, Protocol | None]) -> None:
-    """Raise unless scores, by the names of their networks, were measured in the same way.
+    """Raise unless the scores of several networks were measured with the same segments, crops and precision.
 
-    Positions may differ, since a stage of stills has none.
+    Positions may differ, since a stage of stills has no position.
+
+    Args:
+        protocols: by the network's name; None if there is no record.
     """
     known = {network: found for network, found in protocols.items() if found}
     for network, found in known.items():
@@ -150,7 +153,7 @@ def require_same(protocols: Mapping[str, Protocol | None]) -> None:
         for key in ("segments", "crops", "precision"):
             if found.get(key) != reference.get(key):
                 raise ActionRecError(
-                    f"scores of {first} were measured with {key} {reference.get(key)}, those of {network} with "
+                    f"scores of {first} were measured with {key} {reference.get(key)}, scores of {network} with "
                     f"{found.get(key)}; measure both in the same way with actionrec evaluate views.segments=… "
                     "views.crops=… trainer.precision=…"
                 )

@@ -1,4 +1,4 @@
-"""What the log says of a measurement: a small table, and where the rest is."""
+"""Summary of a run for the log: a table of metrics, and the commands that show more."""
 
 import shlex
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ HEADER = ("part", "n", "top-1", "mean class", "loss")
 
 
 def table(metrics: Mapping[str, Any], counts: Mapping[str, int]) -> str:
-    """Part, number of samples, accuracies with their 95 % intervals where there are any, and loss.
+    """Table of part, number of samples, accuracies (with 95 % intervals if there are any) and loss.
 
     Args:
         metrics: by tag, as `metrics.json` has them.
@@ -34,12 +34,12 @@ def table(metrics: Mapping[str, Any], counts: Mapping[str, int]) -> str:
 
 
 def line(metrics: Mapping[str, Any], part: str) -> str:
-    """The accuracies of one part: `test/acc 0.512  test/acc_macro 0.498`."""
+    """Accuracies of one part in a line: `test/acc 0.512  test/acc_macro 0.498`."""
     return "  ".join(f"{part}/{name} {metrics[f'{part}/{name}']:.3f}" for name in ("acc", "acc_macro"))
 
 
 def places(config: DictConfig, run: Path) -> str:
-    """Where a run is, and the commands that show it in TensorBoard and in the report."""
+    """The folder of a run, and the commands that show the run in TensorBoard and in the report."""
     data = Path(config.paths.outputs) / config.paths.name
     within = run.absolute().is_relative_to(data.absolute())
     found = {"run": str(run)}

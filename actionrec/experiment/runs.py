@@ -1,4 +1,4 @@
-"""The folder of a run: written under a working name, and complete under its own."""
+"""The folder of a run: `<name>.partial` during the training, renamed to `<name>` when the run is complete."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ from actionrec.settings.untrusted import read_json, read_metrics
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import replaced_folder
 
-# All that a run's folder holds of ours; the rest is its owner's, and stays when the run is replaced.
+# Files and folders that this package writes into a run's folder; all others are the user's, and survive a replacement.
 OURS = (
     *("checkpoints", "tensorboard", "measurements", "config.yaml", "overrides.yaml", "manifest.json", "log.txt"),
     *(
@@ -34,28 +34,28 @@ OURS = (
         "scores_train.npz",
     ),
 )
-_MEASURED = ("measurements", "measurement.json", "metrics.json", "scores*.npz")  # of a checkpoint that may be replaced
-MULTIRUN = "multirun.json"  # beside the jobs of a multirun: the keys that vary
+_MEASURED = ("measurements", "measurement.json", "metrics.json", "scores*.npz")  # not copied for a resumed training
+MULTIRUN = "multirun.json"  # file in a multirun's folder with the keys that vary
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run lives.
+    """Folder of a run.
 
-    While a run trains, its folder is `<path>.partial`; `finish` gives the folder its name. So everything under `path`
-    is complete, and an interrupted second training leaves the results of the first one in place.
+    During the training the folder is `<path>.partial`; `finish` renames the folder to `path`. So a folder at `path` is
+    always complete, and an interrupted second training leaves the results of the first one in place.
     """
 
     path: Path
 
     @property
     def partial(self) -> Path:
-        """Where the run is written."""
+        """Folder of the run during the training."""
         return self.path.with_name(f"{self.path.name}.partial")
 
     @property
     def finished(self) -> bool:
-        """Whether a complete run lies here, whatever its settings."""
+        """Whether `path` holds a complete run, of any settings."""
         return (self.path / "metrics.json").is_file() and self.best.is_file()
 
     @property
@@ -65,7 +65,7 @@ class RunFolder:
 
     @property
     def last(self) -> Path:
-        """The last checkpoint of the run that is being written."""
+        """The last checkpoint of the interrupted or running training."""
         return self.partial / "checkpoints" / "last.ckpt"
 
     @property
@@ -82,15 +82,15 @@ class RunFolder:
         return content
 
     def is_same(self, wanted: Manifest, overwrite: bool, but: Sequence[str] = ()) -> bool:
-        """Whether the finished run here is the wanted one.
+        """Whether the run at `path` is finished and has the wanted manifest.
 
         Args:
-            wanted: the manifest of the run to be made.
-            overwrite: whether another run may be replaced.
-            but: keys of settings that do not count.
+            wanted: manifest of the wanted run.
+            overwrite: whether a run of other settings may be replaced.
+            but: keys of settings to leave out of the comparison.
 
         Raises:
-            ActionRecError: another run, or a folder or file that is no run, is here, and may not be replaced.
+            ActionRecError: `path` holds a run of other settings without `overwrite`, or no run at all.
         """
         self.check()
         if not self.path.exists() or not any(self.path.iterdir()):
@@ -102,10 +102,10 @@ class RunFolder:
         return self.finished and not differences
 
     def goes_on(self, wanted: Manifest, overwrite: bool, but: Sequence[str] = ()) -> bool:
-        """Whether the wanted run was interrupted here after an epoch; see `is_same`.
+        """Whether the wanted run was interrupted after at least one epoch and can be resumed; see `is_same`.
 
         Raises:
-            ActionRecError: it was another run, which may not be replaced.
+            ActionRecError: `partial` holds an interrupted run of other settings, without `overwrite`.
         """
         if not self.last.is_file():
             return False
@@ -116,30 +116,30 @@ class RunFolder:
         return not differences
 
     def check(self) -> None:
-        """Raise unless whatever lies under the run's names is a run of ours, which may be written anew."""
+        """Raise if a file, or a folder that is no run, has one of the run's three names."""
         if not self.path.name or self.path.name.startswith("."):
-            raise ActionRecError(f"run_dir={self.path}: not the name of a folder; name a new one")
+            raise ActionRecError(f"run_dir={self.path}: not the name of a folder; choose another name")
         for path in (self.path, self.partial, self._replaced):
             if path.exists() and not _is_run(path):
                 kind = "a folder that is no run" if path.is_dir() else "a file"
                 raise ActionRecError(f"run_dir={self.path}: {path} is {kind}; name another folder, or move it away")
 
     def resume_from(self, resume: bool | str) -> Path | None:
-        """The checkpoint to go on from, if any.
+        """The checkpoint to resume from, or None.
 
         Args:
-            resume: False starts afresh, True goes on where the interrupted or the finished run ended, a path goes on
-                from that checkpoint in a fresh folder.
+            resume: False starts from the beginning, True resumes the interrupted or the finished run, and a path
+                resumes from that checkpoint in a new folder.
         """
         if resume is True:
             return self.last
         return Path(str(resume)) if resume else None
 
     def source(self, resume: bool | str) -> Path | None:
-        """The file that `resume_from` will name, where it is before `start`; to be looked at before anything changes.
+        """The checkpoint of `resume_from` at its path before `start`, to be checked before any file is changed.
 
         Raises:
-            ActionRecError: there is nothing to go on from.
+            ActionRecError: there is no checkpoint to resume from.
         """
         self.check()
         checkpoint = self.resume_from(resume)
@@ -147,16 +147,16 @@ class RunFolder:
             there = self.path if self.path.exists() else self._replaced
             checkpoint = there / "checkpoints" / "last.ckpt" if there.exists() else checkpoint
         if checkpoint and not checkpoint.is_file():
-            raise ActionRecError(f"resume: there is no {checkpoint} to go on from; train without resume")
+            raise ActionRecError(f"resume: there is no {checkpoint}; train without resume")
         if checkpoint and resume is not True and checkpoint.resolve().is_relative_to(self.partial.resolve()):
-            raise ActionRecError(f"resume={checkpoint} is of the interrupted run itself; go on with it by resume=true")
+            raise ActionRecError(f"resume={checkpoint} is of the interrupted run itself; resume it with resume=true")
         return checkpoint
 
     def start(self, resume: bool | str) -> None:
-        """Make the working folder ready; see `resume_from`.
+        """Prepare the folder `partial`; see `resume_from`.
 
         Raises:
-            ActionRecError: there is nothing to go on from, or what lies here is no run.
+            ActionRecError: there is no checkpoint to resume from, or one of the run's names is taken by no run.
         """
         self.source(resume)
         self._recover()
@@ -168,7 +168,7 @@ class RunFolder:
             self.partial.mkdir(parents=True)
 
     def finish(self) -> None:
-        """Give the working folder the run's name, in place of an earlier run there, whose owner's files are kept."""
+        """Rename `partial` to `path`; an earlier run there is replaced, but the user's files in its folder are kept."""
         if self.path.exists():
             self.path.rename(self._replaced)
         self.partial.rename(self.path)
@@ -179,7 +179,7 @@ class RunFolder:
         return self.path.with_name(f"{self.path.name}.replaced")
 
     def _recover(self) -> None:
-        """Tidy up after `finish`, also after one that was killed between its steps."""
+        """Complete the renaming of `finish`, also of a `finish` that was killed between its two renames."""
         if self.path.exists():
             for entry in self._replaced.iterdir() if self._replaced.is_dir() else ():
                 if entry.name not in OURS and not (self.path / entry.name).exists():
@@ -190,7 +190,7 @@ class RunFolder:
 
 
 def run_folder(config: DictConfig) -> RunFolder:
-    """The folder of this run: `run_dir`, or in a multirun one named by what varies between its jobs.
+    """The folder of this run: `run_dir`, or in a multirun a folder named after the job's values of the varying keys.
 
     A symbolic link is followed, so that the run is replaced and not the link.
     """
@@ -204,31 +204,31 @@ def run_folder(config: DictConfig) -> RunFolder:
 
 
 def varying_keys(folder: Path) -> list[str]:
-    """The keys that the multirun in a folder sweeps, as `studies.Study` has written them down at its start."""
+    """The keys that the multirun in a folder varies, from the file that `studies.Study` writes at its start."""
     return [str(key) for key in read_json(folder / MULTIRUN).get("varying", ())]
 
 
 def job_name(overrides: list[str], varying: list[str], tag: str | None = None) -> str:
-    """A folder name of what varies between the jobs of a multirun, whatever the order: `optimizer.lr-1e-3_seed-0`."""
+    """Folder name of a multirun's job, from the varying overrides in sorted order: `optimizer.lr-1e-3_seed-0`."""
     pairs = [override.lstrip("+~") for override in overrides]
     kept = sorted(pair for pair in dict.fromkeys(pairs) if pair.partition("=")[0].partition("@")[0] in varying)
     name = re.sub(r"[^\w.,+-]+", "-", "_".join(kept)) or "default"
-    # File systems take 255 bytes; the part that is cut off may be all that tells two jobs apart.
+    # File systems allow 255 bytes. The hash distinguishes jobs whose names differ only in the part that is cut off.
     name = name if len(name) <= 200 else f"{name[:180]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
     return f"{name}-{tag}" if tag else name
 
 
 def is_first_process() -> bool:
-    """Whether this is the only process of a training, or the first one; launchers number theirs in the environment."""
+    """Whether this process has rank 0, by the environment variables of Lightning, torchrun and SLURM."""
     ranks = ("LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID")
     return all(os.environ.get(name, "0") in ("0", "") for name in ranks)
 
 
 def _is_run(path: Path) -> bool:
-    """Whether a folder is a run of ours, whole or begun, by its manifest or configuration; or empty."""
+    """Whether a folder is empty, or holds a finished or interrupted run, by its manifest or configuration."""
     if not path.is_dir() or path.is_symlink():
         return False
-    if all(entry.name.startswith(".") for entry in path.iterdir()):  # temporary files that a killed writer left
+    if all(entry.name.startswith(".") for entry in path.iterdir()):  # empty, or temporary files of a killed process
         return True
     kept = [_readable_manifest(path)]
     with suppress(ActionRecError):

@@ -1,6 +1,6 @@
-"""Settings that a run has kept, put back into a configuration; the command line has the last word.
+"""Copying of settings from a run's `config.yaml` into a composed configuration; the command line takes precedence.
 
-A run's `config.yaml` is data: only values are taken from it, never interpolations, and `_target_`s only after
+A run's `config.yaml` is untrusted data: only values are copied, never interpolations, and `_target_`s only after
 `untrusted.check_targets`.
 """
 
@@ -19,16 +19,16 @@ from actionrec.experiment import manifest
 from actionrec.settings.untrusted import check_data, check_targets, read_config, writes
 from actionrec.system.errors import ActionRecError
 
-# What a measurement takes from the run that it measures: how samples are read and seen. Networks come from checkpoints.
+# Groups that a measurement copies from its run: the reading of samples. The network comes from the checkpoint.
 MEASURED = ("paths", "flow", "recipe", "split", "seed", "views", "dataset", "data")
-# What `run_again` takes: all that decides a result, and the places.
+# Groups that `run_again` copies: all settings that decide a result, and the paths.
 TRAINED = (
     *("stage", "paths", "flow", "backbone", "optimizer", "scheduler", "recipe", "split", "seed", "views", "dataset"),
     *("data", "model", "trainer", "init_from", "compile", "cache_features", "objective"),
 )
-_WHOLE = ("params", "compile")  # mappings whose keys belong together, such as the arguments of one flow estimator
-_COMPILE = ("fullgraph", "dynamic", "mode")  # of torch.compile's arguments, those that are plain choices
-_OWN = ("_target_", "dirpath")  # of callbacks: today's
+_WHOLE = ("params", "compile")  # mappings that are copied as a whole, such as the arguments of one flow estimator
+_COMPILE = ("fullgraph", "dynamic", "mode")  # arguments of torch.compile that cannot name programs or modules
+_OWN = ("_target_", "dirpath")  # settings of callbacks that are not copied
 COMPOSED = (
     "experiment",
     "recipe",
@@ -39,11 +39,11 @@ COMPOSED = (
     "dataset",
 )  # groups whose options a run keeps
 SPLIT_FILE = "${paths.outputs}/${paths.name}/split-seed${dataset.seed}.csv"  # as in conf/dataset/folder.yaml
-_GLOBAL = ("experiment", "recipe", "sweep")  # config groups that write anywhere
+_GLOBAL = ("experiment", "recipe", "sweep")  # config groups of package _global_, which set keys of other groups
 
 
 def for_measurement(config: DictConfig, run: Path, trust: Sequence[str]) -> None:
-    """Give a composed configuration the data settings of a finished run, in place.
+    """Copy the data settings of a finished run into a composed configuration, in place.
 
     Args:
         config: composed for the run's stage.
@@ -51,20 +51,20 @@ def for_measurement(config: DictConfig, run: Path, trust: Sequence[str]) -> None
         trust: see `for_training`.
 
     Raises:
-        ActionRecError: the run's `config.yaml` is damaged, or asks for another class than the stage's.
+        ActionRecError: the run's `config.yaml` is damaged, or names another data module than the stage's.
     """
     path = run / "config.yaml"
     saved = read_config(path)
-    own = str(config.data._target_)  # of conf/ or the command line, which may name a class of the user's
+    own = str(config.data._target_)  # from conf/ or the command line, which may name a class of the user
     check_targets(saved, path, [*trust, *({own.partition(".")[0]} - {"actionrec"})])
     data = _section(saved, "data")
     kind = data.get("_target_")
     if kind != own or ("position" in data) != ("position" in config.data):
-        raise ActionRecError(f"{path} is of data {kind}, this stage's are {own}; choose the run's experiment")
+        raise ActionRecError(f"{path} has data._target_={kind}, this stage has {own}; choose the run's experiment")
     if own.startswith("actionrec."):
         check_data(data, path, trust)
     taken = {key: saved[key] for key in MEASURED if key in saved}
-    # A stranger's run does not say where files are written here.
+    # A run of another user must not decide where files are written.
     taken["paths"] = _without(_section(saved, "paths"), ("outputs", "frames"))
     taken |= _with_own_places(data)
     _drop_streams(config, data)
@@ -72,7 +72,7 @@ def for_measurement(config: DictConfig, run: Path, trust: Sequence[str]) -> None
 
 
 def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictConfig:
-    """The configuration of a run, composed anew from the options that its manifest names, with its values.
+    """Compose a configuration from the config group options in a run's manifest, with the values of the run.
 
     Args:
         config: composed from the command line alone.
@@ -80,7 +80,7 @@ def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictCon
         trust: modules whose classes the run's settings may name, beside this package's, torch's and Lightning's.
 
     Raises:
-        ActionRecError: there is no `config.yaml`, or it names what is not allowed.
+        ActionRecError: `config.yaml` is missing, or names a class that is not allowed.
     """
     saved = read_config(run / "config.yaml")
     check_targets(saved, run / "config.yaml", trust)
@@ -92,20 +92,20 @@ def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictCon
     options = [f"{group}={choices[group]}" for group in COMPOSED if re.fullmatch(r"[\w-]+", choices.get(group, ""))]
     given = list(HydraConfig.get().overrides.task)
     if asked := given_choice("recipe") or given_choice("experiment"):
-        raise ActionRecError(f"run_again={run} has an experiment and a recipe of its own; leave {asked} out")
+        raise ActionRecError(f"run_again={run} fixes experiment and recipe; leave {asked} out")
     config = compose(HydraConfig.get().job.config_name, [*options, *given])
     with open_dict(config):
         config.run_again = str(run)
     callbacks = {name: node for name, node in saved["callbacks"].items() if isinstance(node, dict)}
     if unknown := sorted(set(callbacks) - {*config.callbacks, "progress"}):
         raise ActionRecError(
-            f"run_again={run} had callbacks of its own ({', '.join(unknown)}); add them with +callbacks.…"
+            f"run_again={run} had further callbacks ({', '.join(unknown)}); add them with +callbacks.…"
         )
     taken = {key: saved[key] for key in TRAINED if key in saved}
-    if isinstance(taken.get("compile"), dict):  # the others name programs and modules
+    if isinstance(taken.get("compile"), dict):  # other arguments may name programs and modules
         taken["compile"] = {key: taken["compile"][key] for key in _COMPILE if key in taken["compile"]} or True
     if not _lies_where_it_says(run, saved["paths"]):
-        # The folder was moved, or is a stranger's, who does not say where files are written here.
+        # The folder was moved, or is of another user, whose run must not decide where files are written.
         taken["paths"] = _without(saved["paths"], ("outputs", "frames"))
         taken |= _with_own_places(saved["data"])
     taken["trainer"] = _without(saved["trainer"], ("default_root_dir", "_target_"))
@@ -125,12 +125,12 @@ def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictCon
 
 
 def _section(saved: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A group of settings; empty where a file has something else in its place."""
+    """A group of settings; empty if the file has a value of another type there."""
     return saved[name] if isinstance(saved.get(name), dict) else {}
 
 
 def _lies_where_it_says(run: Path, paths: Mapping[str, Any]) -> bool:
-    """Whether a run is below the outputs of its own settings, and so are the frames that it would write.
+    """Whether a run's folder and the folder of its frames are below the `paths.outputs` of the run's settings.
 
     A run lies at `<outputs>/<data>/<stage>/<name>`, a job at `<outputs>/<data>/sweeps/<sweep>/<name>`.
     """
@@ -139,9 +139,9 @@ def _lies_where_it_says(run: Path, paths: Mapping[str, Any]) -> bool:
 
 
 def _with_own_places(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The sections `data` and `dataset` of a run, which write where `paths` says here and not where the run says.
+    """The sections `data` and `dataset` of a run, with today's `paths` for all files that may be written.
 
-    A split that is there is only read.
+    The run's `split_file` is kept if the file exists, because then the file is only read.
     """
     streams = {key: {**value, "folder": "${paths.frames}"} for key, value in data.items() if writes(value)}
     found = {"data": {**_without(data, ("dataset",)), **streams}}
@@ -153,7 +153,7 @@ def _with_own_places(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _drop_streams(config: DictConfig, data: Mapping[str, Any]) -> None:
-    """Take streams out of a configuration, in place, that a run's data do not have."""
+    """Remove the streams from a configuration, in place, that a run's data do not have."""
     with open_dict(config):
         for name in [name for name in config.data if name not in data and _is_stream(config, str(name))]:
             config.data.pop(name)
@@ -176,7 +176,7 @@ def _put_back(config: DictConfig, saved: Mapping[str, Any]) -> None:
         for path, value in leaves:
             if not _interpolated(config, path):
                 OmegaConf.update(config, path, value, merge=False, force_add=True)
-        # Where an interpolation of today gives what the run had, it stays, so that it follows the command line.
+        # An interpolation that gives the run's value is kept, so that it still follows the command line.
         for path, value in leaves:
             if _interpolated(config, path) and value_at(config, path) != value:
                 OmegaConf.update(config, path, value, merge=False, force_add=True)
@@ -185,13 +185,13 @@ def _put_back(config: DictConfig, saved: Mapping[str, Any]) -> None:
 
 
 def _leaves(config: DictConfig, saved: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Values by dotted path; those of `_WHOLE` are one value."""
+    """Settings by dotted path; a mapping of `_WHOLE` is one value."""
     for key, value in saved.items():
         path = f"{prefix}{key}"
         node = OmegaConf.select(config, path, throw_on_missing=False)
-        whole = key in _WHOLE or _interpolated(config, path)  # such as a model's optimiser, which is the group's
+        whole = key in _WHOLE or _interpolated(config, path)  # such as model.optimizer, which is ${optimizer}
         if isinstance(value, dict) and isinstance(node, DictConfig):
-            # Arguments of one class are not another's.
+            # Merging would mix the arguments of two classes.
             whole = whole or value.get("_target_", node.get("_target_")) != node.get("_target_")
         if isinstance(value, dict) and isinstance(node, DictConfig) and not whole:
             yield from _leaves(config, value, f"{path}.")
@@ -206,7 +206,7 @@ def _interpolated(config: DictConfig, path: str) -> bool:
 
 
 def _given(config: DictConfig) -> dict[str, Any]:
-    """The nodes that the command line has set, by path."""
+    """The values that the command line sets, by path."""
     return {
         key: value_at(config, key)
         for key in given_keys()
@@ -215,24 +215,24 @@ def _given(config: DictConfig) -> dict[str, Any]:
 
 
 def value_at(config: DictConfig, key: str) -> Any:
-    """A setting or a group of settings as plain types, interpolations resolved; None where it is not there."""
+    """A setting or a group of settings as plain types, interpolations resolved; None if there is no such key."""
     node = OmegaConf.select(config, key, throw_on_missing=False)
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
 def given_keys() -> list[str]:
-    """Keys and groups that the command line sets, but for groups that write anywhere."""
+    """Keys and groups that the command line sets, without groups of package `_global_`."""
     keys = [override.key_or_group.replace("/", ".") for override in _overrides() if not override.is_delete()]
     return [key for key in dict.fromkeys(keys) if key not in _GLOBAL]
 
 
 def given_choice(group: str) -> str | None:
-    """The option of a config group that the command line names; None where it names none."""
+    """The option of a config group that the command line chooses, or None."""
     named = [override.value() for override in _overrides() if override.key_or_group == group]
     return str(named[-1]) if named else None
 
 
 def _overrides() -> list[Override]:
-    """The overrides of the command line; none outside of one."""
+    """The overrides of the command line; empty if Hydra is not running."""
     given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     return OverridesParser.create().parse_overrides(list(given))

@@ -1,4 +1,4 @@
-"""`actionrec fuse`: one table of the streams, of every fusion of their scores, and of the trained one."""
+"""`actionrec fuse`: one table of the streams, of every fusion of their scores, and of the trained fusion networks."""
 
 import logging
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ def fuse(config: DictConfig) -> None:
 
     Raises:
         ActionRecError: scores are missing, are not of the same samples, are of samples that a run was trained on, or
-            are of another checkpoint than the run's best.
+            are of another checkpoint than the run's `best.ckpt`.
     """
     from actionrec.evaluation import fusion, scores
     from actionrec.modules.checkpoint import read
@@ -54,7 +54,7 @@ def fuse(config: DictConfig) -> None:
     networks = {name: fusion.Fused(found) for name, found in zip(runs, matched["test"], strict=True)}
     against = fusion.best_on_validation(dict(zip(runs, matched["val"], strict=True)))
     better = networks[against].scores
-    networks |= {name: function(matched) for name, function in fusion.FUSIONS.items()}
+    networks |= {name: function(matched) for name, function in fusion.SCORE_FUSIONS.items()}
     measurement.require_same({"streams": better.protocol, **{name: found.protocol for name, found in whole.items()}})
     networks |= {name: fusion.Fused(found) for name, found in whole.items()}
 
@@ -64,12 +64,12 @@ def fuse(config: DictConfig) -> None:
     table = fusion_table(Fusion(folder.name, rows))
     text = lines_of(texts(table))
     write_text(folder / "fusion.md", text + "\n")
-    seen = measurement.name(better.protocol) if better.protocol else "views that are not recorded"
+    seen = measurement.name(better.protocol) if better.protocol else "unrecorded views"
     print(f"{text}\n\nMeasured at {seen}. {table.note}")
 
 
 def _of_chain(config: DictConfig) -> tuple[dict[str, Path], dict[str, Path]]:
-    """The runs of the stage's parents by stream, and those of the stage and its variants, for a table's rows."""
+    """Run folders by row of the table: the stage's parents by stream, and the trained stage with its variants."""
     declared = chain.of(config)
     stage = declared.stages.get(config.stage)
     if not stage:
@@ -81,9 +81,9 @@ def _of_chain(config: DictConfig) -> tuple[dict[str, Path], dict[str, Path]]:
 
 
 def _check_current(measured: Mapping[str, Any], run: Path, stage: str) -> None:
-    """Raise if a run's scores, by part, are of another checkpoint than its best is now.
+    """Raise if a run's scores, by part, are of another checkpoint than the run's present `best.ckpt`.
 
-    Scores of before their checkpoint was recorded pass.
+    Scores without a recorded checkpoint, of earlier versions, pass.
     """
     from actionrec.evaluation.scores import FILES
 
@@ -94,7 +94,7 @@ def _check_current(measured: Mapping[str, Any], run: Path, stage: str) -> None:
         if then != now:
             raise ActionRecError(
                 f"{run / FILES[part]}: these scores are of checkpoint {str(then)[:10]}, {best} is {now[:10]}; measure "
-                f"it with actionrec evaluate experiment={stage} checkpoint={best} parts=[train,val,test]"
+                f"the run with actionrec evaluate experiment={stage} checkpoint={best} parts=[train,val,test]"
             )
 
 

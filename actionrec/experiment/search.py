@@ -1,4 +1,4 @@
-"""`actionrec search experiment=<stage>`: settings of one stage by Optuna, chosen on validation."""
+"""`actionrec search experiment=<stage>`: hyper-parameter search for one stage with Optuna, selected on validation."""
 
 import copy
 import logging
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
 
-OBJECTIVE = "objective"  # attribute of Optuna's study that names its metric
-ENOUGH = 5  # trials a setting; of fewer, importances are those of chance
+OBJECTIVE = "objective"  # attribute of Optuna's study with the name of the metric
+ENOUGH = 5  # least number of trials per setting for importances; with fewer, importances are noise
 NO_MULTIRUN = (
-    "a search is no multirun: all jobs would share its folder; run the searches one by one, each with "
+    "a search cannot be a multirun, because all jobs would share its folder; run one search after the other, each with "
     "search.name=<name>"
 )
 log = logging.getLogger(__name__)
 
 
 def search(config: DictConfig) -> None:
-    """Train the stage under settings that Optuna suggests (TPE: Bergstra et al., NeurIPS 2011); print their table.
+    """Train the stage with settings that Optuna suggests (TPE: Bergstra et al., NeurIPS 2011); print the trials' table.
 
-    Each trial is a run below `run_dir`, of which the one that is best on validation is measured on the test, and no
-    other. `study.db` beside them is Optuna's storage. The search can be interrupted: run again, it tries the settings
-    that it was at once more and goes on. A trial whose loss is not finite counts as tried, is Optuna's PRUNED, and has
-    no row and no folder. One process at a time.
+    Each trial is a run below `run_dir`. Only the trial that is best on validation is measured on the test part.
+    `study.db` in `run_dir` is Optuna's storage. An interrupted search can be resumed: the same command repeats the
+    interrupted trial and continues. A trial with a loss that is not finite gets Optuna's state PRUNED, counts towards
+    the number of trials, and has no row and no folder. A lock admits one process at a time.
 
     Raises:
-        ActionRecError: Optuna is not installed, the space names what is no setting, the folder holds another search, or
+        ActionRecError: Optuna is not installed, the space names an unknown setting, the folder holds another search, or
             all trials diverged.
     """
-    if in_multirun():  # by hydra.mode; of the flags `main` knows before Hydra writes down what varies
+    if in_multirun():  # set by hydra.mode; the command line's `main` has refused the flags -m and --multirun before
         raise ActionRecError(NO_MULTIRUN)
     optuna = _import_optuna()
     settings = plain(config)["search"]
@@ -56,7 +56,8 @@ def search(config: DictConfig) -> None:
     monitor = OmegaConf.select(config, "callbacks.best.monitor")
     if monitor and monitor != config.objective:
         raise ActionRecError(
-            f"callbacks.best.monitor={monitor}: a search goes by objective={config.objective}; set objective alone"
+            f"callbacks.best.monitor={monitor}: the search ranks trials by objective={config.objective}; set objective "
+            "alone"
         )
     with only_writer(Path(config.run_dir), "the search in"):
         _search(config, settings, optuna)
@@ -71,7 +72,7 @@ def _search(config: DictConfig, settings: dict[str, Any], optuna: Any) -> None:
     _enqueue_interrupted(study, folder)
     states = optuna.trial.TrialState
     done = len(study.get_trials(states=(states.COMPLETE, states.PRUNED)))
-    # The same seed would suggest again what the trials before an interruption have tried.
+    # With the same seed a resumed search would suggest the settings of the trials before the interruption again.
     study.sampler = optuna.samplers.TPESampler(seed=config.seed + done)
     for _ in range(settings["trials"] - done):
         trial = study.ask(space)
@@ -87,7 +88,7 @@ def _search(config: DictConfig, settings: dict[str, Any], optuna: Any) -> None:
 
 
 def _distribution(optuna: Any, setting: dict[str, Any]) -> "BaseDistribution":
-    """Optuna's form of a line of the space; a range is of integers where both of its ends are."""
+    """Optuna's distribution for an entry of the space; a range is of integers if both of its bounds are integers."""
     if "values" in setting:
         return optuna.distributions.CategoricalDistribution(setting["values"])
     low, high, log_scale = setting["low"], setting["high"], setting.get("log", False)
@@ -99,9 +100,9 @@ def _distribution(optuna: Any, setting: dict[str, Any]) -> "BaseDistribution":
 def _check_same(
     folder: Path, config: DictConfig, study: "optuna.Study", space: Mapping[str, "BaseDistribution"]
 ) -> None:
-    """Raise if the study's trials are over another space, or under other settings than the space's keys.
+    """Raise if the study's trials have another space, or differ from the wanted search in settings outside the space.
 
-    Neither the order of the keys nor the number of trials counts.
+    The order of the keys and the number of trials may differ.
     """
     wanted = manifest.create(config)
     wanted = replace(wanted, settings={key: value for key, value in wanted.settings.items() if key not in space})
@@ -115,7 +116,7 @@ def _check_same(
 
 
 def _other_spaces(study: "optuna.Study", space: Mapping[str, "BaseDistribution"]) -> list[str]:
-    """What sets the space apart from that of the trials, a text for each key."""
+    """Differences between the space and the space of the trials, a text for each key."""
     there = {key: each for trial in study.trials for key, each in trial.distributions.items()}
     added = space.keys() - there.keys() if there else ()
     changed = (key for key, each in there.items() if space.get(key) != each)
@@ -136,18 +137,18 @@ def _range(distribution: Any) -> str:
 
 
 def _other_settings(folder: Path, config: DictConfig, study: "optuna.Study", wanted: Manifest) -> list[str]:
-    """What sets the settings beside the space apart from those of the trials."""
+    """Differences between the settings outside the space and those of the trials."""
     try:
         if there := manifest.read(folder):
             return wanted.differences(there)
-        for trial in study.trials:  # of a search of before it had a manifest, that of its first run
+        for trial in study.trials:  # a search of an earlier version has no manifest; take the first run's
             run = _folder(folder, trial.number)
             if (run / manifest.FILE).is_file() and (there := manifest.read(run)):
                 return manifest.create(_with(config, trial.params, run)).differences(there)
     except ActionRecError as error:
         raise ActionRecError(
-            f"{folder}: the settings of its search cannot be read ({error}); move the folder away, or search under "
-            "another name (search.name=<name>)"
+            f"{folder}: the settings of its search cannot be read ({error}); move the folder away, or use another name "
+            "(search.name=<name>)"
         ) from None
     return []
 
@@ -160,11 +161,12 @@ def _open(optuna: Any, name: str, path: Path, objective: str) -> "optuna.Study":
             direction=f"{direction(objective)}imize",
             load_if_exists=True,
         )
-        there = study.user_attrs.get(OBJECTIVE, "val/acc" if study.trials else objective)  # none of before it was one
+        # Searches of earlier versions have no such attribute, and all have val/acc as their objective.
+        there = study.user_attrs.get(OBJECTIVE, "val/acc" if study.trials else objective)
         study.set_user_attr(OBJECTIVE, there)
-    except Exception as error:  # whatever SQLAlchemy makes of a file that is no data base
+    except Exception as error:  # SQLAlchemy raises many types for a file that is no database
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ActionRecError(f"{path}: not the storage of a search ({reason:.120}); move it away") from None
+        raise ActionRecError(f"{path}: not the storage of a search ({reason:.120}); move the file away") from None
     if there != objective:
         raise ActionRecError(
             f"{path.parent} holds another search (objective: {objective}, was {there}); keep both with "
@@ -174,7 +176,7 @@ def _open(optuna: Any, name: str, path: Path, objective: str) -> "optuna.Study":
 
 
 def _enqueue_interrupted(study: "optuna.Study", folder: Path) -> None:
-    """Have the trials that did not end, and were not tried again since, tried again."""
+    """Enqueue the settings of interrupted trials again, unless a later trial has repeated them."""
     again = {trial.user_attrs.get("again") for trial in study.trials}
     for trial in study.trials:
         if trial.state.name == "RUNNING":  # its process was killed
@@ -185,7 +187,7 @@ def _enqueue_interrupted(study: "optuna.Study", folder: Path) -> None:
 
 
 def _check(setting: dict[str, Any], config: DictConfig) -> None:
-    """Raise unless a line of the space is understood."""
+    """Raise unless an entry of the space names a setting, and has either `values` or `low` and `high`."""
     key = setting.get("key", "")
     if not key or OmegaConf.select(config, key, default=config) is config:
         raise ActionRecError(f"search.space names {key!r}, which is no setting of experiment={config.stage}")
@@ -195,7 +197,7 @@ def _check(setting: dict[str, Any], config: DictConfig) -> None:
         "high",
         "log",
     }:
-        raise ActionRecError(f"search.space: say of {key} either low and high, or values")
+        raise ActionRecError(f"search.space: {key} needs either low and high, or values")
 
 
 def _run(config: DictConfig, folder: Path, trial: "optuna.Trial") -> float:
@@ -220,7 +222,7 @@ def _with(config: DictConfig, params: Mapping[str, Any], run: Path) -> DictConfi
 
 
 def _test(config: DictConfig, params: Mapping[str, Any], run: Path) -> float:
-    """Accuracy of a trial on the test, which is measured when it is first asked for."""
+    """Test accuracy of a trial, from the trial's `metrics.json`; measured first if that file has no test metrics."""
     metrics = RunFolder(run).metrics
     if "test/acc" not in metrics:
         tried = _with(config, params, run)
@@ -231,7 +233,7 @@ def _test(config: DictConfig, params: Mapping[str, Any], run: Path) -> float:
 
 
 def _write(folder: Path, config: DictConfig, study: "optuna.Study") -> str:
-    """Write `search.json`, `search.md`, `history.png` and, of enough trials, `importances.png`; returns the table."""
+    """Write `search.json`, `search.md`, `history.png` and, with enough trials, `importances.png`; returns the table."""
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
     from actionrec.evaluation import plots
@@ -241,8 +243,8 @@ def _write(folder: Path, config: DictConfig, study: "optuna.Study") -> str:
     if not complete:
         diverged = sum(trial.state.name == "PRUNED" for trial in study.trials)
         raise ActionRecError(
-            f"{folder}: all {diverged} trials diverged; search lower rates under another name "
-            "(search.name=<name>), or try more with search.trials=<number>"
+            f"{folder}: all {diverged} trials diverged; search lower learning rates under another name "
+            "(search.name=<name>), or allow more trials with search.trials=<number>"
         )
     objective, lowest = config.objective, direction(config.objective) == "min"
     ranked = sorted(complete, key=lambda trial: (trial.value or 0.0) * (1 if lowest else -1))
@@ -258,7 +260,8 @@ def _write(folder: Path, config: DictConfig, study: "optuna.Study") -> str:
     values = {trial.number: trial.value or 0.0 for trial in complete}
     figures = {"history.png": plots.history(values, objective, lowest)}
     if len({trial.value for trial in complete}) > 1 and len(complete) >= ENOUGH * len(keys):
-        # Not Optuna's default, which asks what sets the best trials apart, and of few finds chance.
+        # fANOVA instead of Optuna's default (PED-ANOVA), which compares the best trials with all trials, and with few
+        # trials gives noise.
         shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=config.seed))
         found["importances"] = {key: float(share) for key, share in shares.items()}
         figures["importances.png"] = plots.importances(found["importances"], len(complete), objective)

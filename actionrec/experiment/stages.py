@@ -1,4 +1,4 @@
-"""What the command lines of other verbs would say for one stage of a chain, and their settings."""
+"""Command-line overrides and composed settings for one stage of a chain, as for the other verbs' command lines."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,11 +14,11 @@ from actionrec.settings.messages import is_users, one_line
 from actionrec.settings.overrides import for_hydra
 from actionrec.system.errors import ActionRecError
 
-OWN = ("upto", "dry_run", "fuse", "report", STILLS, CLIPS)  # settings of this verb, none of a stage
+OWN = ("upto", "dry_run", "fuse", "report", STILLS, CLIPS)  # settings of `actionrec chain` that no stage has
 
 
 def overrides_of(chain: ChainConfig, name: str, config: DictConfig) -> list[str]:
-    """What a command line would say for a stage or variant alone; of a key that comes twice the last counts."""
+    """Overrides of a command line for one stage or variant; if a key occurs twice, the last value counts."""
     stage = stage_of(chain, name)
     given = list(HydraConfig.get().overrides.task)
     shared = [each for each in given if key_of(each) not in OWN]
@@ -35,27 +35,27 @@ def overrides_of(chain: ChainConfig, name: str, config: DictConfig) -> list[str]
 
 
 def of_report(config: DictConfig) -> list[str]:
-    """What `actionrec report` is to be told of a chain: its data, and the split, seed and tag to show closely."""
+    """Overrides for `actionrec report` after a chain: its data, and the split, seed and tag to show in detail."""
     given = [each for each in HydraConfig.get().overrides.task if key_of(each).partition(".")[0] in ("paths", "chain")]
     shown = [f"split={config.split}", f"seed={config.seed}"]
     return [*given, *shown, *([f"tag='{config.tag}'"] if config.tag is not None else []), f"trust={list(config.trust)}"]
 
 
 def stage_of(chain: ChainConfig, name: str) -> Stage:
-    """The stage of that name, or the one that a variant of that name is of."""
+    """The stage of a name, or the stage of the variant of that name."""
     return chain.stages[chain.variants[name].of if name in chain.variants else name]
 
 
 @contextmanager
 def composed(verb: str, overrides: Sequence[str]) -> Iterator[DictConfig]:
-    """The settings that a verb's command line composes; while it lasts, they are what `HydraConfig` tells of."""
+    """Compose the settings of a verb's command line; inside the context `HydraConfig` holds these settings."""
     with told(compose(verb, list(overrides), return_hydra_config=True)) as config:
         yield config
 
 
 @contextmanager
 def told(whole: DictConfig) -> Iterator[DictConfig]:
-    """Settings without Hydra's own, which `HydraConfig` tells of while it lasts."""
+    """Yield composed settings without Hydra's own; inside the context `HydraConfig` holds Hydra's settings."""
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(whole)
     config = whole.copy()
@@ -69,7 +69,7 @@ def told(whole: DictConfig) -> Iterator[DictConfig]:
 
 @contextmanager
 def named(name: str) -> Iterator[None]:
-    """Have errors of what the user gave begin with the name of the stage that they are of."""
+    """Prefix the messages of user errors with the name of the stage."""
     try:
         yield
     except Exception as error:

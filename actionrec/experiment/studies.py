@@ -1,4 +1,4 @@
-"""Studies: what the runs of a multirun found, side by side."""
+"""Studies: a table of the runs of a multirun."""
 
 import csv
 import io
@@ -26,50 +26,51 @@ from actionrec.system.files import atomic_path, write_json, write_text
 
 log = logging.getLogger(__name__)
 
-REPEATS = ("seed", "split")  # what is averaged over
-PASSING = ("resume", "overwrite", "run_again", "trust")  # what a run was asked for once, which it is not known by
-METRICS = ("val/acc", "test/acc", "test/acc_macro")  # beside the objective
-BOUNDS = ("low", "high")  # of the test's, in metrics.json
+REPEATS = ("seed", "split")  # swept keys that a study averages over
+PASSING = ("resume", "overwrite", "run_again", "trust")  # overrides of one command that do not identify a run
+METRICS = ("val/acc", "test/acc", "test/acc_macro")  # metrics of a study beside the objective
+BOUNDS = ("low", "high")  # suffixes of the intervals of the test metrics in metrics.json
 NOTE = (
-    "Mean ± standard deviation over runs (seeds, splits), of n test samples each, from as many sources. In brackets "
-    "the 95 % interval of one run, by source video."
+    "Mean ± standard deviation over runs (seeds, splits). Each run is measured on n test samples from the given number "
+    "of source videos. In brackets the 95 % interval of one run, by source video."
 )
 
 
 class Swept(NamedTuple):
-    """What a multirun was asked for: values by key of what it sweeps, and all other overrides."""
+    """Overrides of a multirun: the values of the swept keys, and all other overrides by key."""
 
     values: dict[str, list[str]]
     fixed: dict[str, str]
 
 
 class Study(Callback):
-    """Ends a multirun of trainings with `study.json`, `.csv`, `.md` and `.png` in its folder, and prints the table."""
+    """Writes `study.json`, `.csv`, `.md` and `.png` at the end of a multirun of trainings, and prints the table."""
 
-    _held: ClassVar[Path | None] = None  # the folder of this process's latest multirun, until that has ended well
+    _held: ClassVar[Path | None] = None  # locked folder of this process's multirun
 
     def on_multirun_start(self, config: DictConfig, **rest: Any) -> None:
-        """Write down which keys vary, for the names of the jobs, and have all jobs in one folder.
+        """Write the varying keys to a file, for the names of the jobs, and put all jobs into one folder.
 
-        Until the end of the multirun no other one may write there, since it would rename the jobs that are to come.
+        The folder is locked until the end of the multirun, since a second multirun would change the names of the
+        remaining jobs.
         """
         folder = Path(config.hydra.sweep.dir)
         try:
             self._hold(folder)
             write_json(folder / MULTIRUN, {"varying": sorted(_swept(config).values)})
         except (ActionRecError, OSError) as error:
-            # Hydra makes a warning of an exception here, and goes on with the jobs.
+            # Hydra would turn an exception here into a warning, and run the jobs.
             sys.exit(f"error: {one_line(error)}")
-        # Where the stage varies, each job would take a folder named by its own stage.
+        # hydra.sweep.dir depends on the stage: without a fixed value, jobs of different stages would be separated.
         quoted = str(folder).replace("'", "\\'")
         config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
 
     def on_multirun_end(self, config: DictConfig, **rest: Any) -> None:
-        """Write the study; Hydra does not call this where a job failed."""
+        """Write the study; Hydra does not call this method if a job failed."""
         folder = Path(config.hydra.sweep.dir)
         try:
             swept = _swept(config)
-            rows = gather(folder, swept, config.objective)
+            rows = study_rows(folder, swept, config.objective)
             if rows and swept.values:
                 print(write(folder, config.sweep.name, config.sweep.title, rows, config.objective))
         finally:
@@ -78,7 +79,7 @@ class Study(Callback):
     @staticmethod
     def _hold(folder: Path) -> None:
         """Lock the folder until `_let_go`, or until this process ends."""
-        Study._let_go()  # of a multirun of this process that failed
+        Study._let_go()  # a failed multirun of this process keeps its lock
         locks.acquire(folder, "the sweep in")
         Study._held = folder
 
@@ -95,11 +96,11 @@ def _swept(config: DictConfig) -> Swept:
 
 
 def parse(overrides: Iterable[str]) -> Swept:
-    """Tell what is swept from what is fixed; of a key that comes twice the last counts, as it does for Hydra."""
+    """Separate swept from fixed overrides; if a key occurs twice, the last override counts, as in Hydra."""
     values: dict[str, list[str]] = {}
     fixed: dict[str, str] = {}
     hydra = GlobalHydra.instance()
-    loader = hydra.config_loader() if hydra.is_initialized() else None  # knows the options that glob(…) is about
+    loader = hydra.config_loader() if hydra.is_initialized() else None  # the parser needs it to expand glob(…)
     for override in OverridesParser.create(config_loader=loader).parse_overrides(list(overrides)):
         key = override.key_or_group
         values.pop(key, None)
@@ -111,14 +112,17 @@ def parse(overrides: Iterable[str]) -> Swept:
     return Swept(values, fixed)
 
 
-def gather(folder: Path, swept: Swept, objective: str = "val/acc") -> list[dict[str, Any]]:
-    """A row for each setting that has finished runs, in the order of the sweep, and for each way of measuring them.
+def study_rows(folder: Path, swept: Swept, objective: str = "val/acc") -> list[dict[str, Any]]:
+    """Rows of a study: one for each setting and protocol with finished runs, in the order of the sweep.
 
-    A job counts once, by the folder that this sweep gives it where there are several. A row holds the values of the
-    swept keys but for `REPEATS`, `views` (how the runs were measured; None where that is not recorded), `runs`, `n`
-    (samples of the test), `sources` (the videos that they come from), mean and standard deviation (`… sd`, None of one
-    run) of the objective and of `METRICS` over the runs, for those of the test also the bounds of a run's 95 % interval
-    (`… low`, `… high`; their mean over the runs), and `values`: the test accuracy of each run.
+    A job counts once; if several folders hold the same job, the folder with the name of this sweep counts. A row has
+    the values of the swept keys without `REPEATS`, and
+
+    - `views`: name of the protocol; None if it is not recorded
+    - `runs`: number of runs; `n`: number of test samples; `sources`: number of the samples' source videos
+    - the objective and `METRICS`: mean over the runs, with the standard deviation `… sd` (None for one run) and, for
+      test metrics, the bounds `… low` and `… high` of a run's 95 % interval (mean over the runs)
+    - `values`: the test accuracy of each run
     """
     jobs: dict[tuple[str, ...], Path] = {}
     for path in sorted(folder.glob("*/overrides.yaml")):
@@ -128,7 +132,7 @@ def gather(folder: Path, swept: Swept, objective: str = "val/acc") -> list[dict[
         theirs = parse(said).fixed
         if not _belongs(theirs, swept):
             continue
-        # A job's name says what varied: a narrower sweep, or an earlier version, has left the same job under another.
+        # A job's folder is named after the varying keys, so a sweep over fewer keys gives the same job another name.
         values = tuple(theirs[key] for key in swept.values)
         if values not in jobs or path.parent.name == job_name(said, list(swept.values), _tag(theirs)):
             jobs[values] = path.with_name("metrics.json")
@@ -148,7 +152,7 @@ def gather(folder: Path, swept: Swept, objective: str = "val/acc") -> list[dict[
 
 
 def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]], objective: str = "val/acc") -> str:
-    """Write what the rows of `gather` say, and which is the best by the objective; returns the table."""
+    """Write the rows of `study_rows` with a mark at the best row by the objective; returns the table."""
     from actionrec.evaluation import plots
     from actionrec.reporting.tables import Spread, cell, few_sources, lines_of
 
@@ -184,7 +188,7 @@ def write(folder: Path, name: str, title: str, rows: list[dict[str, Any]], objec
     writer.writerows(rows)
     write_text(folder / "study.csv", lines_of_csv.getvalue())
     intervals = [[row[f"test/acc {bound}"] for bound in BOUNDS] for row in rows]
-    # Several ways of measuring are told apart in the plot, too.
+    # If the rows have different protocols, the labels in the plot name the protocols.
     ways = len({row["views"] for row in rows}) > 1
     labels = [
         ", ".join([*(row[key] for key in keys), *([row["views"] or "not recorded"] if ways else [])]) or name
@@ -200,13 +204,13 @@ def _metrics(objective: str) -> tuple[str, ...]:
 
 
 def _summary_keys(metrics: Iterable[str]) -> set[str]:
-    """Keys of a row of `gather` that the sweep does not vary."""
+    """Keys of a row of `study_rows` beside the swept keys."""
     parts = {f"{metric}{part}" for metric in metrics for part in ("", *(f" {each}" for each in ("sd", *BOUNDS)))}
     return {"views", "runs", "n", "sources", "values"} | parts
 
 
 def _belongs(theirs: Mapping[str, str], swept: Swept) -> bool:
-    """Whether a run with these overrides is one of the sweep's."""
+    """Whether a run with these overrides belongs to the sweep."""
     others = {key: value for key, value in theirs.items() if key not in swept.values and key not in PASSING}
     fixed = {key: value for key, value in swept.fixed.items() if key not in PASSING}
     return others == fixed and all(theirs.get(key) in values for key, values in swept.values.items())

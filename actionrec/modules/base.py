@@ -1,4 +1,4 @@
-"""What the LightningModules share: steps, metrics, optimiser, and the lineage that goes into checkpoints."""
+"""Base of the LightningModules: steps, metrics, optimiser, and the lineage that goes into checkpoints."""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -19,18 +19,19 @@ from actionrec.networks.streams import MultiStream, Stream, channels_last
 
 
 class ActionModule(LightningModule):
-    """A classifier of actions; a subclass builds the network and takes its inputs out of the batch.
+    """A classifier of actions; a subclass builds the network and takes the network's inputs out of the batch.
 
-    Hyper-parameters are plain types, so that a checkpoint loads with `weights_only=True` and rebuilds the module by
-    itself. Names of pretrained weights are not among them: the checkpoint has the weights.
+    Hyper-parameters are plain types, so that a checkpoint loads with `weights_only=True` and is enough to rebuild the
+    module. The hyper-parameters name no pretrained weights, because the checkpoint holds the weights.
 
     Args:
-        network: classifies what the streams of `inputs` see.
+        network: classifier of the streams in `inputs`.
         actions: class list, in the order of the labels.
-        inputs: what the data module's `inputs` says.
+        inputs: the data module's `inputs`.
         optimizer: `_target_` and arguments of a torch optimiser, see `optimizers.create_optimizer`.
-        scheduler: of one of `schedules` or of torch, see `optimizers.create_schedule`; empty for a constant rate.
-        label_smoothing: of the training objective (Szegedy et al., CVPR 2016); `train/loss` is without.
+        scheduler: `_target_` and arguments of a schedule of `schedules` or of torch, see `optimizers.create_schedule`;
+            empty for a constant learning rate.
+        label_smoothing: of the training objective (Szegedy et al., CVPR 2016); `train/loss` is measured without it.
         decay_norms, head_lr_factor, backbone_lr_factor: see `optimizers.parameter_groups`.
         batch_norm: see `norms.held_norms`.
     """
@@ -72,12 +73,13 @@ class ActionModule(LightningModule):
                 "acc_macro": MeanClassAccuracy(classes),
             },
             prefix="val/",
-            compute_groups=False,  # else metrics that agree on the first batch, such as top-1 and top-5, are made one
+            # Compute groups would merge metrics whose states agree on the first batch, such as top-1 and top-5.
+            compute_groups=False,
         )
-        # Looking for NaN would wait for the device, and leave them out of the mean.
+        # Checking for NaN would force a device sync in every step, and would drop NaN losses from the mean.
         self.train_loss, self.val_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
         self.val_ranking = RankingMetrics()
-        self._views: list[tuple[list[str], Tensor, Tensor]] = []
+        self._test_outputs: list[tuple[list[str], Tensor, Tensor]] = []
         self._hold_norms()  # Lightning does not call train() before the first epoch
 
     def train(self, mode: bool = True) -> "ActionModule":
@@ -86,7 +88,7 @@ class ActionModule(LightningModule):
         return self
 
     def on_train_start(self) -> None:
-        self._hold_norms()  # trainer.sync_batchnorm has replaced them
+        self._hold_norms()  # trainer.sync_batchnorm has replaced the batch norms
 
     def _hold_norms(self) -> None:
         for norm in held_norms(self.network, self.batch_norm):
@@ -102,10 +104,10 @@ class ActionModule(LightningModule):
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
         logits, labels = self(batch), batch["label"]
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        # Without smoothing, as in validation: the two curves share an axis.
+        # The logged loss has no label smoothing, as in validation, since the two curves share an axis.
         self.train_loss.update(F.cross_entropy(logits.detach(), labels, reduction="none"))
         self.train_metrics.update(logits.detach(), labels)
-        if self.trainer.is_last_batch:  # the metrics collect by themselves, and to log them costs a millisecond
+        if self.trainer.is_last_batch:  # metric objects accumulate on their own; self.log in every step costs 1 ms
             self.log("train/loss", self.train_loss, on_step=False, on_epoch=True)
             self.log_dict(self.train_metrics, on_step=False, on_epoch=True)
         return loss
@@ -124,14 +126,14 @@ class ActionModule(LightningModule):
         self.val_ranking.reset()
 
     def on_test_epoch_start(self) -> None:
-        self._views = []
+        self._test_outputs = []
 
     def test_step(self, batch: dict[str, Any], index: int) -> None:
-        self._views.append((batch["name"], self(batch).float().cpu(), batch["label"].cpu()))
+        self._test_outputs.append((batch["name"], self(batch).float().cpu(), batch["label"].cpu()))
 
-    def tested(self) -> tuple[list[str], Tensor, Tensor]:
-        """Names, logits (V, K) float32 and labels (V,) of every view that the last test has seen, on the CPU."""
-        names, logits, labels = zip(*self._views, strict=True)
+    def test_outputs(self) -> tuple[list[str], Tensor, Tensor]:
+        """Names, logits (V, K) float32 and labels (V,) of all V views of the last test, on the CPU."""
+        names, logits, labels = zip(*self._test_outputs, strict=True)
         return list(chain(*names)), torch.cat(logits), torch.cat(labels)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -161,7 +163,7 @@ class ActionModule(LightningModule):
 def normalisation(module: ActionModule) -> dict[str, dict[str, list[float]]]:
     """Mean and standard deviation of each stream's input, in units of uint8, for the lineage.
 
-    One number for all channels, or one for each.
+    Both are lists of one number for all channels, or of one number per channel.
     """
     return {
         name: {key: [round(value, 4) for value in getattr(stream, key).flatten().tolist()] for key in ("mean", "std")}
@@ -170,5 +172,5 @@ def normalisation(module: ActionModule) -> dict[str, dict[str, list[float]]]:
 
 
 def _accuracy(classes: int, top_k: int = 1) -> MulticlassAccuracy:
-    # Validation of the arguments looks at their values, for which a GPU would have to be waited for.
+    # validate_args=True inspects tensor values, which forces a device sync in every step.
     return MulticlassAccuracy(classes, top_k=top_k, average="micro", validate_args=False)

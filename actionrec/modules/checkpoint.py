@@ -1,4 +1,4 @@
-"""Checkpoints: what they say of their origin, and how they are read."""
+"""Checkpoints: the lineage that a checkpoint records, and the safe reading of checkpoint files."""
 
 import struct
 import zipfile
@@ -20,12 +20,12 @@ from actionrec.system.errors import ActionRecError
 if TYPE_CHECKING:
     from actionrec.modules.base import ActionModule
 
-_FOLDER = 0x10  # of a zip entry's attributes
+_FOLDER = 0x10  # bit of a zip entry's attributes that marks a folder
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where a network comes from; every checkpoint holds its own as a plain dict under `lineage`.
+    """Origin of a network's weights; every checkpoint holds its lineage as a plain dict under the key `lineage`.
 
     Args:
         model: class name of the LightningModule.
@@ -35,11 +35,11 @@ class Lineage:
         seed: of the run.
         actions: class list, in the order of the labels.
         backbone: by stream, settings of the backbone, with the pretrained weights that were asked for.
-        inputs: what the data module's `inputs` says.
-        trained_on: names of the records that the weights were fitted to, in this stage and the parents'.
-        parents: by role (a stream of several, else `parent`), each parent's path, sha256 and own lineage but for
-            `trained_on`.
-        versions: of the packages that decide.
+        inputs: the data module's `inputs`.
+        trained_on: names of the records that the weights were fitted to, in this stage and in its parents.
+        parents: by role, each parent's path, sha256 and lineage without `trained_on`. The role is the stream's name
+            in a network of several streams, otherwise `parent`.
+        versions: of the packages that decide the network's output.
         normalisation: by stream, mean and std of the input, in units of uint8.
     """
 
@@ -57,28 +57,28 @@ class Lineage:
     normalisation: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
-        """As a dict of plain types."""
+        """The lineage as a dict of plain types."""
         return asdict(self)
 
 
 def versions() -> dict[str, str]:
-    """Versions of the packages that decide what a network computes."""
+    """Versions of the packages that decide a network's output."""
     return {"actionrec": actionrec.__version__, "torch": str(torch.__version__), "lightning": lightning.__version__}
 
 
 def read(path: Path, key: str = "init_from", trust: Sequence[str] = ()) -> dict[str, Any]:
-    """A checkpoint of this project as plain types and tensors, which are what they should be, see `untrusted`.
+    """Read a checkpoint of this project into plain types and tensors, and check all of its content, see `untrusted`.
 
-    It is read with `weights_only=True`, from a zip that holds no more than it seems to. One of an earlier version is
-    given as this version would have written it, see `earlier.renew`.
+    The file is read with `weights_only=True`, after a check that it is an undamaged zip file without compression. A
+    checkpoint of an earlier version is converted to the form of this version, see `earlier.renew`.
 
     Args:
         path: the file.
-        key: the setting that names it, for the message.
-        trust: modules of the user that its optimiser and scheduler may be of.
+        key: the setting that names the file, for the message.
+        trust: the user's own modules from which the checkpoint may name an optimiser or a scheduler.
 
     Raises:
-        ActionRecError: the file is missing, or not such a checkpoint.
+        ActionRecError: the file is missing, or is no checkpoint of this project.
     """
     if not path.exists():
         raise ActionRecError(f"{key}={path}: no such checkpoint; train that stage first, or name another")
@@ -91,7 +91,7 @@ def read(path: Path, key: str = "init_from", trust: Sequence[str] = ()) -> dict[
         raise ActionRecError(f"{key}={path}: not a checkpoint of actionrec; train the stage with actionrec train")
     _check_weights(checkpoint["state_dict"], path)
     if type(checkpoint.get("epoch", 0)) is not int:
-        raise ActionRecError(f"{path}: its epoch is no number; train the stage again")
+        raise ActionRecError(f"{path}: the checkpoint's epoch is not a number; train the stage again")
     untrusted.check_hyper_parameters(checkpoint["hyper_parameters"], path, trust)
     checked = {**checkpoint, "lineage": untrusted.check_lineage(checkpoint["lineage"], path, trust)}
     renew(checked)
@@ -99,12 +99,13 @@ def read(path: Path, key: str = "init_from", trust: Sequence[str] = ()) -> dict[
 
 
 def load_module(path: Path, checkpoint: Mapping[str, Any]) -> "ActionModule":
-    """The module of a checkpoint that `read` gave, with its weights, on the CPU.
+    """Build the module of a checkpoint that `read` has returned, with the checkpoint's weights, on the CPU.
 
-    Lightning's own loading would read the file a second time, and mind more of it than the arguments and the weights.
+    Lightning's `load_from_checkpoint` would read the file a second time, and would use more of the file than the
+    hyper-parameters and the weights.
 
     Raises:
-        ActionRecError: the arguments make no such network, or the weights are another's.
+        ActionRecError: the hyper-parameters build no network, or the weights are of another network.
     """
     import actionrec.modules
 
@@ -113,20 +114,20 @@ def load_module(path: Path, checkpoint: Mapping[str, Any]) -> "ActionModule":
         module = getattr(actionrec.modules, lineage["model"])(**arguments)
     except (ActionRecError, ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = untrusted.reason(error)
-        raise ActionRecError(f"{path}: its settings make no network ({reason}); train the stage again") from None
+        raise ActionRecError(f"{path}: its settings build no network ({reason}); train the stage again") from None
     try:
         module.on_load_checkpoint(dict(checkpoint))
         module.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:  # a line for each layer
+    except RuntimeError as error:  # torch's message has a line for each layer
         reason = untrusted.reason(error)
-        raise ActionRecError(f"{path}: its weights are not its network's ({reason}); train it again") from None
+        raise ActionRecError(f"{path}: its weights do not fit its network ({reason}); train the stage again") from None
     return module
 
 
 def _check_archive(path: Path) -> None:
-    """Raise ValueError unless a file is an undamaged zip as torch writes it: not compressed, no larger than the file.
+    """Raise ValueError unless a file is an undamaged zip in torch's form: no compression, no folders, no zip bomb.
 
-    torch's own reader does not look whether the bytes are those that were written.
+    torch's own reader does not compare the checksums (CRC-32) of the zip entries.
     """
     if not path.is_file():
         raise ValueError("no file")
@@ -134,11 +135,11 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise ValueError("it is compressed, which torch's are not")
+                raise ValueError("it is compressed, and torch writes no compressed files")
             if any(entry.is_dir() or entry.external_attr & _FOLDER for entry in entries):
-                raise ValueError("it has folders, which torch would read as zeros")
+                raise ValueError("it has folders, and torch would read zeros from them")
             if sum(entry.file_size for entry in entries) > path.stat().st_size:
-                raise ValueError("it claims to hold more than it does")
+                raise ValueError("its entries claim to be larger than the file")
             if damaged := archive.testzip():
                 raise ValueError(f"the bytes of {damaged} have changed")
     except (NotImplementedError, RuntimeError, EOFError, OverflowError, struct.error, zlib.error) as error:
@@ -146,7 +147,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _check_weights(state: Any, path: Path) -> None:
-    """Raise unless the weights are tensors by name that the file has as many bytes for."""
+    """Raise unless the weights are plain tensors by name, and are together no larger than the file."""
     if not isinstance(state, dict) or not all(type(each) is str for each in state):
         raise ActionRecError(f"{path}: its state_dict is not tensors by name; train the stage again")
     tensors = list(state.values())

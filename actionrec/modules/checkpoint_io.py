@@ -1,4 +1,4 @@
-"""How the trainer writes checkpoints: whole or not at all, beside their target."""
+"""Atomic writing of checkpoints: a temporary file beside the target, synced to disk and then renamed."""
 
 import io
 import logging
@@ -11,24 +11,25 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from actionrec.system.files import atomic_path, remove_leftovers
 
-HPC = "hpc_ckpt_"  # begins the names of Lightning's own checkpoints before a cluster job is requeued
+HPC = "hpc_ckpt_"  # prefix of the checkpoints that Lightning writes before SLURM requeues a job
 log = logging.getLogger(__name__)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its target, which it replaces once it is complete and on the disk.
+    """Writes a checkpoint to a temporary file beside the target, syncs the file to disk (fsync), and renames it.
 
-    Lightning's own writes it into TMPDIR first, and copies it where that is another file system. Its checkpoints in
-    the middle of an epoch, before SLURM requeues a job, are left out: a training goes on to the bit from the end of an
-    epoch alone (`last.ckpt`), and a trainer that finds such a file under SLURM loads it over whatever it is to test.
+    Lightning's own plugin writes into TMPDIR first, and has to copy where TMPDIR is another file system.
+    Lightning's mid-epoch checkpoints before SLURM requeues a job (`hpc_ckpt_*`) are not written: a resumed training is
+    bit-identical only from the end of an epoch (`last.ckpt`), and under SLURM a trainer that finds an `hpc_ckpt_*`
+    file loads it over the weights that it should test.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         path = Path(path)
         if path.name.startswith(HPC):
-            log.warning("the job is requeued, and then goes on after the last whole epoch with resume=auto")
+            log.warning("the job is requeued; with resume=auto the training continues after the last complete epoch")
             return
-        # In memory first, as Lightning does: to a file, torch.save hides the error of a full disk behind its own.
+        # Serialise in memory first, as Lightning does: torch.save to a file hides the error of a full disk.
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         remove_leftovers([path])

@@ -1,6 +1,6 @@
-"""Checkpoints of earlier versions, made what they would be today.
+"""Conversion of checkpoints of earlier versions to the form of this version.
 
-Version 1 had networks of a frame, of a stack of flow, or of both, and told them apart by the names of arguments.
+Version 1 had networks of a frame, of a stack of flow, or of both, and distinguished the three by argument names.
 """
 
 import re
@@ -13,18 +13,18 @@ import torch
 from actionrec import streams
 from actionrec.networks.weights import IMAGENET_MEAN, IMAGENET_STD
 
-PREFIX = "network."  # of a checkpoint's weights
-CONSTANTS = ("mean", "std")  # of a stream's input, among its weights
+PREFIX = "network."  # of the names of a checkpoint's weights
+CONSTANTS = ("mean", "std")  # buffers of a stream with the normalisation of its input
 _STREAMS = {"FrameModule": ("frame",), "FlowModule": ("flow",), "TwoStreamModule": ("frame", "flow")}
 
 
 def renew(checkpoint: dict[str, Any]) -> None:
-    """Make a checkpoint, in place, what this version would have written; one of this version stays as it is.
+    """Convert a checkpoint, in place, to the form of this version; a checkpoint of this version stays unchanged.
 
-    What changes are the hyper-parameters, the lineage, and the constants of normalisation among the weights.
+    The hyper-parameters, the lineage, and the normalisation constants among the weights may change.
 
     Args:
-        checkpoint: `state_dict`, and where it has them `lineage` and `hyper_parameters`, which have been checked.
+        checkpoint: `state_dict`, and optionally `lineage` and `hyper_parameters`, both already checked.
     """
     lineage = checkpoint.get("lineage") or {}
     if "streams" in lineage.get("inputs", {}):
@@ -39,7 +39,7 @@ def renew(checkpoint: dict[str, Any]) -> None:
 
 
 def _names(lineage: Mapping[str, Any]) -> Sequence[str]:
-    """The streams of a network."""
+    """Names of the streams of a network, from its lineage."""
     if known := _STREAMS.get(lineage.get("model", "")):
         return known
     if "flow" in lineage.get("backbone", {}):  # a user's class
@@ -80,10 +80,11 @@ def _lineage(lineage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _add_normalisation(state: dict[str, Any], lineage: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Add the constants that a network of before they were kept with the weights was trained with.
+    """Add the normalisation constants to the weights of a network that was saved without them.
 
-    Frames had ImageNet's and flow those of TSN, whatever the backbone. torchvision's pretrained `googlenet` and
-    `inception_v3` turned ImageNet's into 0.5/0.5 inside, which they do not any more.
+    Such a network was trained with ImageNet's constants on frames and TSN's on flow, whatever the backbone.
+    torchvision's pretrained `googlenet` and `inception_v3` then converted the input from ImageNet's constants to
+    0.5/0.5 (`transform_input`); the networks of this version do not.
     """
     alone = len(names) == 1
     for name in names:
@@ -96,7 +97,7 @@ def _add_normalisation(state: dict[str, Any], lineage: Mapping[str, Any], names:
 
 
 def _changed_its_input(lineage: Mapping[str, Any], name: str, role: str) -> bool:
-    """Whether a frame stream of before was trained in torchvision's `transform_input`, which came with its weights."""
+    """Whether a frame stream of version 1 used `transform_input`, which torchvision's weights switched on."""
     backbone = lineage.get("backbone", {}).get(name, {})
     weights = backbone.get("weights")
     named = isinstance(weights, str) and "/" not in weights and not Path(weights).suffix

@@ -14,22 +14,25 @@ log = logging.getLogger(__name__)
 
 
 def keep_features(trainer: Trainer, module: LightningModule, data: ActionDataModule) -> None:
-    """Have training and validation samples hold the features of the module's frozen streams in place of pixels.
+    """Replace the pixels of frozen streams by their features in all training and validation samples.
 
     Raises:
-        ActionRecError: no stream is frozen, its pixels differ from epoch to epoch, the fusion wants feature maps, or
-            there are several devices.
+        ActionRecError: no stream is frozen, the pixels of a sample differ between epochs, the fusion needs feature
+            maps, or the trainer uses several devices.
     """
     if not isinstance(module, MultiStreamModule):
-        raise ActionRecError("cache_features=true needs frozen streams beside a fusion that learns (model.frozen)")
+        raise ActionRecError(
+            "cache_features=true needs frozen streams (model.frozen), which only networks of several streams have; "
+            "leave it out"
+        )
     network = module.network
     if not network.frozen:
         names = ",".join(network.names)
         raise ActionRecError(f"cache_features=true needs frozen streams; set model.frozen=[{names}], or some of them")
     if not network.fusion.takes_features:
         raise ActionRecError(
-            f"cache_features=true keeps features, and model.fusion={module.hparams['fusion']} wants feature maps; "
-            "leave one out"
+            f"cache_features=true keeps features, and model.fusion={module.hparams['fusion']} needs feature maps; "
+            "leave one of the two out"
         )
     if trainer.world_size > 1:
         raise ActionRecError("cache_features=true works on one device; set trainer.devices=1")
@@ -41,7 +44,7 @@ def keep_features(trainer: Trainer, module: LightningModule, data: ActionDataMod
                 "cache_features=true needs samples that stay the same; set data.augmentation=none and a data.position "
                 "other than random"
             )
-        with torch.random.fork_rng():  # training draws what it would have drawn
+        with torch.random.fork_rng():  # the training's random numbers stay the same as without cache_features
             batches = trainer.predict(module, dataloaders=data.ordered_dataloader(part)) or []
         for name in network.frozen:
             dataset.features[name] = torch.cat([batch[name] for batch in batches])  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""Metrics that are collected while training, where torchmetrics defines them otherwise than `evaluation.metrics`."""
+"""Metrics collected during training, for which torchmetrics has other definitions than `evaluation.metrics`."""
 
 from typing import Any
 
@@ -12,10 +12,9 @@ from actionrec.evaluation.metrics import METRICS
 
 
 class MeanClassAccuracy(Metric):
-    """Mean over the actions that occur of the share of their samples that is right.
+    """Mean recall over the actions that occur among the labels, as `evaluation.metrics.mean_class`.
 
-    As `evaluation.metrics.mean_class`. torchmetrics' macro average also counts actions that are answered but do not
-    occur, as zero.
+    torchmetrics' macro average also counts an action that is predicted but does not occur, with a recall of zero.
 
     Args:
         classes: number of actions.
@@ -34,12 +33,12 @@ class MeanClassAccuracy(Metric):
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Count a batch: logits (N, K) and labels (N,) int64."""
-        # torch.bincount would have to look at the labels, for which a GPU would have to be waited for.
+        # torch.bincount inspects the values of the labels, which forces a device sync.
         self.right.index_add_(0, labels, (logits.argmax(1) == labels).long())
         self.occurring.index_add_(0, labels, torch.ones_like(labels))
 
     def compute(self) -> Tensor:
-        """The mean, between 0 and 1; not a number before the first sample."""
+        """The mean, between 0 and 1; NaN before the first sample."""
         recalls = self.right / self.occurring.clamp_min(1)
         return recalls.sum() / (self.occurring > 0).sum()
 
@@ -47,10 +46,10 @@ class MeanClassAccuracy(Metric):
 class RankingMetrics(Metric):
     """Metrics of `evaluation.metrics` that need the scores of all samples at once.
 
-    Scores stay on the device until `compute`, and are gathered from all processes.
+    Scores stay on the device until `compute`, which gathers the scores of all processes.
 
     Args:
-        names: of `evaluation.metrics.METRICS`.
+        names: keys of `evaluation.metrics.METRICS`.
     """
 
     is_differentiable = False
@@ -70,7 +69,7 @@ class RankingMetrics(Metric):
         self.labels.append(labels)
 
     def compute(self) -> dict[str, Tensor]:
-        """The metrics by name, between 0 and 1; not numbers where a score is none."""
+        """The metrics by name, between 0 and 1; all NaN if a logit is not finite."""
         logits = dim_zero_cat(self.logits).double().cpu()
         if not logits.isfinite().all():
             return {name: torch.tensor(torch.nan) for name in self.names}

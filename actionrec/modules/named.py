@@ -1,4 +1,4 @@
-"""Modules of the usual streams by name; `create` picks the class."""
+"""Modules with fixed streams, and `create`, which picks the class for a set of streams."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ class FrameModule(StreamModule):
 
 
 class FlowModule(StreamModule):
-    """Classifies stacks of optical flow: `flow` (B, C, S, S) uint8 → logits (B, K), C as `inputs` says."""
+    """Classifies stacks of optical flow: `flow` (B, C, S, S) uint8 → logits (B, K); `inputs` decides C."""
 
     takes = frozenset({"flow"})
 
@@ -29,7 +29,7 @@ _BY_STREAMS = {kind.takes: kind for kind in (FrameModule, FlowModule, TwoStreamM
 
 
 def create(inputs: Mapping[str, Any], **options: Any) -> ActionModule:
-    """The module of the streams that a data module's `inputs` has; see `StreamModule` and `MultiStreamModule`."""
+    """Create the module for the streams of a data module's `inputs`; see `StreamModule` and `MultiStreamModule`."""
     names = frozenset(inputs["streams"])
     kind = _BY_STREAMS.get(names) or (StreamModule if len(names) == 1 else MultiStreamModule)
     return kind(inputs=inputs, **options)

@@ -1,27 +1,27 @@
-"""Batch norms that do not learn, for data sets too small to estimate their statistics."""
+"""Frozen and partial batch norm, for data sets too small to estimate the batch norms' statistics."""
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from actionrec.system.errors import ActionRecError
 
-CHOICES = ("train", "partial", "frozen")
+MODES = ("train", "partial", "frozen")
 
 
-def held_norms(network: nn.Module, choice: str) -> list[nn.Module]:
-    """The batch norms of a network that keep their statistics, scales and shifts.
+def held_norms(network: nn.Module, mode: str) -> list[nn.Module]:
+    """The batch norms of a network whose statistics, scales and shifts stay fixed during training.
 
     Args:
-        network: whose backbones are modules called `backbone`.
-        choice: `train` holds none; `partial` holds all but the first one of each backbone, which adapts to the new
-            input (partial batch norm of TSN: Wang et al., ECCV 2016); `frozen` holds all.
+        network: a network whose backbones are modules called `backbone`.
+        mode: `train` fixes no batch norm; `partial` fixes all but the first one of each backbone, which adapts to the
+            new input (partial batch norm of TSN: Wang et al., ECCV 2016); `frozen` fixes all.
 
     Raises:
-        ActionRecError: there is no such choice.
+        ActionRecError: `mode` is none of `MODES`.
     """
-    if choice not in CHOICES:
-        raise ActionRecError(f"model.batch_norm={choice}: use one of {', '.join(CHOICES)}")
-    if choice == "train":
+    if mode not in MODES:
+        raise ActionRecError(f"model.batch_norm={mode}: use one of {', '.join(MODES)}")
+    if mode == "train":
         return []
     first: set[str] = set()
     held: list[nn.Module] = []
@@ -29,7 +29,7 @@ def held_norms(network: nn.Module, choice: str) -> list[nn.Module]:
         if not isinstance(module, _BatchNorm):
             continue
         backbone = name.partition("backbone.")[0]
-        if choice == "partial" and backbone not in first:
+        if mode == "partial" and backbone not in first:
             first.add(backbone)
         else:
             held.append(module)

@@ -1,4 +1,4 @@
-"""Optimisers and schedules made from settings: groups of parameters, and the arguments that settings leave open."""
+"""Optimisers and learning-rate schedules from settings: parameter groups, and arguments known only at run time."""
 
 import inspect
 from collections.abc import Iterable, Mapping
@@ -12,9 +12,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from actionrec.settings.rules import direction
 from actionrec.system.errors import ActionRecError
 
-# Settings of a schedule that are Lightning's rather than the scheduler's.
+# Settings of a schedule for Lightning's `lr_scheduler` dict rather than for the scheduler's constructor.
 _STEPPING = ("interval", "frequency", "monitor")
-MONITOR = "val/loss"  # of ReduceLROnPlateau, where the settings name no other
+MONITOR = "val/loss"  # default of ReduceLROnPlateau
 
 
 def parameter_groups(
@@ -23,21 +23,21 @@ def parameter_groups(
     backbone_lr_factor: float = 1.0,
     decay_norms: bool = True,
 ) -> list[dict[str, Any]]:
-    """Groups of parameters for a torch optimiser, by part of the network and by weight decay.
+    """Parameter groups for a torch optimiser, by part of the network and by weight decay.
 
-    Parameters of a module that is called `backbone` are the backbone's; all others, such as linear heads and fusion
-    layers, are the head's. Parameters that learn alike share a group, so there is one group without a name unless an
-    argument asks for more: the optimiser's state of runs that knew no groups fits it.
+    Parameters of a module that is called `backbone` belong to the backbone; all others, such as linear heads and
+    fusion layers, belong to the head. Parameters with the same settings share a group. The default arguments give one
+    group without a name, so that the optimiser state of runs before there were groups can be resumed.
 
     Args:
-        parameters: names and parameters, as `named_parameters` gives them; those without gradients are left out.
-        head_lr_factor: of the optimiser's rate, for the head.
-        backbone_lr_factor: of the optimiser's rate, for the backbone.
+        parameters: names and parameters, as from `named_parameters`; parameters without gradients are left out.
+        head_lr_factor: factor on the optimiser's learning rate for the head.
+        backbone_lr_factor: factor on the optimiser's learning rate for the backbone.
         decay_norms: False gives weight decay 0 to parameters of one dimension: weights of norms, and biases.
 
     Returns:
-        Groups with `params`, and where there are several `name` (such as `backbone` and `head_no_decay`), `lr_factor`,
-        see `create_optimizer`, and `weight_decay` where it is 0.
+        Groups with the keys `params`, `name` (such as `backbone` and `head_no_decay`), `lr_factor` (see
+        `create_optimizer`), and `weight_decay` if it is 0; the single default group has only `params`.
     """
     groups: dict[str, dict[str, Any]] = {}
     by_part = head_lr_factor != backbone_lr_factor
@@ -62,17 +62,16 @@ def parameter_groups(
 
 
 def create_optimizer(settings: Mapping[str, Any], groups: list[dict[str, Any]], clips: bool) -> Optimizer:
-    """A torch optimiser of groups of parameters, each with the settings' rate times its `lr_factor`.
+    """Create a torch optimiser; a group's learning rate is the settings' learning rate times the group's `lr_factor`.
 
     Args:
-        settings: `_target_` and arguments. With `fused: auto` one kernel updates all parameters, but where gradients
-            are clipped: Lightning refuses to clip under mixed precision for a fused optimiser, which unscales the
-            gradients itself.
+        settings: `_target_` and arguments. `fused: auto` uses the fused kernel unless gradients are clipped: Lightning
+            refuses to clip under mixed precision for a fused optimiser, which unscales the gradients itself.
         groups: see `parameter_groups`.
         clips: whether the trainer clips gradients.
 
     Raises:
-        ActionRecError: the settings name no class, or arguments that it does not take.
+        ActionRecError: the settings have no `_target_`.
     """
     options = dict(settings)
     if "_target_" not in options:
@@ -88,17 +87,18 @@ def create_optimizer(settings: Mapping[str, Any], groups: list[dict[str, Any]], 
 def create_schedule(
     settings: Mapping[str, Any], optimizer: Optimizer, total_steps: int, steps_per_epoch: int
 ) -> dict[str, Any]:
-    """A schedule of an optimiser's rates, as Lightning takes it for `lr_scheduler`.
+    """Create a learning-rate schedule, in the form of Lightning's `lr_scheduler`.
 
-    A schedule that has an argument `total_steps` or `steps_per_epoch`, as ours and torch's OneCycleLR have, is given
-    it and steps with every batch. All others, such as torch's StepLR, step with every epoch.
+    A schedule with an argument `total_steps` or `steps_per_epoch`, such as those of `schedules` and torch's
+    OneCycleLR, gets the argument from here and steps after every batch. Any other schedule, such as torch's StepLR,
+    steps after every epoch.
 
     Args:
-        settings: `_target_` and arguments, and beside them `interval` (`epoch` or `step`), `frequency`, and for
-            ReduceLROnPlateau `monitor`, by default the loss of the validation.
-        optimizer: whose rates it changes.
-        total_steps: of the training.
-        steps_per_epoch: of the optimiser.
+        settings: `_target_` and arguments; also `interval` (`epoch` or `step`), `frequency`, and for
+            ReduceLROnPlateau `monitor`, by default `val/loss`.
+        optimizer: the optimiser whose learning rates the schedule changes.
+        total_steps: optimiser steps of the whole training.
+        steps_per_epoch: optimiser steps of an epoch.
 
     Raises:
         ActionRecError: the settings name no class or function.

@@ -1,4 +1,4 @@
-"""How a stage starts from checkpoints of earlier ones."""
+"""Initialisation of a stage from the checkpoints of earlier stages, its parents."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,27 +29,27 @@ class Parent:
 
     @property
     def lineage(self) -> dict[str, Any]:
-        """What the checkpoint says of itself."""
+        """The checkpoint's lineage, see `checkpoint.Lineage`."""
         return self.checkpoint["lineage"]
 
     def architecture(self) -> dict[str, Any]:
-        """Settings of a backbone that takes this parent's weights: no others, and the same size of picture if fixed."""
-        said = self.checkpoint.get("hyper_parameters", {})
-        theirs = [said.get(name, {}).get("backbone", {}) for name in self.streams]
-        sizes = [backbone["image_size"] for backbone in theirs if "image_size" in backbone]
+        """Settings of a backbone for this parent's weights: no pretrained weights, and the image size if fixed."""
+        settings = self.checkpoint.get("hyper_parameters", {})
+        backbones = [settings.get(name, {}).get("backbone", {}) for name in self.streams]
+        sizes = [backbone["image_size"] for backbone in backbones if "image_size" in backbone]
         return {"weights": None, **({"image_size": sizes[0]} if sizes else {})}
 
     @property
     def streams(self) -> dict[str, dict[str, Any]]:
-        """By name of its streams, the settings of what they see."""
+        """The parent's streams: by name, the settings of the stream's modality."""
         return self.lineage["inputs"].get("streams", {})
 
     def weights(self) -> dict[str, Tensor]:
-        """Of its network, by name."""
+        """The weights of the parent's network, by name."""
         return {key.removeprefix(PREFIX): value for key, value in self.checkpoint["state_dict"].items()}
 
     def record(self) -> dict[str, Any]:
-        """What a child keeps of it."""
+        """The entry for this parent in a child's lineage."""
         own = {key: value for key, value in self.lineage.items() if key != "trained_on"}
         return {"path": str(self.path), "sha256": sha256(self.path), **own}
 
@@ -57,20 +57,23 @@ class Parent:
 def open_parents(
     init_from: str | Mapping[str, str | None] | None, streams: Sequence[str], trust: Sequence[str] = ()
 ) -> dict[str, Parent]:
-    """The parents that `init_from` names, by role; see `checkpoint.read`.
+    """Read the parents that `init_from` names, by role; see `checkpoint.read`.
 
     Args:
-        init_from: one path for a single stream, whose role is `parent`; for several a path for each by name, or None
-            for one that starts without.
+        init_from: for a network of one stream a path, whose role is `parent`; for several streams a path for each
+            stream by name, or None for a stream without a parent.
         streams: names of the network's streams.
         trust: see `checkpoint.read`.
+
+    Raises:
+        ActionRecError: `init_from` does not fit the streams, or a file is no checkpoint of this project.
     """
     if not init_from:
         return {}
     if len(streams) > 1:
         if isinstance(init_from, str) or set(init_from) != set(streams):
             wanted = " and ".join(f"init_from.{name}" for name in streams)
-            raise ActionRecError(f"init_from of several streams needs {wanted}; null is for one without a parent")
+            raise ActionRecError(f"init_from of several streams needs {wanted}; use null for a stream without a parent")
         named = {name: (path, f"init_from.{name}") for name, path in init_from.items() if path}
     elif isinstance(init_from, str):
         named = {ALONE: (init_from, "init_from")}
@@ -78,12 +81,12 @@ def open_parents(
         [(name, path)] = init_from.items()
         named = {ALONE: (path, f"init_from.{name}")} if path else {}
     else:
-        raise ActionRecError("init_from of a single stream is one path, such as init_from=outputs/…/best.ckpt")
+        raise ActionRecError("init_from of one stream is one path; write init_from=outputs/…/best.ckpt")
     return {role: Parent(Path(path), read(Path(path), key, trust)) for role, (path, key) in named.items()}
 
 
 def check_parent(parent: Parent, split: int | None, held_out: Iterable[str]) -> None:
-    """Raise if a parent has seen what this stage is measured on.
+    """Raise if a parent was trained on records that this stage is measured on.
 
     Args:
         parent: the checkpoint to start from.
@@ -104,10 +107,10 @@ def check_parent(parent: Parent, split: int | None, held_out: Iterable[str]) -> 
 
 
 def start_from(module: ActionModule, parents: Mapping[str, Parent]) -> list[str]:
-    """Copy the parents' weights into a module, in place; returns what was done, a line for each parent.
+    """Copy the parents' weights into a module, in place; returns a line of text for each parent about the copy.
 
-    Everything but the head must match; rows of the head are carried over by action name. The normalisation comes with
-    the weights that were trained with it.
+    All layers but the head must match; rows of the head are carried over by action name. The normalisation constants
+    are copied with the weights, because the weights were trained with them.
     """
     lines = []
     for role, parent in parents.items():
@@ -122,7 +125,7 @@ def start_from(module: ActionModule, parents: Mapping[str, Parent]) -> list[str]
 def carry_head(
     head: nn.Linear, actions: Sequence[str], weight: Tensor, bias: Tensor, parent_actions: Sequence[str]
 ) -> list[str]:
-    """Copy the rows of the actions that both know; rows of the others keep their fresh values.
+    """Copy the rows of the actions that both heads have; all other rows keep their fresh values.
 
     Args:
         head: (K, F), changed in place.
@@ -146,7 +149,7 @@ def carry_head(
 def _start_stream(stream: Stream, actions: Sequence[str], parent: Parent) -> str:
     state = parent.weights()
     weight, bias = (state.pop(key) for key in _HEAD)
-    stream.load_state_dict(state, strict=False)  # strict but for the head: the keys have been compared
+    stream.load_state_dict(state, strict=False)  # only the head may be missing, _check_layers has compared the keys
     known = parent.lineage["actions"]
     carried = carry_head(stream.head, actions, weight, bias, known)
     return (
@@ -156,7 +159,7 @@ def _start_stream(stream: Stream, actions: Sequence[str], parent: Parent) -> str
 
 
 def _check_parent(module: ActionModule, name: str, parent: Parent) -> None:
-    """Raise unless a parent has one stream, which is built as the module's of that name is and sees the same."""
+    """Raise unless a parent has one stream, with the layers and the modality of the module's stream `name`."""
     if len(parent.streams) > 1:
         raise ActionRecError(
             f"{parent.path} is a network of several streams ({', '.join(parent.streams)}); start {name} from a "
@@ -196,7 +199,7 @@ def _check_layers(stream: Stream, state: Mapping[str, Tensor], parent: Parent) -
         if value.dim() == 4 and value.shape[0] == own[key].shape[0] and value.shape[2:] == own[key].shape[2:]:
             raise ActionRecError(
                 f"{parent.path} takes {value.shape[1]} channels, this network {own[key].shape[1]} (at {key}); "
-                "start a stream from one that sees the same, with the same settings"
+                "start from a stream of the same modality with the same settings"
             )
         raise ActionRecError(
             f"{parent.path} has another backbone ({_backbone(parent)}): {key} is "
@@ -205,18 +208,18 @@ def _check_layers(stream: Stream, state: Mapping[str, Tensor], parent: Parent) -
 
 
 def _check_normalisation(stream: Stream, state: Mapping[str, Tensor], parent: Parent) -> None:
-    """Raise unless the parent's constants are of such pictures, and are those that the user chose, if any."""
+    """Raise unless the parent's mean and std have this stream's shape, and equal the user's, if the user sets any."""
     own = stream.state_dict()
     for key in CONSTANTS:
         if state[key].shape != own[key].shape:
             raise ActionRecError(
                 f"{parent.path} normalises {state[key].shape[1]} channels, this network {own[key].shape[1]}; start "
-                "a stream from one that sees the same, with the same settings"
+                "from a stream of the same modality with the same settings"
             )
         if stream.backbone.chosen and not torch.allclose(state[key], own[key], rtol=1e-4):
             raise ActionRecError(
-                f"{parent.path} was trained with a {key} of {_listed(state[key])}, backbone.mean and backbone.std make "
-                f"it {_listed(own[key])} (in units of 0 to 255); leave both null, or train the parent with them"
+                f"{parent.path} was trained with a {key} of {_listed(state[key])}, backbone.mean and backbone.std give "
+                f"{_listed(own[key])} (in units of 0 to 255); leave both null, or train the parent with both"
             )
 
 

@@ -1,16 +1,16 @@
-"""Learning-rate schedules that step with every batch; each takes its peak from the optimiser where it has one."""
+"""Learning-rate schedules that step after every batch; the optimiser's learning rate is the peak."""
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, CyclicLR, LRScheduler, OneCycleLR
 
 
 def cosine(optimizer: Optimizer, total_steps: int, steps_per_epoch: int) -> LRScheduler:
-    """From the optimiser's rate to zero along half a cosine (Loshchilov & Hutter, ICLR 2017)."""
+    """Half a cosine from the optimiser's learning rate down to zero (Loshchilov & Hutter, ICLR 2017)."""
     return CosineAnnealingLR(optimizer, T_max=total_steps)
 
 
 def onecycle(optimizer: Optimizer, total_steps: int, steps_per_epoch: int, pct_start: float = 0.3) -> LRScheduler:
-    """Up to the optimiser's rate and down to nearly zero (Smith & Topin, 2018)."""
+    """One cycle: warm-up to the optimiser's learning rate, then annealing to nearly zero (Smith & Topin, 2018)."""
     return OneCycleLR(
         optimizer,
         max_lr=[group["lr"] for group in optimizer.param_groups],
@@ -26,10 +26,12 @@ def cyclic(
     base: float,
     epochs_per_cycle: float,
 ) -> LRScheduler:
-    """Triangles up to the optimiser's rate, each half as high as the one before (triangular2: Smith, WACV 2017).
+    """Triangular cycles up to the optimiser's learning rate; each cycle halves the amplitude of the previous one.
+
+    This is the `triangular2` policy of Smith (WACV 2017).
 
     Args:
-        base: where they start, as a fraction of the optimiser's rate.
+        base: lowest learning rate, as a fraction of the optimiser's learning rate.
     """
     half = max(1, round(steps_per_epoch * epochs_per_cycle / 2))
     momentum = "momentum" in optimizer.defaults

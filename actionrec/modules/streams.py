@@ -1,4 +1,4 @@
-"""LightningModules of one stream and of several, of whatever they see."""
+"""LightningModules of one stream and of several streams, of any modality."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -14,14 +14,14 @@ from actionrec.networks.streams import MultiStream, Stream
 from actionrec.streams import Modality
 from actionrec.system.errors import ActionRecError
 
-_TAKEN = ("label", "name")  # what a batch holds beside its streams
+_TAKEN = ("label", "name")  # keys of a batch beside the streams
 
 
 class _Streams(ActionModule):
-    """What modules of one stream and of several share.
+    """Base of the modules of one stream and of several streams.
 
     Attributes:
-        takes: names of the streams of a class that is for these alone; None where it takes any.
+        takes: names of the streams that a subclass is restricted to; None allows any streams.
     """
 
     takes: ClassVar[frozenset[str] | None] = None
@@ -29,28 +29,28 @@ class _Streams(ActionModule):
     def _split(
         self, options: Mapping[str, Any], inputs: Mapping[str, Any]
     ) -> tuple[dict[str, Mapping[str, Any]], dict[str, Any]]:
-        """The settings of the streams that a data module gives, in its order, and the other options."""
+        """Split `options` into the settings of the data module's streams, in its order, and all other options."""
         names = list(inputs["streams"])
         if self.takes and self.takes != set(names):
             wanted, found = (", ".join(sorted(each)) for each in (self.takes, names))
             raise ActionRecError(f"{type(self).__name__} takes {wanted}, not {found}; use actionrec.modules.create")
         if missing := [name for name in names if name not in options]:
-            raise ActionRecError(f"model.{missing[0]} is missing, the settings of the stream that the data have")
+            raise ActionRecError(f"model.{missing[0]} is missing; the data have that stream, so give its backbone")
         others = {key: value for key, value in options.items() if key not in names}
         if unseen := [key for key, value in others.items() if isinstance(value, Mapping)]:
             raise ActionRecError(
-                f"model.{unseen[0]} is the setting of a stream, which the data do not have; leave it out"
+                f"model.{unseen[0]} is the setting of a stream that the data do not have; leave it out"
             )
         return {name: options[name] for name in names}, others
 
 
 class StreamModule(_Streams):
-    """Classifies what one stream sees, under the stream's name in the batch → logits (B, K).
+    """Classifies the input of one stream, found in the batch under the stream's name → logits (B, K).
 
     Args:
         dropout: of the features.
-        options: under the name of the stream `{"backbone": arguments of networks.backbone.create}`, or those of
-            `networks.video.create` for a stream of clips; else see `ActionModule`.
+        options: under the name of the stream `{"backbone": …}` with the arguments of `networks.backbone.create`, or of
+            `networks.video.create` for a stream of clips; for all other options see `ActionModule`.
     """
 
     network: Stream
@@ -80,7 +80,7 @@ class StreamModule(_Streams):
 
 
 class MultiStreamModule(_Streams):
-    """Classifies what several streams see of the same samples, each under its name in the batch → logits (B, K).
+    """Classifies the inputs of several streams, found in the batch under the streams' names → logits (B, K).
 
     Args:
         dropout: of the features of all streams.
@@ -121,19 +121,19 @@ class MultiStreamModule(_Streams):
 def create_streams(
     settings: Mapping[str, Mapping[str, Any]], classes: int, dropout: float, inputs: Mapping[str, Any]
 ) -> dict[str, Stream]:
-    """The streams of a network, by name.
+    """Create the streams of a network, by name.
 
     Args:
         settings: of each stream, see `StreamModule`.
         classes: number of actions.
         dropout: of the features.
-        inputs: what the data module's `inputs` says.
+        inputs: the data module's `inputs`.
 
     Raises:
-        ActionRecError: see `create_stream`; or a stream has a name of something else in a batch.
+        ActionRecError: see `create_stream`; or the name of a stream is another key of the batch.
     """
     if taken := [name for name in settings if name in _TAKEN]:
-        raise ActionRecError(f"a stream cannot be called {taken[0]}, which is a key of every batch; rename it")
+        raise ActionRecError(f"a stream cannot be called {taken[0]}, which is a key of every batch; rename the stream")
     seen = {name: modalities.create(inputs["streams"][name]) for name in settings}
     return {
         name: create_stream(seen[name], each["backbone"], classes, dropout, inputs["size"])
@@ -142,17 +142,17 @@ def create_streams(
 
 
 def create_stream(modality: Modality, backbone: Mapping[str, Any], classes: int, dropout: float, size: int) -> Stream:
-    """The stream of a modality, with the normalisation that is the modality's for the backbone's weights.
+    """Create the stream of a modality; modality and backbone weights decide the normalisation of its input.
 
     Args:
-        modality: what the stream sees.
-        backbone: arguments of `networks.backbone.create`, of `networks.video.create` for clips (3, T, S, S).
+        modality: of the stream's input.
+        backbone: arguments of `networks.backbone.create`, or of `networks.video.create` for clips (3, T, S, S).
         classes: number of actions.
         dropout: of the features.
-        size: side of what it sees, in pixels.
+        size: side S of the input, in pixels.
 
     Raises:
-        ActionRecError: there is no such backbone, or it does not take samples of that shape.
+        ActionRecError: there is no such backbone, or the backbone does not take samples of that shape.
     """
     shape = modality.shape(size)
     network: Backbone
@@ -168,7 +168,7 @@ def create_stream(modality: Modality, backbone: Mapping[str, Any], classes: int,
 def _without_weights(
     settings: Mapping[str, Mapping[str, Any]], streams: Mapping[str, Stream]
 ) -> dict[str, dict[str, Any]]:
-    """Settings that build the streams again without pretrained weights, which a checkpoint replaces."""
+    """Settings that rebuild the streams without loading pretrained weights; a checkpoint provides the weights."""
     return {
         name: {**each, "backbone": without_weights(each["backbone"], streams[name].backbone)}
         for name, each in settings.items()
@@ -176,8 +176,8 @@ def _without_weights(
 
 
 def without_weights(settings: Mapping[str, Any], backbone: Backbone) -> dict[str, Any]:
-    """Settings that build a backbone again without its pretrained weights, which a checkpoint replaces."""
+    """Settings that rebuild a backbone without loading pretrained weights; a checkpoint provides the weights."""
     found = {**settings, "weights": None}
-    if backbone.image_size and not settings["name"].startswith("timm:"):  # timm's names say it
+    if backbone.image_size and not settings["name"].startswith("timm:"):  # a timm name implies the image size
         found["image_size"] = backbone.image_size
     return found

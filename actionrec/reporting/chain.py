@@ -1,4 +1,4 @@
-"""The chain of one split and seed: which run of each stage it has, and which checkpoint came from which."""
+"""The chain of one split and seed: the run of each stage, and the links between parents' and children's checkpoints."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,26 +10,26 @@ from actionrec.settings.chain import ChainConfig, load
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256
 
-SHOWN_HASH = 10  # characters
+SHOWN_HASH = 10  # characters of a hash that are shown
 SAME, OTHER, GONE = "same", "other", "gone"
 STATES = {
     SAME: "the checkpoint that is there now",
     OTHER: "trained from another checkpoint than the one there now",
-    GONE: "its checkpoint is not there any more",
+    GONE: "the parent's checkpoint is not there any more",
 }
 
 
 class Link(NamedTuple):
-    """From a parent's checkpoint to a child's.
+    """Link from a parent's checkpoint to a child's checkpoint.
 
     Args:
-        child: stage.
-        parent: stage.
-        role: the parent's, the name of its stream where there are several, else `parent`.
-        recorded: sha256 of the parent when the child was trained.
+        child: the child's stage.
+        parent: the parent's stage.
+        role: name of the stream that starts from the parent, or `parent` for a network of one stream.
+        recorded: sha256 of the parent's checkpoint at the child's training.
         state: `same`, `other` or `gone`, see `STATES`.
-        data: name of the data that the parent is a run of.
-        run: the name of its folder.
+        data: name of the parent's data.
+        run: name of the parent's run folder.
     """
 
     child: str
@@ -43,7 +43,7 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True)
 class Chain:
-    """The runs of one split, seed and tag by stage, see `config`; data without splits live under 1."""
+    """The runs of one split, seed and tag, by stage of `config`; runs on data without splits have split 1."""
 
     split: int | None
     seed: int | None
@@ -53,20 +53,20 @@ class Chain:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name of the chain for titles: `split 1, seed 0`, and the tag if there is one."""
         return f"split {self.split}, seed {self.seed}" + (f", {self.tag}" if self.tag else "")
 
     @property
     def tag(self) -> str | None:
-        """Of its runs."""
+        """Tag of the runs, or None."""
         return next((run.tag for run in self.runs.values()), None)
 
 
 def choose(outputs: Outputs, split: int | None = None, seed: int | None = None) -> Chain:
-    """The chain with that split and seed; left open, those of the first run of the last stage that has any.
+    """The chain of a split and a seed; None takes the value from the first run of the last stage that has runs.
 
     Raises:
-        ActionRecError: no run has them.
+        ActionRecError: no run has that split and seed.
     """
     config = outputs.chain
     several = [run for stage in reversed(config.stages) if config.stages[stage].split for run in outputs.of(stage)]
@@ -78,7 +78,7 @@ def choose(outputs: Outputs, split: int | None = None, seed: int | None = None) 
         if split is seed is None:
             return Chain(split, seed, config=config)
         there = ", ".join(dict.fromkeys(run.name for run in outputs.runs)) or "none"
-        raise ActionRecError(f"split={split} seed={seed}: no run under {outputs.folder} has them (there are: {there})")
+        raise ActionRecError(f"split={split} seed={seed}: no such run under {outputs.folder}; the runs are: {there}")
     split, seed = fitting[0].split, fitting[0].seed
     runs: dict[str, Run] = {}
     for name, stage in config.stages.items():
@@ -89,7 +89,7 @@ def choose(outputs: Outputs, split: int | None = None, seed: int | None = None) 
 
 
 def links(run: Run, outputs: Outputs) -> list[Link]:
-    """What a run's checkpoint came from, each compared with what is there now."""
+    """Links from a run to its parents; each parent's recorded hash is compared with the checkpoint there now."""
     if not run.checkpoint:
         return []
     known = {other.checkpoint.sha256 for other in outputs.runs if other.checkpoint}
@@ -105,7 +105,7 @@ def links(run: Run, outputs: Outputs) -> list[Link]:
 
 
 def lineage_table(outputs: Outputs) -> Table:
-    """Where every run's checkpoint comes from."""
+    """Table of the lineage of every run's checkpoint."""
     rows = []
     for run in outputs.runs:
         if not run.checkpoint:
@@ -131,14 +131,14 @@ def lineage_table(outputs: Outputs) -> Table:
         )
     header = ("stage", "run", "data", "split", "seed", "best.ckpt", "came from", "trained on", "epoch kept", "versions")
     note = (
-        "best.ckpt and parents by the first ten characters of their sha256; trained on: how many stills and clips the "
-        "weights were fitted to, in this stage and in those before it."
+        "best.ckpt and parents: the first ten characters of the sha256. Trained on: number of stills and clips to "
+        "which the weights were fitted, in this stage and in earlier stages."
     )
     return Table("lineage", "Where each checkpoint comes from", header, rows, note)
 
 
 def settings_tables(chain: Chain) -> list[Table]:
-    """The settings in which the stages of a chain differ, and those that they share."""
+    """Two tables: the settings in which the stages of a chain differ, and the settings that all stages share."""
     configs = {stage: _flat(run.config) for stage, run in chain.runs.items() if run.config}
     keys = sorted(set().union(*configs.values()))
     differ = [key for key in keys if len({config.get(key) for config in configs.values()}) > 1]
@@ -147,17 +147,17 @@ def settings_tables(chain: Chain) -> list[Table]:
     common = [(key, next(iter(configs.values()))[key]) for key in shared]
     return [
         Table("settings", "Settings in which the stages differ", ("setting", *configs), own),
-        Table("settings-shared", "Settings that they share", ("setting", "value"), common),
+        Table("settings-shared", "Settings that the stages share", ("setting", "value"), common),
     ]
 
 
 def starts_from(run: Run) -> str:
-    """What a stage without parents starts from, in words."""
+    """Text about the weights that a stage without parents starts from."""
     return _pretrained(run.checkpoint.lineage) if run.checkpoint else "origin unknown"
 
 
 def _state(parent: dict[str, Any], recorded: str, outputs: Outputs) -> str:
-    """Of a parent whose hash none of the runs has: whether another lies in its place."""
+    """State of a link whose parent's hash is the hash of no run: `other` if another checkpoint is in the same place."""
     path = Path(str(parent.get("path", "")))
     if path.is_file():
         return SAME if sha256(path) == recorded else OTHER
@@ -173,7 +173,7 @@ def _pretrained(lineage: dict[str, Any]) -> str:
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Settings by dotted key, as texts, but for those that say where files are or what another one says."""
+    """Settings by dotted key, as texts, without paths and without copies of other settings."""
     skipped = (
         "paths",
         "chain",

@@ -1,4 +1,4 @@
-"""One chain's networks against each other, by action, and how sure they are."""
+"""Comparison of one chain's networks: pairwise differences, recall by action, calibration."""
 
 import itertools
 import math
@@ -17,21 +17,21 @@ NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five"}
 
 
 def fused(chain: Chain) -> Run | None:
-    """The run of the last stage that has several parents; None where there is none."""
+    """The run of the last stage with several parents; None if there is no such run."""
     several = [name for name, stage in chain.config.stages.items() if len(stage.parents) > 1 and name in chain.runs]
     return chain.runs[several[-1]] if several else None
 
 
 def networks(chain: Chain) -> dict[str, Run]:
-    """The runs on clips, in the chain's order."""
+    """The chain's runs on clips, in the order of the stages."""
     return {name: chain.runs[name] for name in chain.config.clips if name in chain.runs}
 
 
 def better_stream(chain: Chain) -> Run | None:
-    """The stream with the most of validation right, of equals the likelier; None where that is not known.
+    """The single stream with the highest validation accuracy, in a tie the one with the lower loss; None if unknown.
 
-    The streams are those of the network that fuses them, else all networks on clips of one stream. As
-    `evaluation.fusion.best_on_validation`: to choose it by the test would favour it there.
+    The candidates are the streams of the fusion network, or without such a network all single streams on clips. As in
+    `evaluation.fusion.best_on_validation`, a selection by test accuracy would bias the comparison on the test part.
     """
     both = fused(chain)
     names = chain.config.stages[both.stage].parents.values() if both else chain.config.clips
@@ -44,11 +44,11 @@ def better_stream(chain: Chain) -> Run | None:
 
 
 def comparison_table(chain: Chain, damage: Callable[[Run, str], None]) -> Table | None:
-    """Every two networks of the clips against each other; None where there are no two to compare.
+    """Pairwise comparison of the networks on clips; None if there is no pair to compare.
 
     Args:
-        chain: whose runs.
-        damage: is told of two score files that do not go together.
+        chain: the chain with the runs.
+        damage: called with a run and a reason if two score files cannot be compared.
     """
     rows = []
     present = [*networks(chain).values()][::-1]
@@ -68,19 +68,19 @@ def comparison_table(chain: Chain, damage: Callable[[Run, str], None]) -> Table 
         return None
     sources = max(run.sources or 0 for run in present)
     note = (
-        f"On the same clips, of {sources} source videos, of {chain.name}; {BY_SOURCE}. McNemar's exact test takes "
-        "clips for independent."
+        f"On the same clips from {sources} source videos, {chain.name}; {BY_SOURCE}. McNemar's exact test assumes "
+        "independent clips."
     )
     return Table("comparison", "Networks against each other", header, rows, noted(note, few_sources(sources)))
 
 
 def headline(chain: Chain, comparison: Table | None, crossval: Table | None = None) -> list[str]:
-    """What the chain's last stage reached, in sentences that say of how much data.
+    """Sentences about the accuracy of the chain's last stage, with the amount of data behind it.
 
     Args:
-        chain: whose runs.
-        comparison: of its networks.
-        crossval: of all runs; the rows that count are of the chain's tag, and measured as its last stage is.
+        chain: the chain with the runs.
+        comparison: table of `comparison_table`.
+        crossval: table of `results.crossval_table`; only rows with the last stage's tag and protocol are used.
     """
     last = next((chain.runs[name] for name in reversed(chain.config.stages) if name in chain.runs), None)
     if last is None:
@@ -117,7 +117,7 @@ def headline(chain: Chain, comparison: Table | None, crossval: Table | None = No
 
 
 def actions_table(chain: Chain) -> Table | None:
-    """Recall of each action by the networks of the chain's clips."""
+    """Table of recall and F1 of each action, for the networks on clips."""
     found = {stage: run.scores for stage, run in networks(chain).items()}
     by_stage = {stage: {row["action"]: row for row in per_action(each)} for stage, each in found.items() if each}
     if not by_stage:
@@ -130,12 +130,12 @@ def actions_table(chain: Chain) -> Table | None:
         for action, recall, scores in zip(first, recalls, f1, strict=True)
     ]
     header = ("action", "n", *(f"{stage} recall" for stage in by_stage), *(f"{stage} F1" for stage in by_stage))
-    note = "n: test clips of the action. With few of them one clip moves a recall far."
+    note = "n: number of test clips of the action. If there are few, one clip changes the recall a lot."
     return Table("actions", "Actions", header, rows, note)
 
 
 def calibration_table(chain: Chain) -> Table | None:
-    """Confidence against accuracy in bins, for every run of the chain with scores."""
+    """Table of confidence and accuracy by bin, for every run of the chain with scores."""
     rows = [
         (stage, f"{row.low:.2f} to {row.high:.2f}", row.samples, row.confidence, row.accuracy)
         for stage, run in chain.runs.items()
@@ -144,4 +144,4 @@ def calibration_table(chain: Chain) -> Table | None:
         if row.samples
     ]
     header = ("stage", "confidence", "n", "mean confidence", "accuracy")
-    return Table("calibration", f"Calibration in {BINS} bins; empty ones left out", header, rows) if rows else None
+    return Table("calibration", f"Calibration in {BINS} bins, without empty bins", header, rows) if rows else None

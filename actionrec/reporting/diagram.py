@@ -1,4 +1,4 @@
-"""The chain as a drawing: where boxes and arrows go; the template makes SVG of it."""
+"""The chain as a diagram: positions of boxes and arrows, from which the page's template makes an SVG."""
 
 from dataclasses import dataclass
 from statistics import fmean
@@ -8,7 +8,7 @@ from actionrec.reporting.records import Run
 
 WIDTH, HEIGHT = 256, 132  # of a box, in pixels
 GAP_X, GAP_Y = 92, 36
-LONGEST = 36  # characters of a line in a box
+LONGEST = 36  # characters; longer lines in a box are shortened
 ABSENT = "#999999"
 LABELS = {SAME: "same file", OTHER: "another file", GONE: "file is gone"}
 
@@ -17,7 +17,7 @@ Place = tuple[int, float]  # column and row
 
 @dataclass(frozen=True)
 class Box:
-    """A stage, or a checkpoint from elsewhere: its place, its lines of text, and whether there is a run."""
+    """A stage, or a checkpoint from outside the chain: position, lines of text, and whether there is a run."""
 
     x: float
     y: float
@@ -29,7 +29,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Arrow:
-    """From a parent to a child; whole where the child came from the file that is there now."""
+    """Arrow from a parent to a child; a solid line (`whole`) if the child started from the parent's present file."""
 
     x1: float
     y1: float
@@ -41,7 +41,7 @@ class Arrow:
 
 @dataclass(frozen=True)
 class Diagram:
-    """Boxes and arrows, and the same in words."""
+    """Boxes and arrows, and their content as text for screen readers."""
 
     boxes: list[Box]
     arrows: list[Arrow]
@@ -52,10 +52,10 @@ class Diagram:
 
 
 def draw(chain: Chain) -> Diagram:
-    """The stages of a chain, and the checkpoints that they started from in place of its own.
+    """Draw the stages of a chain, and the checkpoints from outside the chain that stages started from.
 
-    A stage without a run among them is an empty box. A parent that is no parent by the chain, such as another
-    data set's checkpoint of the same stage, has a box of its own.
+    A stage without a run is an empty box. A parent that the chain does not declare, such as another data set's
+    checkpoint of the same stage, has a box of its own.
     """
     declared = chain.config.links
     further = [link for link in chain.links if (link.parent, link.child) not in declared]
@@ -63,7 +63,7 @@ def draw(chain: Chain) -> Diagram:
     edges = declared + [(source[link], link.child) for link in further]
     strangers: dict[str, Link] = {}
     names: list[str] = []
-    for stage in chain.config.stages:  # strangers beside the stages that start from them, so that few arrows cross
+    for stage in chain.config.stages:  # an outside parent comes just before its child, so that few arrows cross
         for link in further:
             if link.child == stage and source[link] not in {*names, *chain.config.stages}:
                 strangers[source[link]] = link
@@ -89,7 +89,7 @@ def draw(chain: Chain) -> Diagram:
 
 
 def places(names: list[str], edges: list[tuple[str, str]]) -> dict[str, Place]:
-    """Column and row of each box: a child is to the right of its parents, and a parent as near as it can be.
+    """Column and row of each box: a child is to the right of its parents, and a parent as far right as possible.
 
     Args:
         names: parents before their children.
@@ -117,7 +117,7 @@ def _columns(names: list[str], edges: list[tuple[str, str]]) -> dict[str, int]:
 
 
 def _add_rows(names: list[str], edges: list[tuple[str, str]], rows: dict[str, float]) -> None:
-    """Rows of a column: each box amid those that it goes with, and at least one row from the next."""
+    """Add a column's boxes to `rows`: each box at the mean row of its neighbours, boxes at least one row apart."""
 
     def amid(name: str) -> float:
         beside = [rows[other] for edge in edges if name in edge for other in edge if other != name and other in rows]
@@ -155,13 +155,13 @@ def _lines(run: Run) -> list[str]:
 
 
 def _stranger(link: Link, place: Place) -> Box:
-    """A checkpoint that is no parent by the chain."""
+    """Box of a parent that the chain does not declare."""
     lines = [f"data {link.data or 'unknown'}, {link.run or 'no run'}", f"best.ckpt {link.recorded[:SHOWN_HASH]}"]
     return Box(*_corner(place), ABSENT, link.parent, _short(["in another folder", *lines]), False)
 
 
 def _is_before(link: Link, chain: Chain) -> bool:
-    """Whether a parent is the run of a stage that the chain has before the child."""
+    """Whether a link's parent is the chain's run of a stage before the child."""
     run, stages = chain.runs.get(link.parent), [*chain.config.stages]
     there = run is not None and run.checkpoint is not None and run.checkpoint.sha256 == link.recorded
     return there and stages.index(link.parent) < stages.index(link.child)

@@ -1,4 +1,4 @@
-"""Fusions, studies and searches, as tables."""
+"""Tables of fusions, studies and searches."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ _BESIDE = ("sd", "low", "high")
 
 
 def fusion_table(fusion: Fusion) -> Table:
-    """What `actionrec fuse` found; `against` of a row names the stream that its difference is from."""
+    """Table of one `actionrec fuse`; `against` of a row is the stream that the fusion is compared with."""
     said = [row["against"] for row in fusion.rows if row.get("against")]
     without = [row["network"] for row in fusion.rows if "difference" not in row]
     against, part = (said or without or ["better stream"])[0], "validation" if said else "the test part itself"
@@ -35,11 +35,11 @@ def fusion_table(fusion: Fusion) -> Table:
         f"top-1 − {against}",
         "McNemar p",
     )
-    note = f"Differences are from {against}, the better stream on {part}. {BY_SOURCE}."
+    note = f"Differences are to {against}, the better stream on {part}. {BY_SOURCE}."
     first = fusion.rows[0] if fusion.rows else {}
     if "test/sources" in first:
         note = f"n = {first['test/n']} clips of {first['test/sources']} source videos. {note}"
-    note += " Margins of a support vector machine have no loss."
+    note += " A support vector machine has margins, not probabilities, and so no loss."
     return Table(
         f"fusion-{fusion.name}",
         f"Fusions of {fusion.name}",
@@ -52,7 +52,7 @@ def fusion_table(fusion: Fusion) -> Table:
 def fusions_table(outputs: Outputs) -> Table | None:
     """Mean and spread of each fusion that was measured on several splits or seeds, as in `crossval_table`.
 
-    Those of other tags are rows of their own; fusions whose folder has another name are of no split, and left out.
+    Each tag has rows of its own. A fusion whose folder name has no split and seed is left out.
     """
     found: dict[str, dict[int, list[float]]] = {}
     for fusion in outputs.fusions:
@@ -66,12 +66,15 @@ def fusions_table(outputs: Outputs) -> Table | None:
         if sum(map(len, of_split.values())) > 1
     ]
     header = ("network", "splits", "top-1", "top-1 sd of splits", "top-1 sd of seeds")
-    note = "Each split has its own streams and its own choice on validation. Deviations as above."
+    note = (
+        "Streams are trained, and hyper-parameters selected on validation, for each split separately. Standard "
+        "deviations as in the table over splits and seeds."
+    )
     return Table("fusions", "Fusions over splits and seeds", header, rows, note) if rows else None
 
 
 def study_table(kind: str, study: Study) -> Table:
-    """The rows of a study or a search, all their keys as columns; `<key> sd`, `low` and `high` go with their key."""
+    """Table of a study or a search with a column for each key; `<key> sd`, `low` and `high` join the column `<key>`."""
     content = study.content
     found = list(dict.fromkeys(key for row in content["rows"] for key in row))
     beside = {f"{key} {part}" for key in found for part in _BESIDE}

@@ -1,4 +1,4 @@
-"""Clips that a network has right and wrong: what it sees, where it looks, and what it answers."""
+"""Gallery of right and wrong predictions: pictures, Grad-CAM and predictions of test clips."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,11 +25,12 @@ from actionrec.settings.messages import one_line
 from actionrec.settings.untrusted import check_data, writes
 from actionrec.system.errors import ActionRecError
 
-TOP = 3
-SIDE = 224  # pixels; larger inputs are shown smaller
+TOP = 3  # most probable actions that are shown
+SIDE = 224  # pixels; larger pictures are reduced to this side
 CHOICE = (
-    "Chosen by a rule, not at random: of the test clips that {network} has right (wrong), for each action the one that "
-    "it is most sure of, then second ones, by falling confidence. They are its firmest answers, not its usual ones."
+    "Selected by a rule, not at random: of the test clips that {network} has right (wrong), the most confident one of "
+    "each action, then the second one of each action, in order of falling confidence. The gallery thus shows the most "
+    "confident predictions, not typical ones."
 )
 
 
@@ -41,7 +42,7 @@ class Answer(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A clip: its pictures (H, W, 3) uint8 by caption, and what each network answers."""
+    """A clip: its pictures (H, W, 3) uint8 by caption, and each network's predictions."""
 
     name: str
     action: str
@@ -52,7 +53,7 @@ class Shown(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """Clips that the network of `stage` has right and wrong, of how many."""
+    """Clips that the network of `stage` predicts right and wrong, with the total numbers of both kinds."""
 
     stage: str
     right: list[Shown]
@@ -62,7 +63,7 @@ class Gallery(NamedTuple):
 
 
 def best_network(chain: Chain) -> Run:
-    """The two-stream network, or where there is none the better stream.
+    """The run of the fusion network, or without one the run on clips with the highest test accuracy.
 
     Raises:
         ActionRecError: no run of the chain's clips has scores, a configuration and a checkpoint.
@@ -75,30 +76,30 @@ def best_network(chain: Chain) -> Run:
 
 
 def choose(scores: Scores, each: int, right: bool) -> list[int]:
-    """Rows of at most `each` samples that are right (or wrong), the most confident first, spread over the actions."""
+    """Rows of at most `each` right (or wrong) predictions: the most confident of each action, then the second ones."""
     probabilities, labels = probabilities_of(scores), scores.labels.numpy()
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
     rows = sorted(np.flatnonzero(correct == right), key=lambda row: (-confidence[row], scores.names[row]))
-    earlier: dict[int, int] = {}  # clips of the action that come before
+    earlier: dict[int, int] = {}  # number of more confident clips, by action
     ranked = []
     for row in rows:
         rank = earlier.get(int(labels[row]), 0)
         earlier[int(labels[row])] = rank + 1
         ranked.append((rank, int(row)))
-    ranked.sort(key=lambda pair: pair[0])  # stable: within a rank by falling confidence
+    ranked.sort(key=lambda pair: pair[0])  # a stable sort keeps the order of falling confidence within a rank
     return [row for _, row in ranked[:each]]
 
 
 def create(chain: Chain, each: int, trust: Sequence[str] = ()) -> Gallery:
-    """At most `each` clips that are right and `each` that are wrong.
+    """Create a gallery of at most `each` right and `each` wrong predictions.
 
     Args:
-        chain: whose best network is asked.
-        each: number of clips.
-        trust: modules of the user that its checkpoint may name, see `untrusted.check_targets`.
+        chain: the chain whose best network is shown.
+        each: largest number of right, and of wrong, predictions.
+        trust: modules of the user that the checkpoint may name, see `untrusted.check_targets`.
 
     Raises:
-        ActionRecError: the data are not where the run had them, or no run can be shown.
+        ActionRecError: the data are not in the run's folders any more, or no run can be shown.
     """
     run = best_network(chain)
     scores = run.scores
@@ -114,7 +115,7 @@ def create(chain: Chain, each: int, trust: Sequence[str] = ()) -> Gallery:
 
 
 def top(scores: Scores, row: int) -> list[tuple[str, float]]:
-    """The most probable actions of a sample, and their probabilities."""
+    """The `TOP` most probable actions of a sample, with their probabilities."""
     probabilities = probabilities_of(scores._replace(logits=scores.logits[row : row + 1]))[0]
     best = np.argsort(-probabilities, kind="stable")[:TOP]
     return [(scores.actions[index], float(probabilities[index])) for index in best]
@@ -131,7 +132,7 @@ def _shown(scores: Scores, row: int, pictures: dict[str, np.ndarray], networks: 
 
 
 def _pictures(run: Run, names: Sequence[str], answers: np.ndarray, trust: Sequence[str]) -> list[dict[str, np.ndarray]]:
-    """Of each test clip: frame, flow, and where each stream finds what speaks for the answer."""
+    """Pictures of each test clip by caption: each stream's input, and its Grad-CAM of the predicted action."""
     best = RunFolder(run.path).best
     checkpoint = read(best, "checkpoint", trust)
     inputs = checkpoint["lineage"]["inputs"]
@@ -152,10 +153,10 @@ def _pictures(run: Run, names: Sequence[str], answers: np.ndarray, trust: Sequen
 
 
 def _batch(run: Run, inputs: Mapping[str, Any], names: Sequence[str], trust: Sequence[str]) -> dict[str, Any]:
-    """One view, at the middle of `position`, of test clips by name.
+    """A batch with one view of each test clip in `names`.
 
-    The run's file says where the clips are; of where files are written nothing: frames that have to be taken out of
-    the clips go beside the runs.
+    The folders that are read come from the run's `config.yaml`, the folders that are written do not: newly extracted
+    frames go to `frames` beside the stages' folders.
     """
     assert run.config
     where = run.path / "config.yaml"
@@ -167,7 +168,7 @@ def _batch(run: Run, inputs: Mapping[str, Any], names: Sequence[str], trust: Seq
         places[name] = {"folder": own if writes(there) else there.get("folder")}
     streams = {name: {**settings, **places[name]} for name, settings in inputs["streams"].items()}
     dataset = dict(said["dataset"])
-    if "split_file" in dataset and not Path(str(dataset["split_file"])).is_file():  # else it is only read
+    if "split_file" in dataset and not Path(str(dataset["split_file"])).is_file():  # an existing file is only read
         dataset["split_file"] = str(run.path.parents[1] / f"split-seed{dataset.get('seed', 0)}.csv")
     settings = {
         **said,
@@ -177,7 +178,7 @@ def _batch(run: Run, inputs: Mapping[str, Any], names: Sequence[str], trust: Seq
         **streams,
     }
     if "position" not in settings:
-        raise ActionRecError(f"{run.path}: its data are no clips")
+        raise ActionRecError(f"{run.path}: its data are stills; the gallery needs a run on clips")
     try:
         data = instantiate(settings, _convert_="all")
     except InstantiationException as error:
@@ -185,7 +186,10 @@ def _batch(run: Run, inputs: Mapping[str, Any], names: Sequence[str], trust: Seq
     actions, splits = data.index()
     record_of = {record.name: record for part in Splits._fields for record in getattr(splits, part)}
     if absent := [name for name in names if name not in record_of]:
-        raise ActionRecError(f"{len(absent)} of the clips are not in the data any more (first: {absent[0]})")
+        raise ActionRecError(
+            f"{len(absent)} of the clips are not in the data any more (first: {absent[0]}); restore the files, or "
+            "measure the run again"
+        )
     samples = data.dataset([record_of[name] for name in names], {a: i for i, a in enumerate(actions)}, "test")
     return collate([samples[index] for index in range(len(samples))])
 

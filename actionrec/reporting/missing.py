@@ -1,4 +1,4 @@
-"""What was not run, each with the command that runs it."""
+"""Runs, fusions and studies that a report lacks, with the commands that make them."""
 
 import re
 import shlex
@@ -26,7 +26,7 @@ SEARCHED = "stanford40_frame"  # STAGE of the Makefile
 
 
 class Missing(NamedTuple):
-    """Something that the report lacks: why, and what to do about it."""
+    """An item that the report lacks: its name, the reason, and the command that makes it."""
 
     what: str
     why: str
@@ -35,13 +35,13 @@ class Missing(NamedTuple):
 
 @dataclass(frozen=True)
 class Commands:
-    """Spells commands for one data set.
+    """Command lines for one data set and chain.
 
     Args:
-        data: the choice of `conf/paths/`.
+        data: the option of the config group `paths`.
         name: `paths.name`.
         outputs: `paths.outputs`.
-        chain: the choice of `conf/chain/`.
+        chain: the option of the config group `chain`.
     """
 
     data: str
@@ -50,7 +50,7 @@ class Commands:
     chain: str = DEFAULT
 
     def make(self, target: str, **variables: int | str | None) -> str:
-        """`make <target> DATA=… KEY=value … ARGS='…'`, of which what is the default is left out."""
+        """`make <target> DATA=… KEY=value … ARGS='…'`, without variables that have their default."""
         said = [f"DATA={self.data}"] if self.data != "demo" else []
         said += [f"CHAIN={self.chain}"] if self.chain != DEFAULT else []
         said += [f"{key}={shlex.quote(str(value))}" for key, value in variables.items() if value is not None]
@@ -62,7 +62,7 @@ class Commands:
         return " ".join([f"actionrec {name}", *data, *self._places, *overrides])
 
     def stage(self, chain: ChainConfig, name: str, split: int | None, seed: int | None, tag: str | None) -> str:
-        """What trains a stage after those that it starts from: its target, or the verb where it has none."""
+        """Command that trains a stage and its parents: `make <target>`, or `actionrec chain` if there is no target."""
         stage = chain.stages[name]
         if stage.make:
             return self.make(stage.make, **({"SPLIT": split} if stage.split else {}), SEED=seed, TAG=tag)
@@ -78,13 +78,13 @@ class Commands:
 
 
 def find(outputs: Outputs, chain: Chain, commands: Commands, splits: Sequence[int] = ()) -> list[Missing]:
-    """All that is known to belong in a report and is not there.
+    """All items that belong in a report and are missing.
 
     Args:
-        outputs: what there is.
-        chain: that is shown closely.
-        commands: spells the commands.
-        splits: that the data have, see `splits_in`.
+        outputs: the existing runs, fusions and studies.
+        chain: the chain that the report shows in detail.
+        commands: writes the commands.
+        splits: splits of the data, see `splits_in`.
     """
     return [
         *_stages(outputs, chain, commands),
@@ -96,16 +96,16 @@ def find(outputs: Outputs, chain: Chain, commands: Commands, splits: Sequence[in
 
 
 def splits_in(lists: Path) -> list[int]:
-    """The splits of lists in HMDB51's layout, `<action>_test_split<k>.txt`; none where there are no such files."""
+    """The splits of lists in HMDB51's layout, `<action>_test_split<k>.txt`; empty if there are no such files."""
     found = {re.search(r"_test_split([1-9]\d{0,3})\.txt$", path.name) for path in lists.glob("*_test_split*.txt")}
     return sorted({int(match[1]) for match in found if match})
 
 
 def table(found: list[Missing]) -> Table:
-    """As a table."""
-    note = "Add the settings that the other runs were made with (RECIPE=…, ARGS='…'): the commands name the data alone."
+    """The missing items as a table."""
+    note = "The commands name only the data. Add the settings of the other runs (RECIPE=…, ARGS='…')."
     header = ("what", "why", "command")
-    return Table("missing", "Not run, or not to be had", header, [tuple(each) for each in found], note)
+    return Table("missing", "Not run, or not available", header, [tuple(each) for each in found], note)
 
 
 def _stages(outputs: Outputs, chain: Chain, commands: Commands) -> list[Missing]:
@@ -115,7 +115,7 @@ def _stages(outputs: Outputs, chain: Chain, commands: Commands) -> list[Missing]
     begun = {link.child for link in chain.links if (link.parent, link.child) not in declared}
     for stage in chain.config.stages:
         children = {child for parent, child in declared if parent == stage}
-        if stage in elsewhere or (children and children <= begun):  # all that needs it started from something else
+        if stage in elsewhere or (children and children <= begun):  # all children started from other checkpoints
             continue
         command = commands.stage(chain.config, stage, chain.split, chain.seed, chain.tag)
         if not outputs.of(stage):
@@ -134,9 +134,9 @@ def _unfinished(outputs: Outputs, commands: Commands) -> list[Missing]:
             again = commands.verb("train", "experiment=…", f"sweep={path.name}", "--multirun")
             if path.name in STUDIES:
                 again = commands.make(f"study-{path.name.replace('_', '-')}")
-            found.append(Missing(what, f"no study.json that sums up its runs (finished: {jobs})", again))
+            found.append(Missing(what, f"no study.json with a summary of the runs (finished: {jobs})", again))
         else:
-            said = name_of(path.stem) or (None, None, None)  # of a folder such as `split1-seed0-strong.partial`
+            said = name_of(path.stem) or (None, None, None)  # such as `split1-seed0-strong.partial`
             if path.parent.name in outputs.chain.stages:
                 again = commands.stage(outputs.chain, path.parent.name, *said)
             else:
@@ -157,7 +157,7 @@ def _splits_and_seeds(outputs: Outputs, chain: Chain, commands: Commands, wanted
         numbers = " and ".join(map(str, splits))
         again = commands.make("crossval", TAG=chain.tag)
         what = f"split{'s' * (len(splits) > 1)} {numbers} of {', '.join(stages)}"
-        found.append(Missing(what, f"the data have {len(wanted)}; results are means over them", again))
+        found.append(Missing(what, f"the data have {len(wanted)} splits; results are means over all splits", again))
     single = {stage: {run.seed for run in outputs.of(stage)} for stage in chain.config.stages}
     alone = [stage for stage, seeds in single.items() if len(seeds) == 1]
     if alone:

@@ -1,4 +1,4 @@
-"""The page: its sections put into one HTML file that needs nothing else, and its tables into files of their own."""
+"""The report: one self-contained HTML file with all sections, and a CSV and a Markdown file for each table."""
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -26,19 +26,19 @@ def write(
     tag: str | None = None,
     splits: Sequence[int] = (),
 ) -> list[Section]:
-    """Write `index.html`, and every table as CSV and Markdown, in place of what `folder` had.
+    """Write `index.html`, and every table as CSV and Markdown; an earlier report in `folder` is replaced.
 
     Args:
-        outputs: what there is.
+        outputs: the runs, fusions and studies.
         folder: of the report.
-        commands: that the page names for what is missing.
-        split, seed: of the chain that is shown closely; None takes the first that there is.
-        each: clips of the gallery that are right, and that are wrong.
-        tag: of that chain; None takes the runs without one, or where there are none the first tag.
-        splits: that the data have.
+        commands: writes the commands for missing items.
+        split, seed: of the chain to show in detail; None takes those of the first run, see `chain.choose`.
+        each: largest number of right, and of wrong, predictions in the gallery.
+        tag: of the chain to show in detail; None takes the runs without a tag, or if there are none the first tag.
+        splits: splits of the data.
 
     Raises:
-        ActionRecError: no run has that split, seed and tag, or the folder holds files that no report has written.
+        ActionRecError: no run has that split, seed and tag, or the folder holds files that are no report's.
     """
     _check_folder(folder)
     chain = choose(outputs.tagged(_shown(outputs, tag)), split, seed)
@@ -58,16 +58,16 @@ def _shown(outputs: Outputs, tag: str | None) -> str | None:
     tag = str(tag)  # tag=1 is a number to Hydra
     if tag not in there:
         names = ", ".join(map(str, filter(None, there))) or "none"
-        raise ActionRecError(f"tag={tag}: no run under {outputs.folder} has it (there are: {names})")
+        raise ActionRecError(f"tag={tag}: no run under {outputs.folder} has that tag; the tags are: {names}")
     return tag
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise unless nothing is in the report's place but an earlier report."""
+    """Raise unless the report's folder is missing, is empty or holds an earlier report."""
     strange = [path.name for path in folder.iterdir() if not _written(path)] if folder.is_dir() else []
     if strange or (folder.exists() and not folder.is_dir()):
         thing = f"holds {min(strange)}, which is none of a report's files" if strange else "is a file"
-        raise ActionRecError(f"{folder} {thing}; move it away, since a report replaces the one before")
+        raise ActionRecError(f"{folder} {thing}; move it away, since a report replaces the whole folder")
 
 
 def _written(path: Path) -> bool:
@@ -75,7 +75,7 @@ def _written(path: Path) -> bool:
 
 
 def render(outputs: Outputs, chain: Chain, sections: Sequence[Section]) -> str:
-    """The page's HTML."""
+    """Render the page's HTML."""
     loader = jinja2.PackageLoader("actionrec.reporting")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.undefined = jinja2.StrictUndefined

@@ -1,4 +1,4 @@
-"""What a report is made of: runs, fusions and studies as small records."""
+"""Records of a report: runs, measurements, fusions, studies, damaged files."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 
 class Damage(NamedTuple):
-    """A file that is not what it should be."""
+    """A damaged or missing file, and the reason."""
 
     path: Path
     reason: str
 
 
 class Checkpoint(NamedTuple):
-    """A best checkpoint: its hash, the epochs it had seen, and what it says of its origin."""
+    """A `best.ckpt`: its hash, its epoch (counted from 1), and its lineage."""
 
     sha256: str
     epoch: int
@@ -37,15 +37,15 @@ class Run:
     """A finished run.
 
     Args:
-        stage: of the chain, or the folder of a further network.
-        path: the folder.
-        split, seed: by its name or else its configuration; None where neither says.
-        tag: the suffix of its name, which keeps runs of other settings apart; None without one.
-        metrics: the numbers of `metrics.json`; what older runs lack is computed from the scores.
-        scores: of the test.
-        config: as the file has it, nothing resolved.
-        checkpoint: the best.
-        protocol: how it was measured; None of runs of before that was recorded.
+        stage: stage of the chain, or the name of a network's folder outside the chain.
+        path: folder of the run.
+        split, seed: from the folder's name or else from the configuration; None if unknown.
+        tag: suffix of the folder's name, which distinguishes runs of other settings; None without a suffix.
+        metrics: numbers of `metrics.json`; metrics that runs of earlier versions lack are computed from the scores.
+        scores: of the test part.
+        config: content of `config.yaml`, interpolations not resolved.
+        checkpoint: of `best.ckpt`.
+        protocol: protocol of the measurement; None for runs of earlier versions without a record.
     """
 
     stage: str
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of the folder."""
+        """Name of the folder."""
         return self.path.name
 
     @property
@@ -71,7 +71,7 @@ class Run:
 
     @property
     def sources(self) -> int | None:
-        """Number of source videos that they come from; a still is its own."""
+        """Number of source videos of the test samples; a still is its own source."""
         return len(set(self.scores.groups)) if self.scores else _counted(self.metrics.get("test/sources"))
 
 
@@ -85,7 +85,7 @@ class Measured(NamedTuple):
 
 
 class Name(NamedTuple):
-    """What the name of a run's folder says."""
+    """Split, seed and tag, from the name of a run's folder."""
 
     split: int
     seed: int
@@ -93,7 +93,7 @@ class Name(NamedTuple):
 
 
 class Study(NamedTuple):
-    """A study's or a search's file of rows, and the pictures beside it."""
+    """The content of a study's or a search's JSON file, and the pictures in the same folder."""
 
     name: str
     content: dict[str, Any]
@@ -101,22 +101,23 @@ class Study(NamedTuple):
 
 
 class Fusion(NamedTuple):
-    """The rows that `actionrec fuse` has written for one split, seed and tag."""
+    """The rows of one `actionrec fuse`."""
 
     name: str
     rows: list[dict[str, Any]]
 
     @property
     def of(self) -> "Name | None":
-        """Split, seed and tag by the folder's name."""
+        """Split, seed and tag from the folder's name; None if the folder has another name."""
         return name_of(self.name)
 
 
 @dataclass
 class Outputs:
-    """What there is of one data set; `unfinished` are runs without results and sweeps without a study.
+    """All results on one data set.
 
-    `trust` names the user's modules that checkpoints may speak of, `chain` says which runs are its stages.
+    `unfinished` holds the folders of runs without results and of sweeps without a study. `trust` lists the user's
+    modules that checkpoints may name. `chain` declares the stages.
     """
 
     folder: Path
@@ -135,7 +136,7 @@ class Outputs:
         return [run for run in self.runs if run.stage == stage]
 
     def tagged(self, tag: str | None) -> "Outputs":
-        """The same with the runs of one tag alone, since runs of different tags are of different settings."""
+        """A copy with the runs of one tag only, since runs with different tags have different settings."""
         return replace(self, runs=[run for run in self.runs if run.tag == tag])
 
     @property
@@ -144,7 +145,7 @@ class Outputs:
         return not (self.runs or self.fusions or self.studies or self.searches)
 
     def attempt(self, path: Path, read: Callable[[Path], T]) -> T | None:
-        """What `read` makes of a file; None where there is no such file, or it is damaged, which is then noted."""
+        """The result of `read` on a file; None if the file is missing or damaged, and damage is noted in `damaged`."""
         if not path.exists():
             return None
         try:
@@ -156,7 +157,7 @@ class Outputs:
 
 
 def name_of(name: str) -> Name | None:
-    """The parts of `split1-seed0` or `split1-seed0-<tag>`; None of another name."""
+    """Parse `split1-seed0` or `split1-seed0-<tag>`; None for any other name."""
     match = re.fullmatch(r"split(\d+)-seed(\d+)(?:-(.+))?", name)
     return Name(int(match[1]), int(match[2]), match[3]) if match else None
 

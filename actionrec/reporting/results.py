@@ -1,4 +1,4 @@
-"""What was measured, as tables."""
+"""Tables of the measurements of all runs."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,12 @@ from actionrec.experiment.measurement import Protocol
 from actionrec.reporting.records import Outputs, Run
 from actionrec.reporting.tables import Estimate, Table, few_sources
 
-BY_SOURCE = "95 % intervals take the source video for the unit"
+BY_SOURCE = "95 % intervals have the source video as their unit"
 _ESTIMATES = {"top-1": "test/acc", "mean class": "test/acc_macro", "mAP": "test/map", "F1": "test/f1_macro"}
 
 
 def runs_table(outputs: Outputs) -> Table:
-    """A row for each finished run."""
+    """Table with a row for each finished run."""
     header = ("stage", "run", "n", "sources", *_ESTIMATES, "loss", "ECE", "views")
     rows = [
         (
@@ -31,17 +31,17 @@ def runs_table(outputs: Outputs) -> Table:
         for run in outputs.runs
     ]
     note = (
-        f"Of the test part: n clips or stills of as many source videos; {BY_SOURCE}. Top-1 is the "
-        "share that is right, mean class its mean over the actions, loss the negative log-likelihood in nats, ECE the "
-        "expected calibration error. Views: instants by crops that are averaged, the position of a frame, "
-        "and precision. One row is one seed."
+        f"Measured on the test part: n clips or stills from the given number of source videos; {BY_SOURCE}. Top-1: "
+        "accuracy. Mean class: mean recall over the actions. Loss: negative log-likelihood in nats. ECE: expected "
+        "calibration error. Views: segments by crops that are averaged, position of the frame, precision. Each row is "
+        "one seed."
     )
     clips = [run.sources for run in outputs.runs if run.sources and not outputs.chain.is_stills(run.stage)]
     return Table("runs", "Runs", header, rows, noted(note, few_sources(min(clips, default=None))))
 
 
 def measured_table(outputs: Outputs) -> Table | None:
-    """Measurements of runs under other protocols than their own; None without any."""
+    """Table of the measurements of runs with other protocols than the runs' own; None if there are none."""
     rows = [
         (
             each.run.stage,
@@ -54,12 +54,12 @@ def measured_table(outputs: Outputs) -> Table | None:
         for each in outputs.measured
     ]
     header = ("stage", "run", "views", "n", *_ESTIMATES, "loss")
-    note = "By actionrec evaluate; views: instants by crops that are averaged, the position, the precision."
+    note = "Measured by actionrec evaluate. Views: segments by crops that are averaged, position, precision."
     return Table("measurements", "Measured in other ways", header, rows, note) if rows else None
 
 
 def seen(protocol: Protocol | None) -> str:
-    """How the samples of a measurement were seen, for a table."""
+    """Views and precision of a protocol, as a text for tables."""
     if not protocol:
         return "not recorded"
     parts = measurement.views(protocol), protocol.get("position"), protocol.get("precision")
@@ -67,15 +67,15 @@ def seen(protocol: Protocol | None) -> str:
 
 
 def cost_table(outputs: Outputs) -> Table:
-    """How large the networks are, and what their training took."""
+    """Table of each network's number of parameters, epochs and training time."""
     tags = ("parameters", "epochs", "fit_seconds")
     rows = [(run.stage, run.name, *(_whole(run.metrics.get(tag)) for tag in tags)) for run in outputs.runs]
-    note = "Seconds of training and validation, on whatever machine it was."
+    note = "Seconds of training and validation; the machines of different runs may differ."
     return Table("cost", "Size and training time", ("stage", "run", "parameters", "epochs", "seconds"), rows, note)
 
 
 def short_lines(outputs: Outputs) -> list[tuple[str, ...]]:
-    """The runs as a terminal shows them, under a header."""
+    """A header and a row for each run, for the terminal."""
     header = ("stage", "run", "test top-1", "mean class", "loss", "parameters", "seconds")
     forms = ("{:.3f}", "{:.3f}", "{:.3f}", "{:,.0f}", "{:.0f}")
     tags = ("test/acc", "test/acc_macro", "test/loss", "parameters", "fit_seconds")
@@ -93,11 +93,13 @@ def short_lines(outputs: Outputs) -> list[tuple[str, ...]]:
 
 
 def crossval_table(outputs: Outputs) -> Table | None:
-    """Mean and spread of each stage that has several runs: over splits, of each of which the mean over its seeds
-    counts, and over the seeds within a split; None where no stage has several.
+    """Table of the mean and the spread of each stage with several runs; None if no stage has several runs.
+
+    The mean and the standard deviation over splits are of each split's mean over its seeds. The standard deviation of
+    seeds is pooled over the splits.
     """
     rows = []
-    # Runs of other tags have other settings, and runs that were measured otherwise have other scores.
+    # Runs are grouped by tag and protocol, since other tags have other settings and other protocols other scores.
     alike: dict[tuple[str, str | None, str], list[Run]] = {}
     for run in outputs.runs:
         alike.setdefault((run.stage, run.tag, seen(run.protocol)), []).append(run)
@@ -116,22 +118,26 @@ def crossval_table(outputs: Outputs) -> Table | None:
         rows.append((*row, views))
     names = [f"{name}{part}" for name in ("top-1", "mean class") for part in ("", " sd of splits", " sd of seeds")]
     note = (
-        "Of a split the mean over its seeds counts once. sd: standard deviation (n − 1), of the splits' means, and of "
-        "seeds within a split, pooled."
+        "Each split counts once, with its mean over seeds. sd of splits: standard deviation (n − 1) of the splits' "
+        "means. sd of seeds: standard deviation of the seeds within a split, pooled over splits."
     )
     header = ("stage", "splits", "seeds", *names, "views")
     return Table("crossval", "Over splits and seeds", header, rows, note) if rows else None
 
 
 def spread(values: Sequence[Sequence[float]]) -> tuple[float, float | None, float | None]:
-    """Of values by split and seed: mean of the splits' means, their standard deviation, and that within splits."""
+    """Mean of the splits' means, standard deviation of these means, and pooled standard deviation within splits.
+
+    Args:
+        values: for each split, the values of its seeds.
+    """
     means = [fmean(each) for each in values]
     within = [variance(each) for each in values if len(each) > 1]
     return fmean(means), stdev(means) if len(means) > 1 else None, math.sqrt(fmean(within)) if within else None
 
 
 def estimate(row: dict[str, Any], tag: str) -> Estimate | float | None:
-    """A metric, with its interval where there is one."""
+    """A metric of a row, with its interval if the row has one; None if the row lacks the metric."""
     if tag not in row:
         return None
     low, high = row.get(f"{tag}_low"), row.get(f"{tag}_high")
@@ -139,12 +145,12 @@ def estimate(row: dict[str, Any], tag: str) -> Estimate | float | None:
 
 
 def tagged(name: str, tag: str | None) -> str:
-    """The name of a row of one tag's runs."""
+    """A name followed by the tag in parentheses, if there is a tag."""
     return f"{name} ({tag})" if tag else name
 
 
 def noted(*parts: str) -> str:
-    """Sentences one after the other, without the empty ones."""
+    """Join the parts of a note that are not empty."""
     return " ".join(part for part in parts if part)
 
 
@@ -153,5 +159,5 @@ def _whole(value: float | None) -> int | None:
 
 
 def present(tables: Iterable[Table | None]) -> list[Table]:
-    """Those that there are and that have rows."""
+    """The tables that are not None and have rows."""
     return [table for table in tables if table and table.rows]

@@ -18,8 +18,8 @@ from actionrec.evaluation.metrics import confusion, reliability
 from actionrec.reporting import comparison, fusions, gallery, missing, results
 from actionrec.reporting.chain import OTHER, Chain, lineage_table, settings_tables
 from actionrec.reporting.diagram import Diagram, draw
-from actionrec.reporting.gather import curves
 from actionrec.reporting.missing import Commands, Missing
+from actionrec.reporting.outputs import curves
 from actionrec.reporting.records import Damage, Outputs, Run, Study
 from actionrec.reporting.tables import Table
 from actionrec.settings.messages import one_line
@@ -32,7 +32,7 @@ DPI = 130
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as a data URI; shown `width` pixels wide at most (0: as wide as it is), `wide` on a row of its own."""
+    """An image as a data URI, at most `width` CSS pixels wide (0: its own width); `wide` gives it a row of its own."""
 
     source: str
     alt: str
@@ -43,7 +43,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip of the gallery with its pictures as data URIs."""
+    """A clip of the gallery, with its pictures as data URIs."""
 
     shown: gallery.Shown
     pictures: list[Picture]
@@ -51,18 +51,18 @@ class Clip:
 
 @dataclass
 class Section:
-    """A part of the page, in the order of its fields.
+    """A section of the page; the page shows the content in the order of these fields.
 
     Args:
-        key: its anchor.
+        key: anchor of the section.
         title: heading.
         text: paragraphs.
-        diagram: of the chain.
-        tables: open ones.
-        beside: pictures under a table, by its name.
-        pictures: others.
-        clips: of the gallery, by heading.
-        folded: tables that the reader opens.
+        diagram: diagram of the chain.
+        tables: tables.
+        beside: pictures under a table, by the table's name.
+        pictures: all other pictures.
+        clips: clips of the gallery, by heading.
+        folded: tables that are collapsed at first.
     """
 
     key: str
@@ -82,21 +82,21 @@ class Section:
 
 
 def create(outputs: Outputs, chain: Chain, commands: Commands, each: int, splits: Sequence[int] = ()) -> list[Section]:
-    """The page's sections; those with nothing to show are left out, and named among what is missing.
+    """Create the page's sections, without empty ones; the last section lists missing items.
 
     Args:
-        outputs: what there is.
-        chain: that is shown closely.
-        commands: for what is missing.
-        each: clips of the gallery that are right, and that are wrong.
-        splits: that the data have.
+        outputs: the runs, fusions and studies.
+        chain: the chain to show in detail.
+        commands: writes the commands for missing items.
+        each: largest number of right, and of wrong, predictions in the gallery.
+        splits: splits of the data.
     """
-    absent: list[Missing] = []
 
     def damage(run: Run, reason: str) -> None:
         outputs.damaged.append(Damage(run.path, reason))
 
     compared = comparison.comparison_table(chain, damage)
+    gallery_section, no_gallery = _gallery(chain, each, outputs.trust, commands)
     sections = [
         Section(
             "results",
@@ -114,9 +114,9 @@ def create(outputs: Outputs, chain: Chain, commands: Commands, each: int, splits
         _fusions(outputs),
         _studies("studies", "Studies", "study", outputs.studies),
         _studies("search", "Search for settings", "search", outputs.searches),
-        _gallery(chain, each, outputs.trust, commands, absent),
+        gallery_section,
     ]
-    absent = missing.find(outputs.tagged(chain.tag), chain, commands, splits) + absent
+    absent = [*missing.find(outputs.tagged(chain.tag), chain, commands, splits), *no_gallery]
     return [section for section in [*sections, _missing(outputs, absent)] if not section.empty]
 
 
@@ -127,10 +127,10 @@ def _crossval(outputs: Outputs) -> Section:
 def _chain(outputs: Outputs, chain: Chain) -> Section:
     if not chain.runs:
         return Section("chain", "Chain")
-    text = [f"The stages of {chain.name}, each with the checkpoint it was trained to and the one that it started from."]
+    text = [f"The stages of {chain.name}. A box shows a stage's best checkpoint, an arrow the start from a checkpoint."]
     text += [
         f"{link.child} was trained from another checkpoint of {link.parent} ({link.recorded[:10]}) than the one there "
-        "now: its results do not belong to this chain."
+        f"now: the results of {link.child} do not belong to this chain."
         for link in chain.links
         if link.state == OTHER
     ]
@@ -149,8 +149,8 @@ def _curves(outputs: Outputs, chain: Chain) -> Section:
         alt = f"Learning curves of {stage}: loss and top-1 of training and validation by epoch"
         pictures.append(_picture(plots.learning_curves(found, chain.config.look(stage), kept), alt, stage))
     text = [
-        f"Of {chain.name}. Training is measured while the weights change, on augmented inputs, so it may lie below "
-        "validation. The dotted line is the epoch whose weights are kept, the best by validation accuracy."
+        f"Curves of {chain.name}. Training accuracy is measured on augmented inputs while the weights change, so it "
+        "may lie below validation accuracy. The dotted line marks the kept epoch, the best on validation."
     ]
     if without:
         text.append(f"No curves were logged for: {', '.join(without)}.")
@@ -168,7 +168,7 @@ def _confusions(chain: Chain) -> Section:
         for stage, run in chain.runs.items()
         if run.scores
     ]
-    text = [f"Of the test part, {chain.name}: rows are true actions, columns answers, shades shares of the row."]
+    text = [f"Test part, {chain.name}: rows are true actions, columns predictions, shades shares of the row."]
     return Section("confusions", "Confusion matrices", text if pictures else [], pictures=pictures)
 
 
@@ -199,8 +199,8 @@ def _calibration(chain: Chain) -> Section:
         if run.scores
     ]
     text = [
-        "A network is calibrated where of the answers that it gives with confidence p a share p is right: bars on the "
-        "diagonal. Bars below it are overconfidence; those of few samples (lower panel) say little."
+        "A network is calibrated if a share p of its predictions with confidence p is right, so that the bars end on "
+        "the diagonal. A bar below the diagonal shows overconfidence. Bars of few samples (lower panel) are unreliable."
     ]
     folded = results.present([comparison.calibration_table(chain)])
     return Section("calibration", "Calibration", text if pictures else [], pictures=pictures, folded=folded)
@@ -223,30 +223,29 @@ def _studies(key: str, title: str, kind: str, studies: Sequence[Study]) -> Secti
     return section
 
 
-def _gallery(chain: Chain, each: int, trust: Sequence[str], commands: Commands, absent: list[Missing]) -> Section:
+def _gallery(chain: Chain, each: int, trust: Sequence[str], commands: Commands) -> tuple[Section, list[Missing]]:
+    """The gallery; an empty section and the reason as a missing item if there is none."""
     section = Section("gallery", "Gallery")
     again = commands.verb("report", *([f"tag={shlex.quote(chain.tag)}"] if chain.tag else []))
     if each <= 0:
-        absent.append(Missing("gallery", "gallery=0", again))
-        return section
+        return section, [Missing("gallery", "gallery=0", again)]
     try:
         made = gallery.create(chain, each, trust)
-    except Exception as error:  # data that went, weights of an older network: no reason to lose the tables
+    except Exception as error:  # a report without a gallery is better than none if data or weights do not load
         reason = f"{type(error).__name__}: {one_line(error)}"[:300] if _unforeseen(error) else one_line(error)
         log.warning("no gallery: %s", reason)
-        absent.append(Missing("gallery", reason, again))
-        return section
+        return section, [Missing("gallery", reason, again)]
     section.text = [
         gallery.CHOICE.format(network=made.stage),
-        "Frame and flow are one view at one instant; probabilities are of the test's views together. Flow: direction "
-        "as hue, length as saturation, rest is white. Grad-CAM: what speaks for the answer that is given, bright where "
-        "most.",
+        "The pictures show one view at one instant; the probabilities are averages over all views of the test. Flow: "
+        "the hue is the direction, the saturation the length, and white is no motion. Grad-CAM: bright regions raise "
+        "the score of the predicted action most.",
     ]
     section.clips = {
         f"Right ({len(made.right)} of {made.n_right})": [_clip(shown) for shown in made.right],
         f"Wrong ({len(made.wrong)} of {made.n_wrong})": [_clip(shown) for shown in made.wrong],
     }
-    return section
+    return section, []
 
 
 def _unforeseen(error: Exception) -> bool:
@@ -261,7 +260,7 @@ def _clip(shown: gallery.Shown) -> Clip:
 
 
 def _missing(outputs: Outputs, absent: list[Missing]) -> Section:
-    section = Section("missing", "What is missing")
+    section = Section("missing", "Missing")
     if absent:
         section.tables.append(missing.table(absent))
     if outputs.damaged:
@@ -269,7 +268,7 @@ def _missing(outputs: Outputs, absent: list[Missing]) -> Section:
         rows = [(_below(path, outputs.folder), reason) for path, reason in unique]
         section.tables.append(Table("damaged", "Damaged", ("file", "what is wrong"), rows))
     if not (absent or outputs.damaged):
-        section.text = ["Nothing that this report knows of."]
+        section.text = ["This report knows of no missing runs and no damaged files."]
     return section
 
 
@@ -278,7 +277,7 @@ def _below(path: Path, folder: Path) -> str:
 
 
 def _picture(figure: Figure, alt: str, caption: str, wide: bool = False) -> Picture:
-    width = round(96 * figure.get_figwidth())  # as large as in print, and sharp on a fine display
+    width = round(96 * figure.get_figwidth())  # CSS pixels (96 per inch); the PNG has more pixels, for high-DPI screens
     return Picture(_uri(plots.png(figure, DPI), "png"), alt, caption, width, wide)
 
 

@@ -1,4 +1,7 @@
-"""Tables: the same values as Markdown, as CSV, and for a page. No torch here, since verbs load this to compose."""
+"""Tables, written as Markdown, as CSV and for the HTML page.
+
+This module does not import torch, because commands import it before the composition of settings.
+"""
 
 import csv
 import io
@@ -7,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 NOTHING = "–"
-FEW_SOURCES = 30  # below which an interval says little
+FEW_SOURCES = 30  # with fewer source videos a table carries a warning
 
 
 def few_sources(sources: int | None) -> str:
-    """A warning where a test part is of few source videos; else nothing."""
+    """A warning if a test part has few source videos, otherwise an empty text."""
     if sources is None or sources >= FEW_SOURCES:
         return ""
     return (
@@ -20,7 +23,7 @@ def few_sources(sources: int | None) -> str:
 
 
 class Estimate(NamedTuple):
-    """A value with its interval; `signed` shows the sign of differences."""
+    """A value with its interval; `signed` shows a plus sign before positive values."""
 
     value: float
     low: float
@@ -29,12 +32,12 @@ class Estimate(NamedTuple):
 
     @property
     def more(self) -> dict[str, float | None]:
-        """What a CSV has beside the value."""
+        """Further columns of a CSV file."""
         return {"low": self.low, "high": self.high}
 
 
 class Spread(NamedTuple):
-    """A mean over runs with their standard deviation, None where there is but one, and the interval of one run."""
+    """A mean over runs, their standard deviation (None for one run), and the interval of one run."""
 
     value: float
     deviation: float | None
@@ -43,13 +46,13 @@ class Spread(NamedTuple):
 
     @property
     def more(self) -> dict[str, float | None]:
-        """What a CSV has beside the value."""
+        """Further columns of a CSV file."""
         interval = {} if self.low is None else {"low": self.low, "high": self.high}
         return {"sd": self.deviation, **interval}
 
 
 class Short(NamedTuple):
-    """A text that is shown shortened, such as a hash; the CSV has the whole."""
+    """A text that is shown shortened, such as a hash; the CSV file has the whole `value`."""
 
     value: str
     text: str
@@ -59,11 +62,11 @@ class Table(NamedTuple):
     """Rows under a header.
 
     Args:
-        name: of its files.
-        title: what it shows.
+        name: name of the table's files.
+        title: heading.
         header: a text for each column.
-        rows: of texts, numbers, `Estimate`, `Spread`, `Short`, or None where there is nothing.
-        note: what a reader must know to read it.
+        rows: values are texts, numbers, `Estimate`, `Spread`, `Short`, or None for an empty cell.
+        note: explanation for the reader.
     """
 
     name: str
@@ -74,7 +77,7 @@ class Table(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """What a page shows of a value, what it is sorted by (None sorts last), and whether that is a number."""
+    """A value on the page: its text, its key for sorting (None sorts last), and whether the key is a number."""
 
     text: str
     key: float | str | None
@@ -82,7 +85,7 @@ class Cell(NamedTuple):
 
 
 def cell(value: Any) -> Cell:
-    """A value as it is shown: three decimals, or three digits where those would be far off."""
+    """Format a value: three decimals, or three significant digits if rounding to decimals is off by over 5 %."""
     if isinstance(value, Estimate):
         sign = "+" if value.signed else ""
         if math.isnan(value.value) or math.isnan(value.low):
@@ -108,7 +111,7 @@ def cell(value: Any) -> Cell:
 
 
 def cells(table: Table) -> list[list[Cell]]:
-    """Every value of a table as it is shown; a column that holds a text sorts as text."""
+    """Format every value of a table; a column with any text sorts as text."""
     rows = [[cell(value) for value in row] for row in table.rows]
     texts = {column for row in rows for column, each in enumerate(row) if not each.number}
     return [
@@ -121,7 +124,7 @@ def cells(table: Table) -> list[list[Cell]]:
 
 
 def texts(table: Table) -> list[list[str]]:
-    """The header, and every value as it is shown."""
+    """The header, and every value as formatted text."""
     return [list(table.header), *([each.text for each in row] for row in cells(table))]
 
 
@@ -133,7 +136,7 @@ def markdown(table: Table) -> str:
 
 
 def comma_separated(table: Table) -> str:
-    """The table as CSV with unrounded numbers; intervals and standard deviations are columns of their own."""
+    """The table as CSV with unrounded numbers; intervals and standard deviations have columns of their own."""
     more: list[Sequence[str]] = [
         max((tuple(getattr(row[column], "more", ())) for row in table.rows), key=len, default=())
         for column in range(len(table.header))
@@ -148,7 +151,7 @@ def comma_separated(table: Table) -> str:
 
 
 def lines_of(lines: Sequence[Sequence[str]]) -> str:
-    """Rows of text, the header first, as a Markdown table that also reads well in a terminal."""
+    """Rows of text, the header first, as a Markdown table with aligned columns."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     rule = tuple("-" * width for width in widths)
     padded = [

@@ -12,6 +12,13 @@ MOVED = {
     "actionrec.hardware.create_trainer": "actionrec.system.hardware.create_trainer",
     "actionrec.tensorboard.TensorBoard": "actionrec.callbacks.tensorboard.TensorBoard",
     "actionrec.studies.Study": "actionrec.experiment.studies.Study",
+    "actionrec.callbacks.EpochLine": "actionrec.callbacks.LogEpochLine",
+    "actionrec.callbacks.LearningRate": "actionrec.callbacks.LogLearningRate",
+    "actionrec.callbacks.Origin": "actionrec.callbacks.LogLineage",
+    "actionrec.callbacks.RandomState": "actionrec.callbacks.SaveRngState",
+    "actionrec.callbacks.Speed": "actionrec.callbacks.LogThroughput",
+    "actionrec.callbacks.TrainingBatch": "actionrec.callbacks.LogFirstBatch",
+    "actionrec.callbacks.Validation": "actionrec.callbacks.LogValidationImages",
 }
 _DATA = "actionrec.datamodules."
 _MODULES = "actionrec.modules."

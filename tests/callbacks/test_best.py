@@ -8,7 +8,7 @@ from lightning import Callback
 from lightning.pytorch.callbacks import StochasticWeightAveraging
 from lightning.pytorch.callbacks.weight_averaging import EMAWeightAveraging, WeightAveraging
 
-from actionrec.callbacks import RandomState
+from actionrec.callbacks import SaveRngState
 from actionrec.callbacks.best import BestCheckpoint, LastCheckpoint, Score, checkpoints_whole
 from actionrec.system.errors import ActionRecError
 from tests.callbacks.conftest import ACTIONS, INPUTS, FrameAnswers, Samples
@@ -105,7 +105,7 @@ def test_an_average_goes_on_where_it_was(tmp_path, fit):
     whole, old, new = (tmp_path / name for name in ("whole", "old", "new"))
 
     def train(folder, *more, ckpt_path=None):
-        callbacks = [EMAWeightAveraging(decay=0.5), RandomState(), *more, *checkpoints(folder)]
+        callbacks = [EMAWeightAveraging(decay=0.5), SaveRngState(), *more, *checkpoints(folder)]
         torch.manual_seed(0)
         fit(Scripted(accuracies, losses), SAMPLES, SAMPLES, callbacks, 4, logger=False, ckpt_path=ckpt_path)
 

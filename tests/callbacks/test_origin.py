@@ -1,4 +1,4 @@
-from actionrec.callbacks import Origin
+from actionrec.callbacks import LogLineage
 from actionrec.callbacks.origin import lineage_text
 from tests.callbacks.conftest import FrameAnswers, Samples, events
 
@@ -49,7 +49,7 @@ def test_configuration_and_lineage_are_among_the_texts(fit, tmp_path):
     module = FrameAnswers()
     module.lineage = PAIR
     dataset = Samples([0, 1, 2], [0, 1, 2])
-    found = events(fit(module, dataset, dataset, [Origin(str(config))]))
+    found = events(fit(module, dataset, dataset, [LogLineage(str(config))]))
     texts = {
         tag: found.Tensors(f"{tag}/text_summary")[0].tensor_proto.string_val[0].decode()
         for tag in ("config", "lineage")

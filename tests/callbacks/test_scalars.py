@@ -5,7 +5,7 @@ import torch
 from lightning import Callback
 from torch import nn
 
-from actionrec.callbacks import LearningRate, Speed, scalars
+from actionrec.callbacks import LogLearningRate, LogThroughput, scalars
 from tests.callbacks.conftest import FrameAnswers, Samples, events
 
 ONE_CYCLE = {"_target_": "actionrec.modules.schedules.onecycle", "pct_start": 0.3}
@@ -25,7 +25,7 @@ class Rates(Callback):
 def test_the_rate_shown_is_the_schedulers(fit):
     rates = Rates()
     module = FrameAnswers({"_target_": "torch.optim.SGD", "lr": 0.1}, ONE_CYCLE)
-    shown = events(fit(module, SAMPLES, SAMPLES, [LearningRate(), rates], epochs=2)).Scalars("lr/rate")
+    shown = events(fit(module, SAMPLES, SAMPLES, [LogLearningRate(), rates], epochs=2)).Scalars("lr/rate")
     assert [each.step for each in shown] == list(range(6))
     assert [each.value for each in shown] == pytest.approx(rates.seen)
     assert len(set(rates.seen)) > 3
@@ -57,7 +57,7 @@ def test_speed_is_of_work_and_waiting(fit, monkeypatch):
             now[0] += 100
             return super().validation_step(batch, index)
 
-    found = events(fit(Busy(), Slow([0, 1, 2] * 3, [0] * 9), Samples([0], [0]), [Speed()], epochs=2))
+    found = events(fit(Busy(), Slow([0, 1, 2] * 3, [0] * 9), Samples([0], [0]), [LogThroughput()], epochs=2))
     for epoch in range(2):
         assert found.Scalars("speed/samples_per_second")[epoch].value == pytest.approx(9 / 24)
         assert found.Scalars("speed/waiting_for_data")[epoch].value == pytest.approx(9 / 24)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from actionrec.callbacks import TrainingBatch
+from actionrec.callbacks import LogFirstBatch
 from actionrec.callbacks.pictures import grid, sample_pictures, tile
 from tests.callbacks.conftest import ACTIONS, INPUTS, PairAnswers, Samples, events, image
 
@@ -23,7 +23,7 @@ class Mirrored(Samples):
 @pytest.mark.parametrize("flipped", [(), ("frame",), ("frame", "flow")])
 def test_the_first_batch_is_shown_as_it_is(fit, flipped):
     dataset = Mirrored(flipped)
-    found = events(fit(PairAnswers(), dataset, dataset, [TrainingBatch(samples=2)], epochs=2))
+    found = events(fit(PairAnswers(), dataset, dataset, [LogFirstBatch(samples=2)], epochs=2))
     tiles = []
     for index in range(2):
         shown = sample_pictures(dataset[index], INPUTS)
@@ -37,4 +37,4 @@ def test_the_first_batch_is_shown_as_it_is(fit, flipped):
 
 def test_features_have_no_picture(fit):
     dataset = Samples(LABELS, LABELS, modalities=("frame", "flow"), features=True)
-    assert not events(fit(PairAnswers(), dataset, dataset, [TrainingBatch()])).Tags()["images"]
+    assert not events(fit(PairAnswers(), dataset, dataset, [LogFirstBatch()])).Tags()["images"]

@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from lightning.pytorch.loggers import CSVLogger
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
-from actionrec.callbacks import BestCheckpoint, Validation, validation
+from actionrec.callbacks import BestCheckpoint, LogValidationImages, validation
 from actionrec.callbacks.pictures import RED, grid, note, sample_pictures, tile
 from actionrec.callbacks.tensorboard import TensorBoard, writer_of
 from actionrec.networks.fusions import FUSIONS
@@ -27,7 +27,7 @@ def test_counts_and_accuracies_are_those_of_all_samples(fit, monkeypatch):
     counted = []
     draw = validation.confusion_matrix
     monkeypatch.setattr(validation, "confusion_matrix", lambda c, names: counted.append((c, names)) or draw(c, names))
-    found = events(fit(FrameAnswers(), samples(), samples(), [Validation()], epochs=2))
+    found = events(fit(FrameAnswers(), samples(), samples(), [LogValidationImages()], epochs=2))
     assert len(counted) == len(found.Images("val/confusion")) == 2
     assert counted[1][0].tolist() == [[2, 1, 0], [1, 1, 0], [1, 0, 1]]
     assert counted[1][1] == ACTIONS
@@ -40,12 +40,12 @@ def test_counts_and_accuracies_are_those_of_all_samples(fit, monkeypatch):
 
 
 def test_an_action_without_samples_has_no_accuracy(fit):
-    found = events(fit(FrameAnswers(), samples(), Samples([0, 0, 1], [0, 1, 2]), [Validation()]))
+    found = events(fit(FrameAnswers(), samples(), Samples([0, 0, 1], [0, 1, 2]), [LogValidationImages()]))
     assert {tag for tag in found.Tags()["scalars"] if tag.startswith("val_acc/")} == {"val_acc/clap", "val_acc/wave"}
 
 
 def test_what_is_shown_as_wrong_is_wrong(fit):
-    found = events(fit(FrameAnswers(), samples(), samples(), [Validation(wrong=2)]))
+    found = events(fit(FrameAnswers(), samples(), samples(), [LogValidationImages(wrong=2)]))
     module, dataset, tiles = FrameAnswers(), samples(), []
     for index in WRONG[:2]:
         sample = dataset[index]
@@ -62,23 +62,23 @@ def test_what_is_shown_as_wrong_is_wrong(fit):
 
 
 def test_where_all_is_right_it_says_so(fit):
-    found = events(fit(FrameAnswers(), samples(), Samples([0, 1, 2], [0, 1, 2]), [Validation()]))
+    found = events(fit(FrameAnswers(), samples(), Samples([0, 1, 2], [0, 1, 2]), [LogValidationImages()]))
     assert np.array_equal(image(found, "val/wrong"), note("no answer is wrong"))
 
 
 def test_pictures_are_those_of_the_best_epoch(fit):
     """The network does not learn, so the second epoch is no better."""
-    callback = Validation()
+    callback = LogValidationImages()
     found = events(fit(FrameAnswers(), samples(), samples(), [callback], epochs=2))
     for tag in ("val/wrong", "val/grad_cam", "weights/frame_stem"):
         assert len(found.Images(tag)) == 1
-    resumed = Validation()
+    resumed = LogValidationImages()
     resumed.load_state_dict(callback.state_dict())
     assert resumed.best == pytest.approx(4 / 7)
 
 
 def test_pictures_of_a_resumed_run_wait_for_a_better_epoch(fit):
-    callback = Validation()
+    callback = LogValidationImages()
     callback.load_state_dict({"best": 0.9})
     assert set(events(fit(FrameAnswers(), samples(), samples(), [callback])).Tags()["images"]) == {"val/confusion"}
 
@@ -98,7 +98,7 @@ def test_grad_cam_finds_the_square_that_decides():
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_two_streams_show_both_and_project_the_features_of_both(fit, fusion):
     dataset = samples(modalities=("frame", "flow"))
-    folder = fit(PairAnswers(fusion), dataset, dataset, [Validation()])
+    folder = fit(PairAnswers(fusion), dataset, dataset, [LogValidationImages()])
     images = set(events(folder).Tags()["images"])
     assert images == {"val/confusion", "val/wrong", "val/grad_cam", "weights/frame_stem", "weights/flow_stem"}
     features = np.loadtxt(folder / "projector/features.tsv", delimiter="\t")
@@ -111,7 +111,7 @@ def test_two_streams_show_both_and_project_the_features_of_both(fit, fusion):
 
 
 def test_the_projector_has_a_row_for_each_sample(fit):
-    folder = fit(FrameAnswers(), samples(), samples(), [Validation()])
+    folder = fit(FrameAnswers(), samples(), samples(), [LogValidationImages()])
     header, *rows = [line.split("\t") for line in (folder / "projector/samples.tsv").read_text().splitlines()]
     assert header == ["action", "answer", "right", "name"]
     assert [row[0] for row in rows] == [ACTIONS[label] for label in LABELS]
@@ -127,7 +127,7 @@ def test_the_projector_has_a_row_for_each_sample(fit):
 
 @pytest.mark.parametrize("most", [1, 3, 4, 7, 100])
 def test_of_many_samples_some_are_projected(fit, most):
-    folder = fit(FrameAnswers(), samples(), samples(), [Validation(projected=most)])
+    folder = fit(FrameAnswers(), samples(), samples(), [LogValidationImages(projected=most)])
     every = math.ceil(7 / most)
     names = [line.split("\t")[3] for line in (folder / "projector/samples.tsv").read_text().splitlines()[1:]]
     assert names == [f"clip_{index}" for index in range(0, 7, every)]
@@ -138,27 +138,27 @@ def test_of_many_samples_some_are_projected(fit, most):
 
 def test_features_in_place_of_pixels_have_no_pictures(fit):
     dataset = samples(features=True)
-    folder = fit(FrameAnswers(), dataset, dataset, [Validation()])
+    folder = fit(FrameAnswers(), dataset, dataset, [LogValidationImages()])
     assert set(events(folder).Tags()["images"]) == {"val/confusion", "weights/frame_stem"}
     assert len((folder / "projector/samples.tsv").read_text().splitlines()) == 8
     assert not (folder / "projector/pictures.png").exists()
 
 
 def test_what_is_turned_off_is_left_out(fit):
-    folder = fit(FrameAnswers(), samples(), samples(), [Validation(wrong=0, grad_cam=0, projected=0)])
+    folder = fit(FrameAnswers(), samples(), samples(), [LogValidationImages(wrong=0, grad_cam=0, projected=0)])
     assert set(events(folder).Tags()["images"]) == {"val/confusion", "weights/frame_stem"}
     assert not (folder / "projector").exists()
 
 
 def test_without_tensorboard_it_does_nothing(fit):
-    module, callback = FrameAnswers(), Validation()
+    module, callback = FrameAnswers(), LogValidationImages()
     folder = fit(module, samples(), samples(), [callback], logger=False)
     assert not folder.exists()
     assert callback.best == -math.inf
 
 
 def test_pictures_are_those_of_the_epoch_that_the_best_checkpoint_is_chosen_by(fit, tmp_path):
-    best, callback = BestCheckpoint(str(tmp_path), monitor="val/loss", mode="min"), Validation()
+    best, callback = BestCheckpoint(str(tmp_path), monitor="val/loss", mode="min"), LogValidationImages()
     fit(FrameAnswers(), samples(), samples(), [callback, best])
     assert callback.best == best.best.value < 0  # the negative loss
 
@@ -172,7 +172,7 @@ def test_tensorboard_is_found_among_other_loggers(tmp_path):
 
 def test_training_draws_what_it_would_have_drawn(fit):
     states = []
-    for callbacks in ([], [Validation()]):
+    for callbacks in ([], [LogValidationImages()]):
         torch.manual_seed(0)
         module = FrameAnswers()
         fit(module, samples(), samples(), callbacks)
@@ -183,8 +183,8 @@ def test_training_draws_what_it_would_have_drawn(fit):
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
 def test_pictures_of_networks_of_half_precision(fit, precision):
-    found = events(fit(FrameAnswers(), samples(), samples(), [Validation()], precision=precision))
-    whole = events(fit(FrameAnswers(), samples(), samples(), [Validation()]))
+    found = events(fit(FrameAnswers(), samples(), samples(), [LogValidationImages()], precision=precision))
+    whole = events(fit(FrameAnswers(), samples(), samples(), [LogValidationImages()]))
     apart = np.abs(image(found, "val/grad_cam").astype(int) - image(whole, "val/grad_cam"))
     assert apart[: 16 * 14, : 2 * 16 * 14].max() < 16
 
@@ -204,5 +204,5 @@ def test_pictures_do_not_have_a_network_compiled_again():
 def test_a_network_that_diverged_is_shown_all_the_same(fit):
     module = FrameAnswers()
     module.network.head.weight.data.fill_(math.nan)
-    folder = fit(module, samples(), samples(), [Validation()])
+    folder = fit(module, samples(), samples(), [LogValidationImages()])
     assert events(folder).Scalars("val_acc/wave")[0].value == 0

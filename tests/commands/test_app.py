@@ -83,7 +83,7 @@ class OperationalError(Exception):
     ids=lambda value: value[:30] if isinstance(value, str) else "",
 )
 def test_what_the_machine_lacks_is_one_line_that_says_what_to_do(run, monkeypatch, paths, error, line):
-    monkeypatch.setattr("actionrec.reporting.gather.gather", raise_error(error))
+    monkeypatch.setattr("actionrec.reporting.outputs.read_outputs", raise_error(error))
     outcome = run("report", *paths)
     assert outcome.status == 1
     [said] = outcome.err.splitlines()
@@ -92,7 +92,7 @@ def test_what_the_machine_lacks_is_one_line_that_says_what_to_do(run, monkeypatc
 
 @pytest.mark.parametrize("error", [FileNotFoundError(errno.ENOENT, "", "/o"), RuntimeError("worker"), OSError("odd")])
 def test_a_defect_of_ours_is_not_blamed_on_the_machine(run, monkeypatch, paths, error):
-    monkeypatch.setattr("actionrec.reporting.gather.gather", raise_error(error))
+    monkeypatch.setattr("actionrec.reporting.outputs.read_outputs", raise_error(error))
     with pytest.raises(type(error)):
         run("report", *paths)
 
@@ -142,7 +142,7 @@ def test_help_shows_the_groups_and_the_settings(run, verb):
 
 
 def test_a_defect_keeps_its_traceback(run, monkeypatch, paths):
-    monkeypatch.setattr("actionrec.reporting.gather.gather", lambda *_: 1 / 0)
+    monkeypatch.setattr("actionrec.reporting.outputs.read_outputs", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("report", *paths)
 

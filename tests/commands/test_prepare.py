@@ -130,9 +130,9 @@ def test_the_demo_set_is_sound(run, demo_root, dataset):
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        (["dataset=demo", "check=true"], "say dataset=hmdb51 paths=demo"),
+        (["dataset=demo", "check=true"], "use dataset=hmdb51 paths=demo"),
         (["dataset=folder"], "say where the clips are: dataset.videos=<folder>, or dataset.csv=<list of them>"),
-        (["dataset=folder", "dataset.videos=x", "source=x"], "dataset=folder is read where it lies"),
+        (["dataset=folder", "dataset.videos=x", "source=x"], "dataset=folder is read from its own folder"),
         (["dataset=hmdb51", "check=maybe"], "check=maybe: use true or false"),
     ],
 )

@@ -80,7 +80,7 @@ def test_of_tagged_runs_alone_the_page_shows_their_chain_and_their_means(tmp_pat
     assert f"actionrec report paths.outputs={tmp_path} tag=1\n" in (data / "report/missing.csv").read_text()
     wrong = run("report", f"paths.outputs={tmp_path}", "gallery=0", "tag=2")
     assert wrong.status == 1
-    assert f"error: tag=2: no run under {data} has it (there are: 1)" in wrong.err
+    assert f"error: tag=2: no run under {data} has that tag; the tags are: 1" in wrong.err
 
 
 def test_a_page_shows_the_means_of_its_own_tag(tmp_path, run):
@@ -147,11 +147,11 @@ def test_data_of_ones_own_need_no_lists_of_hmdb51(tmp_path, run):
 def test_a_chain_is_chosen_by_split_and_seed(full, run):
     outcome = run("report", f"paths.outputs={full.parent}", "gallery=0", "split=2")
     assert outcome.status == 0, outcome.err
-    assert "Shown closely: split 2, seed 0." in page_of(full)
+    assert "Shown in detail: split 2, seed 0." in page_of(full)
     before = page_of(full)
     refused = run("report", f"paths.outputs={full.parent}", "split=3")
     assert refused.status == 1
-    assert "split=3 seed=None: no run under" in refused.err
+    assert "split=3 seed=None: no such run under" in refused.err
     assert page_of(full) == before
 
 

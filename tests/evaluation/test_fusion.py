@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from actionrec.evaluation.fusion import (
-    FUSIONS,
+    SCORE_FUSIONS,
     average,
     best_on_validation,
     linear,
@@ -42,11 +42,11 @@ def accuracy(scores: Scores) -> float:
 EVEN = {"train": (2.0, 2.0), "val": (2.0, 2.0), "test": (2.0, 2.0)}
 
 
-@pytest.mark.parametrize("name", FUSIONS)
+@pytest.mark.parametrize("name", SCORE_FUSIONS)
 @pytest.mark.parametrize("actions", [2, 4])
 def test_two_good_streams_are_better_than_one(name, actions):
     parts = parts_of(EVEN, samples=400, actions=actions)
-    fused = FUSIONS[name](parts).scores
+    fused = SCORE_FUSIONS[name](parts).scores
     assert fused.names == parts["test"][0].names
     assert accuracy(fused) > max(accuracy(each) for each in parts["test"])
 
@@ -75,7 +75,7 @@ def test_a_probability_of_zero_is_worth_as_little_in_every_fusion(function):
 def test_margins_are_no_likelihoods():
     parts = parts_of(EVEN)
     assert not svm(parts).likelihoods
-    assert all(function(parts).likelihoods for name, function in FUSIONS.items() if name != "linear SVM")
+    assert all(function(parts).likelihoods for name, function in SCORE_FUSIONS.items() if name != "linear SVM")
     found = measure(svm(parts).scores, "test", likelihoods=False)
     assert {"test/loss", "test/ece"} & found.keys() == set()
     assert found.keys() | {"test/loss", "test/ece"} == measure(svm(parts).scores, "test").keys()
@@ -104,20 +104,22 @@ def test_weights_follow_validation():
     assert accuracy(fused.scores) >= accuracy(parts["test"][0]) - 0.02
 
 
-@pytest.mark.parametrize("name", FUSIONS)
+@pytest.mark.parametrize("name", SCORE_FUSIONS)
 def test_no_choice_touches_the_test(name):
     """Other test labels, or other test samples beside a sample, change none of its fused scores."""
     parts = parts_of(EVEN)
-    before = FUSIONS[name](parts)
+    before = SCORE_FUSIONS[name](parts)
     relabelled = [each._replace(labels=(each.labels + 1) % 4) for each in parts["test"]]
-    after = FUSIONS[name]({**parts, "test": relabelled})
+    after = SCORE_FUSIONS[name]({**parts, "test": relabelled})
     assert after.chosen == before.chosen
     assert torch.equal(after.scores.logits, before.scores.logits)
     few = [
         Scores(each.names[:5], each.logits[:5], each.labels[:5], each.actions, each.groups[:5])
         for each in parts["test"]
     ]
-    assert torch.allclose(FUSIONS[name]({**parts, "test": few}).scores.logits, before.scores.logits[:5], atol=1e-5)
+    assert torch.allclose(
+        SCORE_FUSIONS[name]({**parts, "test": few}).scores.logits, before.scores.logits[:5], atol=1e-5
+    )
 
 
 def test_actions_without_training_samples_are_out_of_the_question():

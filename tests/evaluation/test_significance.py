@@ -96,7 +96,7 @@ def test_a_missing_doubled_or_renamed_clip_is_named(names, message):
 
 def test_other_actions_and_labels_are_refused():
     scores = scores_of([True] * 3)
-    with pytest.raises(ActionRecError, match="scores of other actions: x, y and x, z"):
+    with pytest.raises(ActionRecError, match="scores of different actions: x, y and x, z"):
         match(scores, scores._replace(actions=("x", "z")))
-    with pytest.raises(ActionRecError, match="other labels"):
+    with pytest.raises(ActionRecError, match="different labels"):
         match(scores, scores._replace(labels=torch.ones(3, dtype=torch.long)))

@@ -174,9 +174,9 @@ def test_an_error_names_its_stage_and_the_stages_before_it_stay(call, tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["experiment=hmdb51_flow"], "experiment is one stage's; say it for one"),
-        (["init_from.flow=a.ckpt"], "parents.flow is one stage's"),
-        (["run_dir=a"], "run_dir is one stage's"),
+        (["experiment=hmdb51_flow"], "experiment applies to one stage; set it for one"),
+        (["init_from.flow=a.ckpt"], "parents.flow applies to one stage"),
+        (["run_dir=a"], "run_dir applies to one stage"),
         (["resume=a.ckpt"], "resume=a.ckpt is of one stage"),
         (["fuse=1"], "fuse=1: use"),
         (["clips=a"], "clips=a: use a list"),

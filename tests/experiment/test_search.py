@@ -151,13 +151,13 @@ def test_a_search_is_no_multirun(run, arguments, taught, tmp_path):
         outcome = run("search", *arguments, "seed=0,1", flag)
         assert outcome.status == 1
         [line] = outcome.err.strip().splitlines()
-        assert line.startswith("error: a search is no multirun: ")
-        assert "one by one, each with search.name=" in line
+        assert line.startswith("error: a search cannot be a multirun, ")
+        assert "one search after the other, each with search.name=" in line
     assert taught == []
     assert not (tmp_path / "outputs").exists()
     by_mode = run("search", *arguments, "seed=0,1", "hydra.mode=MULTIRUN")
     assert by_mode.status == 1
-    assert "a search is no multirun: " in by_mode.err
+    assert "a search cannot be a multirun, " in by_mode.err
     assert taught == []
 
 
@@ -235,7 +235,7 @@ def test_what_is_no_storage_of_a_search_and_one_that_is_in_use_are_one_line(run,
     [
         ("[{key: optimizer.rate, values: [1]}]", "search.space names 'optimizer.rate', which is no setting"),
         ("[{low: 1, high: 2}]", "search.space names ''"),
-        ("[{key: optimizer.lr, low: 1}]", "say of optimizer.lr either low and high, or values"),
+        ("[{key: optimizer.lr, low: 1}]", "optimizer.lr needs either low and high, or values"),
     ],
 )
 def test_a_space_of_no_setting_is_refused(run, arguments, space, message):

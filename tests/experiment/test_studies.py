@@ -10,7 +10,7 @@ from hydra.experimental.callback import Callback
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from actionrec.experiment.studies import Study, gather, parse, write
+from actionrec.experiment.studies import Study, parse, study_rows, write
 from actionrec.settings.composition import CONF
 from actionrec.system.errors import ActionRecError
 from actionrec.system.locks import lock_file
@@ -49,7 +49,7 @@ def test_rows_are_of_the_sweeps_own_finished_runs_over_seeds(folder):
     finished(folder, ["data.size=64", "optimizer.lr=0.001", "seed=0", "x=1"], 1, 1)
     (folder / "half.partial").mkdir()
     (folder / "half.partial" / "overrides.yaml").write_text("- data.size=64")
-    rows = gather(folder, parse(ASKED))
+    rows = study_rows(folder, parse(ASKED))
     assert [row["optimizer.lr"] for row in rows] == ["0.001", "0.0001"]
     assert [(row["runs"], row["n"]) for row in rows] == [(2, 10), (2, 10)]
     assert rows[0]["test/acc"] == pytest.approx(0.55)
@@ -68,7 +68,7 @@ def test_the_objective_says_which_row_is_the_best(tmp_path, objective, values, b
     for name, value in zip(("a", "b"), values, strict=False):
         path = tmp_path / f"flow-{name}_seed-0" / "metrics.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {objective: value}))
-    rows = gather(tmp_path, parse(["flow=a,b", "seed=0"]), objective)
+    rows = study_rows(tmp_path, parse(["flow=a,b", "seed=0"]), objective)
     table = write(tmp_path, "flow", "flow", rows, objective)
     study = json.loads((tmp_path / "study.json").read_text())
     assert (study["by"], study["best"]) == (["flow"], {"flow": best})
@@ -92,7 +92,7 @@ def test_a_job_counts_once_under_the_name_that_the_sweep_gives_it(tmp_path, tag)
         ([*fixed, "optimizer.lr=1e-3,1e-4", "seed=0,1"], 0.6),
         ([*fixed, "seed=0,1", "optimizer.lr=1e-3,1e-4", "optimizer@model.optimizer=adam,sgd"], 0.4),
     ):
-        [row] = gather(tmp_path, parse(sweep))
+        [row] = study_rows(tmp_path, parse(sweep))
         assert (row["runs"], row["values"]) == (2, [accuracy] * 2), sweep
 
 
@@ -102,7 +102,7 @@ def test_runs_that_were_measured_in_other_ways_are_rows_of_their_own(folder):
         precision = "bf16-mixed" if run.name.endswith("1") else "32-true"
         protocol = {"segments": 1, "crops": 1, "position": None, "precision": precision}
         (run / "measurement.json").write_text(json.dumps({"test": protocol}))
-    rows = gather(folder, parse(ASKED))
+    rows = study_rows(folder, parse(ASKED))
     assert [(row["optimizer.lr"], row["views"], row["values"]) for row in rows] == [
         *(("0.001", "1x1-32-true", [0.5]), ("0.001", "1x1-bf16-mixed", [0.6]), ("0.0001", None, [0.4, 0.3])),
     ]
@@ -195,12 +195,12 @@ def test_extractions_on_several_machines_keep_no_study_and_no_lock():
 
 
 def test_one_run_has_no_spread(folder):
-    [row] = gather(folder, parse(["optimizer.lr=1e-3", "seed=1", "data.size=64", "data.size=64"]))
+    [row] = study_rows(folder, parse(["optimizer.lr=1e-3", "seed=1", "data.size=64", "data.size=64"]))
     assert (row["runs"], row["test/acc"], row["test/acc sd"]) == (1, 0.6, None)
 
 
 def test_a_study_is_a_table_a_file_of_figures_and_a_plot(folder):
-    text = write(folder, "lr", "learning rate", gather(folder, parse(ASKED)))
+    text = write(folder, "lr", "learning rate", study_rows(folder, parse(ASKED)))
     first, second = text.splitlines()[2:4]
     assert "0.550 ± 0.071 [0.350, 0.850]" in first
     assert "best on validation" not in first  # though its test is better

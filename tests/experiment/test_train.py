@@ -12,7 +12,7 @@ import psutil
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from actionrec.callbacks import EpochLine
+from actionrec.callbacks import LogEpochLine
 from actionrec.evaluation import scores
 from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import read
@@ -23,14 +23,14 @@ from tests.conftest import QUICK, TAGS, metrics_of
 def test_an_interrupted_run_goes_on_if_its_settings_are_the_same(tmp_path, paths, run, monkeypatch, capsys):
     overrides = ["experiment=stanford40_frame", *paths, *QUICK, "trainer.max_epochs=2", "resume=auto", "recipe=strong"]
     with monkeypatch.context() as power:
-        power.setattr(EpochLine, "on_train_epoch_start", raise_in_second_epoch)
+        power.setattr(LogEpochLine, "on_train_epoch_start", raise_in_second_epoch)
         with pytest.raises(RuntimeError, match="power"):
             run("train", *overrides)
     assert "epoch 1/2" in capsys.readouterr().err
     partial = tmp_path / "outputs/demo/stanford40_frame/split1-seed0.partial"
     assert read(partial / "checkpoints/last.ckpt")["epoch"] == 0
     outcome = run("train", *overrides)
-    assert "goes on with" in outcome.err
+    assert "resumes " in outcome.err
     assert "epoch 1/2" not in outcome.err
     assert "epoch 2/2" in outcome.err
     resumed = metrics_of(tmp_path / "outputs", "stanford40_frame")
@@ -44,7 +44,7 @@ def test_an_interrupted_run_goes_on_if_its_settings_are_the_same(tmp_path, paths
     assert refused.status == 1
     assert "holds an interrupted run (optimizer.lr: 0.002, was 0.0005)" in refused.err
     afresh = run("train", *other, "overwrite=true")
-    assert "goes on with" not in afresh.err
+    assert "resumes " not in afresh.err
     assert "epoch 1/2" in afresh.err
 
 
@@ -94,7 +94,7 @@ def test_a_training_takes_what_torch_and_lightning_have(tmp_path, paths, run):
     refused = run(
         "train", "experiment=stanford40_frame", *paths, *QUICK, *chosen, last, "tag=a", "model.decay_norms=true"
     )
-    assert "4 groups of parameters, this one has 2" in refused.err
+    assert "has 4 parameter groups, this training has 2" in refused.err
 
 
 @pytest.mark.slow

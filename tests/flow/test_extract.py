@@ -304,7 +304,7 @@ class TestCommandLine:
         assert run("extract_flow", *places, f"paths.flow={demo_flow}").status == 0
         outcome = run("extract_flow", *places, f"paths.flow={tmp_path / 'none'}", "data.actions=[wave,clap]")
         assert outcome.status == 1
-        assert "35 of 35 clips are not as they should be" in outcome.err
+        assert "35 of 35 clips have missing or wrong flow" in outcome.err
         assert outcome.err.count("extract it with") == 35 + 1  # each, and the first again in the last line
         assert not (tmp_path / "none").exists()
 

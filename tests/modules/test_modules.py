@@ -275,7 +275,7 @@ def test_streams_that_do_not_fit_the_data_are_refused():
     inputs = {"size": 32, "streams": {"flow": SEEN["flow"]}}
     with pytest.raises(ActionRecError, match=r"model\.flow is missing"):
         FlowModule(ACTIONS, inputs, ADAM, frame=RESNET)
-    with pytest.raises(ActionRecError, match=r"model\.frame is the setting of a stream, which the data do not have"):
+    with pytest.raises(ActionRecError, match=r"model\.frame is the setting of a stream that the data do not have"):
         FlowModule(ACTIONS, inputs, ADAM, frame=RESNET, flow=RESNET)
     both = {"size": 32, "streams": {"frame": SEEN["frame"], "flow": SEEN["flow"]}}
     with pytest.raises(ActionRecError, match="StreamModule takes one stream, not frame, flow"):

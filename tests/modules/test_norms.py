@@ -18,11 +18,11 @@ def two_streams() -> nn.Module:
     return nn.ModuleDict({each: nn.ModuleDict({"backbone": backbone()}) for each in ("frame", "flow")})
 
 
-@pytest.mark.parametrize(("choice", "indices"), [("train", ()), ("partial", (3, 4)), ("frozen", (1, 3, 4))])
-def test_norms_are_held_in_each_backbone(choice, indices):
+@pytest.mark.parametrize(("mode", "indices"), [("train", ()), ("partial", (3, 4)), ("frozen", (1, 3, 4))])
+def test_norms_are_held_in_each_backbone(mode, indices):
     network = two_streams()
     expected = [network[stream]["backbone"][index] for stream in ("frame", "flow") for index in indices]
-    assert [id(each) for each in held_norms(network, choice)] == [id(each) for each in expected]
+    assert [id(each) for each in held_norms(network, mode)] == [id(each) for each in expected]
 
 
 def test_norms_across_devices_are_held_as_well():

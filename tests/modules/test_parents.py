@@ -119,7 +119,7 @@ def test_constants_that_differ_from_the_parents_are_refused():
 def test_flow_of_as_many_channels_as_a_frame_is_no_parent_of_frames():
     three = create({"flow": Flow("dis", fields=3, representation="magnitude").settings()})
     with pytest.raises(
-        ActionRecError, match="normalises 1 channels, this network 3; start a stream from one that sees the same"
+        ActionRecError, match="normalises 1 channels, this network 3; start from a stream of the same modality"
     ):
         start_from(frame_module(), {"parent": parent_of(three)})
 
@@ -153,7 +153,7 @@ class Difference(Frame):
 
 def test_a_stream_that_sees_something_else_is_no_parent():
     other = parent_of(create({"difference": Difference().settings()}))
-    with pytest.raises(ActionRecError, match=r"parent\.ckpt sees difference; start frame from a stream that sees the"):
+    with pytest.raises(ActionRecError, match=r"parent\.ckpt sees difference; start frame from a stream of the same"):
         start_from(frame_module(), {"parent": other})
 
 

@@ -20,7 +20,7 @@ from actionrec.evaluation.metrics import intervals, measure
 from actionrec.modules.checkpoint import read
 from actionrec.modules.earlier import renew
 from actionrec.reporting import fusions, results
-from actionrec.reporting.gather import gather
+from actionrec.reporting.outputs import read_outputs
 from actionrec.reporting.tables import comma_separated, markdown
 from actionrec.settings import untrusted
 from actionrec.storage import flow as store
@@ -254,7 +254,7 @@ def test_a_forged_table_leaves_the_report_its_others(tree, data):
         content = json.loads(whole)
         forged = json.dumps(changed(content, data.draw(st.sampled_from([(), *places(content)])), data.draw(junk)))
         path.write_bytes(data.draw(st.one_of(st.just(forged.encode()), damaged(whole))))
-        outputs = gather(tree)
+        outputs = read_outputs(tree)
         assert [run.name for run in outputs.runs] == ["split1-seed0"]
         assert 0 <= outputs.runs[0].metrics["test/acc"] <= 1
         tables = [fusions.study_table("study", study) for study in outputs.studies + outputs.searches]

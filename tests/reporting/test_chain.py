@@ -5,8 +5,8 @@ import pytest
 from actionrec.reporting.chain import choose, links, settings_tables, starts_from
 from actionrec.reporting.comparison import comparison_table, headline
 from actionrec.reporting.diagram import draw, places
-from actionrec.reporting.gather import gather
 from actionrec.reporting.missing import Commands, find
+from actionrec.reporting.outputs import read_outputs
 from actionrec.settings.chain import load, read
 from actionrec.system.files import sha256
 from tests.reporting.trees import write_chain, write_checkpoint, write_run, write_stages
@@ -16,7 +16,7 @@ def test_a_chain_is_the_first_with_the_latest_stage_and_stills_have_split_1(tmp_
     data = tmp_path / "demo"
     write_chain(data, 1, 0)
     write_run(data, "hmdb51_frame", 2, 0)
-    outputs = gather(data)
+    outputs = read_outputs(data)
     assert choose(outputs).name == "split 1, seed 0"
     second = choose(outputs, split=2)
     assert list(second.runs) == ["stanford40_frame", "hmdb51_frame"]
@@ -32,7 +32,7 @@ def test_a_parent_is_the_same_another_or_gone(tmp_path):
     write_chain(data)
 
     def states() -> list[str]:
-        outputs = gather(data)
+        outputs = read_outputs(data)
         return [link.state for link in links(outputs.of("hmdb51_two_stream")[0], outputs)]
 
     assert states() == ["same", "same"]
@@ -45,11 +45,11 @@ def test_a_parent_is_the_same_another_or_gone(tmp_path):
 def test_the_drawing_has_every_stage_and_says_what_came_from_what(tmp_path):
     data = tmp_path / "demo"
     write_chain(data)
-    whole = draw(choose(gather(data)))
+    whole = draw(choose(read_outputs(data)))
     assert [box.there for box in whole.boxes] == [True] * 4
     assert [arrow.label for arrow in whole.arrows] == ["same file"] * 3
     (data / "hmdb51_flow").rename(tmp_path / "elsewhere")
-    outputs = gather(data)
+    outputs = read_outputs(data)
     part = draw(choose(outputs))
     assert [box.there for box in part.boxes] == [True, True, False, True]
     assert [(arrow.label, arrow.whole) for arrow in part.arrows[1:]] == [("same file", True), ("file is gone", False)]
@@ -63,7 +63,7 @@ def test_a_parent_among_other_outputs_is_drawn_as_that(tmp_path):
     (data / "hmdb51_frame").mkdir(parents=True)
     shutil.copytree(tmp_path / "base/hmdb51_frame/split1-seed0", data / "hmdb51_frame/split1-seed0")
     write_run(data, "hmdb51_flow")
-    drawing = draw(choose(gather(data)))
+    drawing = draw(choose(read_outputs(data)))
     assert [(box.lines[0], box.there) for box in drawing.boxes[:1]] == [("in another folder", False)]
     assert drawing.arrows[0].label == "same file"
     assert "stanford40_frame: in another folder;" in drawing.words
@@ -74,7 +74,7 @@ def test_a_stage_that_did_not_start_from_the_one_before_says_so(tmp_path):
     data = tmp_path / "demo"
     write_chain(data)
     write_checkpoint(data / "hmdb51_frame" / "split1-seed0", {})
-    assert draw(choose(gather(data))).arrows[0].label == "not from it"
+    assert draw(choose(read_outputs(data))).arrows[0].label == "not from it"
 
 
 def test_a_child_is_right_of_its_parents_and_boxes_do_not_overlap():
@@ -99,7 +99,7 @@ def test_a_child_is_right_of_its_parents_and_boxes_do_not_overlap():
 def test_another_chain_that_was_trained_there_is_drawn_and_told_of(tmp_path, name):
     data, chain = tmp_path / "demo", load(name)
     write_stages(data, chain)
-    outputs = gather(data)
+    outputs = read_outputs(data)
     assert outputs.chain == chain
     assert outputs.damaged == []
     found = choose(outputs)
@@ -113,7 +113,7 @@ def test_another_chain_that_was_trained_there_is_drawn_and_told_of(tmp_path, nam
     last = chain.last.name
     assert headline(found, comparison_table(found, pytest.fail))[0].startswith(f"{last}, split 1, seed 0: top-1")
     shutil.rmtree(data / last)
-    outputs = gather(data)
+    outputs = read_outputs(data)
     [missing] = [
         each for each in find(outputs, choose(outputs), Commands("demo", "demo", chain=name)) if each.what == last
     ]
@@ -124,7 +124,7 @@ def test_a_chain_of_one_stage_is_a_box(tmp_path):
     data = tmp_path / "demo"
     write_run(data, "hmdb51_flow")
     one = read({"name": "one", "stages": {"hmdb51_flow": {"experiment": "hmdb51_flow"}}})
-    outputs = gather(data, chain=one)
+    outputs = read_outputs(data, chain=one)
     found = choose(outputs)
     drawing = draw(found)
     assert [(box.title, box.there) for box in drawing.boxes] == [("hmdb51_flow", True)]
@@ -136,7 +136,7 @@ def test_a_chain_that_is_none_is_damaged_and_the_runs_are_reported(tmp_path):
     data = tmp_path / "demo"
     write_run(data, "hmdb51_flow")
     (data / "chain.yaml").write_text("name: x\nstages: {a: {experiment: b, colour: '\">'}}\n")
-    outputs = gather(data)
+    outputs = read_outputs(data)
     assert "chain.stages.a.colour" in outputs.damaged[0].reason
     assert [run.stage for run in outputs.runs] == ["hmdb51_flow"]
     assert outputs.chain == load()
@@ -154,7 +154,7 @@ def test_a_checkpoint_of_other_data_that_stages_started_from_is_a_box_of_its_own
         parent = {"path": str(best), "sha256": sha256(best), "stage": stage, "data": "base"}
         write_checkpoint(run, {"parent": parent})
     shutil.rmtree(data / "stanford40_frame")
-    outputs = gather(data)
+    outputs = read_outputs(data)
     chain = choose(outputs)
     drawing = draw(chain)
     told = {(arrow.x1 < arrow.x2, arrow.label) for arrow in drawing.arrows}
@@ -179,6 +179,6 @@ def test_a_stage_that_another_one_started_from_beside_the_chain_has_an_arrow(tmp
     best = data / "hmdb51_frame/split1-seed0/checkpoints/best.ckpt"
     parent = {"path": str(best), "sha256": sha256(best), "stage": "hmdb51_frame", "data": "demo"}
     write_checkpoint(data / "hmdb51_flow/split1-seed0", {"parent": parent})
-    drawing = draw(choose(gather(data)))
+    drawing = draw(choose(read_outputs(data)))
     assert len(drawing.boxes) == 4
     assert "hmdb51_flow from hmdb51_frame: same file" in drawing.words

@@ -1,8 +1,8 @@
 import pytest
 
 from actionrec.reporting.chain import choose
-from actionrec.reporting.gather import gather
 from actionrec.reporting.missing import Commands, find, splits_in
+from actionrec.reporting.outputs import read_outputs
 from actionrec.settings.chain import read
 from tests.reporting.trees import STAGES, write_chain, write_run, write_studies
 
@@ -29,7 +29,7 @@ def test_of_a_whole_tree_only_the_studies_that_were_not_run_are_missing(tmp_path
     for split, seed in ((1, 0), (2, 0), (3, 0), (1, 1)):
         write_chain(data, split, seed)
     write_studies(data)
-    outputs = gather(data)
+    outputs = read_outputs(data)
     found = find(outputs, choose(outputs), Commands("demo", "demo"), (1, 2, 3))
     assert all(each.what.startswith("study ") for each in found)
     assert "study frame_position" not in [each.what for each in found]
@@ -39,7 +39,7 @@ def test_of_a_whole_tree_only_the_studies_that_were_not_run_are_missing(tmp_path
 def test_studies_of_stages_that_a_chain_does_not_have_are_not_missing(tmp_path):
     stages = {"my_frame": {"experiment": "frame"}, "hmdb51_flow": {"experiment": "hmdb51_flow"}}
     write_run(tmp_path / "own", "my_frame")
-    outputs = gather(tmp_path / "own", chain=read({"name": "mine", "stages": stages}))
+    outputs = read_outputs(tmp_path / "own", chain=read({"name": "mine", "stages": stages}))
     found = [each.what for each in find(outputs, choose(outputs), Commands("own", "own"))]
     assert [what for what in found if what.startswith(("study", "search"))] == ["study flow"]
 
@@ -51,7 +51,7 @@ def test_commands_for_a_tagged_chain_say_its_tag(tmp_path):
     write_studies(data)  # with the fusions of the untagged chain
     for name in ("split2-seed1-v1.2.partial", "split1-seed0-a b.replaced"):
         (data / "hmdb51_flow" / name).mkdir(parents=True)
-    outputs = gather(data).tagged("v1.2")
+    outputs = read_outputs(data).tagged("v1.2")
     chain = choose(outputs)
     found = {each.what: each.command for each in find(outputs, chain, Commands("demo", "demo"), (1, 2, 3))}
     assert found["hmdb51_flow"] == "make hmdb51-flow SPLIT=1 SEED=0 TAG=v1.2"
@@ -62,7 +62,7 @@ def test_commands_for_a_tagged_chain_say_its_tag(tmp_path):
     assert found["a second seed of stanford40_frame, hmdb51_frame"] == "make all SEED=1 TAG=v1.2"
     fusion = data / "fusion" / "split1-seed0"
     fusion.rename(f"{fusion}-v1.2")
-    outputs = gather(data).tagged("v1.2")
+    outputs = read_outputs(data).tagged("v1.2")
     assert not any("fusions" in each.what for each in find(outputs, chain, Commands("demo", "demo"), (1, 2, 3)))
 
 
@@ -70,7 +70,7 @@ def test_a_parent_in_another_folder_is_not_missing(tmp_path):
     data = tmp_path / "demo"
     write_run(data, STAGES[0])
     write_run(data, STAGES[1], tag="short")
-    outputs = gather(data).tagged("short")
+    outputs = read_outputs(data).tagged("short")
     found = [each.what for each in find(outputs, choose(outputs), Commands("demo", "demo"), (1, 2, 3))]
     assert "hmdb51_flow" in found
     assert STAGES[0] not in found
@@ -82,7 +82,7 @@ def test_what_the_chain_lacks_is_told_from_what_no_run_has(tmp_path):
         write_run(data, stage)
     write_run(data, "hmdb51_flow", split=3)
     (data / "hmdb51_flow" / "mine.partial").mkdir()
-    outputs = gather(data)
+    outputs = read_outputs(data)
     found = {each.what: each for each in find(outputs, choose(outputs, split=3), Commands("demo", "demo"), (1, 2, 3))}
     assert found["hmdb51_two_stream"].command == "make two-stream SPLIT=3 SEED=0"
     assert found["hmdb51_frame of split 3, seed 0"].why == "only runs of other splits or seeds"

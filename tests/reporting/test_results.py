@@ -120,7 +120,7 @@ def test_tables_with_intervals_say_of_how_many_sources_and_warn_of_few(tmp_path)
     assert few_sources(30) == few_sources(None) == ""
     chain = Chain(1, 0, {run.stage: run for run in (frame, flow)})
     compared = comparison.comparison_table(chain, pytest.fail)
-    assert "On the same clips, of 20 source videos" in compared.note
+    assert "On the same clips from 20 source videos" in compared.note
     runs = results.runs_table(Outputs(tmp_path, [replace(run, path=tmp_path) for run in (frame, flow)]))
     assert [row[3] for row in runs.rows] == [20, 20]
     rows = [{"network": "flow", "test/acc": 0.5, "test/n": 60, "test/sources": 20}]
@@ -168,10 +168,10 @@ def test_the_better_stream_of_a_fusion_has_no_difference():
     table = fusions.fusion_table(Fusion("split1-seed0", rows))
     assert [row[-2] for row in table.rows] == [None, Estimate(0.1, 0, 0.2, True)]
     assert table.header[-2] == "top-1 − flow"
-    assert "Differences are from flow, the better stream on the test part itself." in table.note  # of earlier versions
+    assert "Differences are to flow, the better stream on the test part itself." in table.note  # of earlier versions
     rows[1]["against"] = "flow"
     table = fusions.fusion_table(Fusion("split1-seed0", rows))
-    assert "Differences are from flow, the better stream on validation." in table.note
+    assert "Differences are to flow, the better stream on validation." in table.note
 
 
 def test_margins_have_empty_cells_for_a_likelihood():

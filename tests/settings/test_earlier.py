@@ -1,8 +1,9 @@
 """Settings of version 1 are read as those of today."""
 
 import pytest
+from hydra.utils import get_object
 
-from actionrec.settings.earlier import renew, renew_flat
+from actionrec.settings.earlier import MOVED, renew, renew_flat
 
 FLOW = {"algorithm": "dis", "params": {"preset": "fast"}, "bound": 20.0, "short_side": None}
 SHARED = {"actions": "shared", "size": 224, "crops": 1}
@@ -92,3 +93,16 @@ def test_flow_that_is_no_mapping_is_left_to_the_checks():
     found = renew({"data": {"_target_": "actionrec.datamodules.HMDB51FlowDataModule", "flow": 5}})
     assert found["data"]["flow"] == {"_target_": "actionrec.streams.Flow"}
     assert renew_flat({"data.flow": 5, "data.flow.bound": 1}) == {"data.flow": 5, "data.flow.bound": 1}
+
+
+@pytest.mark.parametrize("target", MOVED.values())
+def test_targets_that_have_moved_are_there(target):
+    assert callable(get_object(target))
+
+
+def test_callbacks_of_before_have_the_names_of_today():
+    saved = {"callbacks": {"origin": {"_target_": "actionrec.callbacks.Origin", "config": "config.yaml"}}}
+    assert renew(saved)["callbacks"]["origin"] == {
+        "_target_": "actionrec.callbacks.LogLineage",
+        "config": "config.yaml",
+    }

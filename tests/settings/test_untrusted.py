@@ -438,10 +438,11 @@ def test_a_run_that_is_trained_again_keeps_its_callbacks_and_its_recipe(honest, 
     for given in ("recipe=strong", "experiment=hmdb51_flow"):
         outcome = run("train", f"run_again={folder}", *places, given)
         assert outcome.status == 1
-        assert "of its own; leave" in outcome.err
+        assert "fixes experiment and recipe; leave" in outcome.err
     assert "actionrec train alone" in run("evaluate", f"run_again={folder}", "experiment=stanford40_frame").err
     settings = yaml.safe_load((folder / "config.yaml").read_text())
     del settings["callbacks"]["early_stopping"]
+    settings["callbacks"]["origin"]["_target_"] = "actionrec.callbacks.Origin"  # its name in earlier versions
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     with initialized(f"run_again={folder}", *places) as config:
         assert "early_stopping" not in saved.for_training(config, folder, []).callbacks
@@ -519,7 +520,7 @@ RUN = {
             "dirpath": "/out/run.partial/checkpoints",
             "filename": "best",
         },
-        "origin": {"_target_": "actionrec.callbacks.Origin", "config": "/out/run.partial/config.yaml"},
+        "origin": {"_target_": "actionrec.callbacks.LogLineage", "config": "/out/run.partial/config.yaml"},
     },
     "logger": {
         "_target_": "actionrec.callbacks.tensorboard.TensorBoard",
@@ -589,7 +590,7 @@ def test_no_bomb_is_let_through(bomb, marker, name, place):
         ("scheduler._target_", "actionrec.modules.schedules.OneCycleLR"),
         ("scheduler.schedulers", [{"_target_": "torch.optim.lr_scheduler.StepLR"}]),
         ("callbacks.more", {"_target_": "lightning.pytorch.callbacks.LambdaCallback"}),
-        ("callbacks.best.deep", {"_target_": "actionrec.callbacks.Speed"}),
+        ("callbacks.best.deep", {"_target_": "actionrec.callbacks.LogThroughput"}),
         ("_target_", "torch.optim.Adam"),
         # Hydra's other keys.
         ("data._args_", ["x"]),
@@ -1030,8 +1031,8 @@ def test_a_module_is_loaded_as_lightning_loads_it(honest):
         ("state_dict", {"a": torch.zeros(1).expand(10**12)}, "larger than the file"),
         ("state_dict", {"a": torch.zeros(1, dtype=torch.int8).expand(10**6, 10**6)}, "larger than the file"),
         ("state_dict", {"a": torch.empty(10**9, device="meta")}, "not plain tensors"),
-        ("epoch", "1", "its epoch is no number"),
-        ("epoch", True, "its epoch is no number"),
+        ("epoch", "1", "the checkpoint's epoch is not a number"),
+        ("epoch", True, "the checkpoint's epoch is not a number"),
         ("lineage", [1], "lineage=<list>"),
         ("hyper_parameters", None, "hyper_parameters=None"),
     ],

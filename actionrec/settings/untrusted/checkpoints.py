@@ -28,6 +28,13 @@ from actionrec.system.errors import ActionRecError
 
 MAX_GENERATIONS = 12  # of a lineage
 _MEND = "it is no checkpoint of this version of actionrec, or it was tampered with; train the stage again"
+
+
+def _hint(error: UnfitError) -> str:
+    """How to fix a checkpoint, unless the error itself says it."""
+    return "" if "trust=" in str(error) else f"; {_MEND}"
+
+
 _CONSTANTS = list_of(number(-1e6, 1e6), shortest=1, longest=4096)  # a mean or standard deviation of each channel
 
 # Arguments of `networks.backbone.create`.
@@ -86,7 +93,7 @@ def check_lineage(lineage: Any, path: Path, trust: Sequence[str] = ()) -> dict[s
     try:
         return _checked_lineage(lineage, "lineage", {**LINEAGE, "inputs": inputs(trust)}, _NEEDED, 0)
     except UnfitError as error:
-        raise ActionRecError(f"{path}: {error}; {_MEND}") from None
+        raise ActionRecError(f"{path}: {error}{_hint(error)}") from None
 
 
 def _checked_lineage(
@@ -151,4 +158,4 @@ def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) 
     try:
         table(known)(hparams, "hyper_parameters")
     except UnfitError as error:
-        raise ActionRecError(f"{path}: {error}; {_MEND}") from None
+        raise ActionRecError(f"{path}: {error}{_hint(error)}") from None

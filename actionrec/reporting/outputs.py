@@ -1,4 +1,4 @@
-"""What lies under `outputs/<data>`: files as small records. What does not load is named, and the rest goes on."""
+"""Reading of `outputs/<data>` into records; a file that does not load is noted as damage and left out."""
 
 import math
 import re
@@ -25,18 +25,19 @@ CURVES = ("train/loss", "val/loss", "train/acc", "val/acc")
 Curves = dict[str, list[tuple[int, float]]]
 
 
-def gather(folder: Path, trust: Sequence[str] = (), chain: ChainConfig | None = None) -> Outputs:
+def read_outputs(folder: Path, trust: Sequence[str] = (), chain: ChainConfig | None = None) -> Outputs:
     """Read the runs, fusions, studies and searches under `outputs/<data>`.
 
     Args:
         folder: `outputs/<data>`.
         trust: modules of the user that checkpoints may name, see `untrusted.check_targets`.
-        chain: whose stages the runs are; None is the one that `actionrec chain` has noted in the folder, if any.
+        chain: chain of the runs' stages; None reads the chain that `actionrec chain` has written into the folder, or
+            takes the default chain.
     """
     outputs = Outputs(folder, trust=trust)
     found = chain or outputs.attempt(folder / declared.NOTE, lambda path: declared.read(untrusted.read_config(path)))
     outputs = replace(outputs, chain=found or declared.load())
-    # Further networks may lie beside the chain's, such as hmdb51_two_stream_conv.
+    # Networks outside the chain, such as hmdb51_two_stream_conv, have folders beside the chain's stages.
     others = {path.parents[1].name for path in folder.glob("*/split*/metrics.json")} - {*outputs.chain.stages}
     for stage in (*outputs.chain.stages, *sorted(others)):
         for path in sorted((each for each in folder.glob(f"{stage}/*") if each.is_dir()), key=_order):
@@ -59,7 +60,7 @@ def gather(folder: Path, trust: Sequence[str] = (), chain: ChainConfig | None = 
 
 
 def curves(run: Run) -> Curves:
-    """By tag of `CURVES`, a run's (epoch, value) pairs; empty where nothing was logged.
+    """A run's learning curves: (epoch, value) pairs by tag of `CURVES`; empty if there are no event files.
 
     Raises:
         ActionRecError: the event files cannot be read.
@@ -71,10 +72,11 @@ def curves(run: Run) -> Curves:
         return {}
     try:
         events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 1}).Reload()
-    except Exception as error:  # whatever half a protocol buffer makes it raise
+    except Exception as error:  # TensorBoard raises many types for truncated event files
         raise ActionRecError(f"{folder}: not event files ({one_line(error):.80})") from None
     there = set(events.Tags()["scalars"])
-    # By step, since a resumed run may log one twice; the later counts. The final metrics come with the test's.
+    # Values are kept by step, because a resumed run may log a step twice, of which the later value counts. The final
+    # metrics are logged at the step of test/acc and are no part of a curve.
     end = {each.step for each in events.Scalars("test/acc")} if "test/acc" in there else set()
     logged = {
         tag: {each.step: each.value for each in events.Scalars(tag) if each.step not in end}
@@ -92,7 +94,7 @@ def _run(outputs: Outputs, stage: str, path: Path) -> Run | None:
     if not (path / "metrics.json").exists():
         if any(path.iterdir()):
             outputs.damaged.append(
-                Damage(path, "no metrics.json; measure it with actionrec evaluate, or train it again")
+                Damage(path, "no metrics.json; measure the run with actionrec evaluate, or train it again")
             )
         return None
     numbers = outputs.attempt(path / "metrics.json", _numbers) or {}
@@ -103,14 +105,14 @@ def _run(outputs: Outputs, stage: str, path: Path) -> Run | None:
         except ActionRecError as error:
             outputs.damaged.append(Damage(path, str(error)))
     if "test/acc" not in numbers:
-        outputs.damaged.append(Damage(path, "neither metrics.json nor scores.npz say how it did; left out"))
+        outputs.damaged.append(Damage(path, "neither metrics.json nor scores.npz have test results; left out"))
         return None
     config = outputs.attempt(path / "config.yaml", untrusted.read_config)
     best = RunFolder(path).best
     checkpoint = outputs.attempt(best, lambda best: _checkpoint(best, outputs.trust))
     if not best.exists():
         outputs.damaged.append(
-            Damage(best, "not there: its lineage is not known, and later stages cannot start from it")
+            Damage(best, "not there: the run's lineage is not known, and later stages cannot start from the run")
         )
     split, seed, tag = _split_seed_tag(path.name, config or {})
     record = outputs.attempt(path, measurement.read) or {}
@@ -132,16 +134,16 @@ def _numbers(path: Path) -> dict[str, float]:
 
 
 def _completed(numbers: dict[str, float], found: Scores) -> dict[str, float]:
-    """The numbers with what older runs lack, from the scores.
+    """The numbers of `metrics.json`, with metrics that runs of earlier versions lack computed from the scores.
 
     Raises:
-        ActionRecError: both say how many are right, and differ.
+        ActionRecError: `metrics.json` and the scores have different accuracies.
     """
     measured = metrics.measure(found, "test")
     said = numbers.get("test/acc", measured["test/acc"])
     if not math.isclose(said, measured["test/acc"], abs_tol=1e-3):
         raise ActionRecError(f"metrics.json says test/acc {said:.3f}, scores.npz {measured['test/acc']:.3f}")
-    # Without the number of sources, bounds are those of an earlier version, which were too narrow for few sources.
+    # Intervals without the number of source videos are of an earlier version, and too narrow for few source videos.
     bounds = {"test/sources", *(f"test/{name}_{bound}" for name in metrics.HEADLINES for bound in ("low", "high"))}
     lacking = {} if bounds <= numbers.keys() else metrics.intervals(found, "test")
     return {**measured, **numbers, **lacking}
@@ -200,5 +202,5 @@ def _split_seed_tag(name: str, config: dict[str, Any]) -> tuple[int | None, int 
 
 
 def _order(path: Path) -> list[Any]:
-    """Folders by the numbers in their names: seed10 after seed9."""
+    """Key for natural sorting of folders, with seed10 after seed9."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
