@@ -1,4 +1,4 @@
-"""The usual pairs of a data set and its streams, by name; `create` of this package picks the class."""
+"""Named data modules for common pairs of data set and streams; `create` of this package chooses among them."""
 
 from actionrec.datamodules.clips import ClipDataModule
 from actionrec.datamodules.stills import StillDataModule
