@@ -17,8 +17,8 @@ from actionrec.system.hardware import usable_cores
 if TYPE_CHECKING:
     from actionrec.datasets.base import DataSet
     from actionrec.datasets.download import Sources
-    from actionrec.datasets.gather import Found
     from actionrec.datasets.hmdb51 import HMDB51
+    from actionrec.datasets.install import Found
     from actionrec.datasets.stanford40 import Stanford40
     from actionrec.datasets.ucf101 import UCF101
 
@@ -46,9 +46,9 @@ def demo(data: None, given: Given, root: str, seed: int) -> None:
 
 def stanford40(data: "Stanford40", given: Given, addresses: list[dict[str, Any]]) -> None:
     """Stanford40 from what the user has, else from the addresses."""
-    from actionrec.datasets import gather
+    from actionrec.datasets import install
 
-    found = gather.stanford40(
+    found = install.stanford40(
         _sources(given.source, addresses), data.root, given.downloads, expect_complete=given.expect_complete
     )
     print(_describe(found, data.root, "images"))
@@ -61,9 +61,9 @@ def clips(
     addresses_splits: list[dict[str, Any]],
 ) -> None:
     """A set of clips with official lists, from what the user has, else from the addresses."""
-    from actionrec.datasets import gather
+    from actionrec.datasets import install
 
-    found = gather.clips(
+    found = install.clips(
         data.release,
         _sources(given.source, addresses),
         _sources(given.source_splits, addresses_splits),
@@ -89,9 +89,9 @@ def prepare(config: DictConfig) -> None:
         )
     if config.check and data:
         _check(data)
-    elif config.get("gather"):
+    elif config.get("install"):
         given = Given(config.source, config.source_splits, Path(config.downloads), config.expect_complete)
-        instantiate(config.gather, _convert_="all")(data, given)
+        instantiate(config.install, _convert_="all")(data, given)
     elif data:
         if config.source or config.source_splits:
             raise ActionRecError(
@@ -126,7 +126,7 @@ def _sources(given: Places, addresses: list[dict[str, Any]]) -> "Sources":
 
 
 def _describe(found: "Found", folder: Path, what: str) -> str:
-    from actionrec.datasets.gather import few
+    from actionrec.datasets.install import few
 
     lists = "\n".join(f"  {name}: {there:,} of {listed:,} listed" for name, (listed, there) in found.lists.items())
     rest = "".join(

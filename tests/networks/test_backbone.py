@@ -137,7 +137,7 @@ def test_networks_without_a_convolution_or_with_two_stems_are_one_line():
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "mend"),
+    ("name", "size", "hint"),
     [
         ("vit_b_16", 112, r"use data\.size=224"),
         ("inception_v3", 64, r"use a larger data\.size"),
@@ -145,14 +145,14 @@ def test_networks_without_a_convolution_or_with_two_stems_are_one_line():
         ("alexnet", 32, r"use a larger data\.size"),
     ],
 )
-def test_sizes_that_a_backbone_does_not_take_are_one_line(name, size, mend):
+def test_sizes_that_a_backbone_does_not_take_are_one_line(name, size, hint):
     """The check runs when the module is created, before the first epoch."""
     with torch.device("meta"):
         network = create(name, None)
         backbone.check_size(network, name, 224, 3)
         assert network.training
         with pytest.raises(
-            ActionRecError, match=rf"^backbone\.name={name} does not take data\.size={size} .*{mend}"
+            ActionRecError, match=rf"^backbone\.name={name} does not take data\.size={size} .*{hint}"
         ) as said:
             backbone.check_size(network, name, size, 3)
         assert "\n" not in str(said.value)

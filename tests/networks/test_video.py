@@ -119,7 +119,7 @@ def test_users_may_set_the_constants():
 
 
 @pytest.mark.parametrize(
-    ("name", "frames", "size", "mend"),
+    ("name", "frames", "size", "hint"),
     [
         ("mvit_v2_s", 8, 224, r"use data\.clip\.frames=16 with data\.size=224, or"),
         ("mvit_v1_b", 16, 112, r"use data\.clip\.frames=16 with data\.size=224, or"),
@@ -127,12 +127,12 @@ def test_users_may_set_the_constants():
     ],
 )
 def test_clips_that_a_network_does_not_take_are_one_line_before_anything_is_downloaded(
-    monkeypatch, name, frames, size, mend
+    monkeypatch, name, frames, size, hint
 ):
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *_, **__: pytest.fail("downloaded"))
     match = (
         rf"^model\.clip\.backbone\.name={name} does not take data\.clip\.frames={frames} of data\.size={size}"
-        rf"[^\n]*{mend} another model\.clip\.backbone\.name$"
+        rf"[^\n]*{hint} another model\.clip\.backbone\.name$"
     )
     with pytest.raises(ActionRecError, match=match):
         create(name, "DEFAULT", frames, size)

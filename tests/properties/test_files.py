@@ -1,4 +1,4 @@
-"""Damaged and forged files are read right, or refused in one line: never a traceback, nor a wrong number."""
+"""Damaged and forged files are read correctly or give an error of one line: no traceback, and no wrong numbers."""
 
 import io
 import json
@@ -168,7 +168,7 @@ def clip(tmp_path_factory) -> Clip:
 
 @pytest.fixture(scope="module")
 def stored_flow(clip, tmp_path_factory) -> tuple[bytes, np.ndarray]:
-    """A store's file, and its fields."""
+    """A file of the flow store, and its fields."""
     path = tmp_path_factory.mktemp("flow") / "a.zip"
     rng = np.random.default_rng(0)
     store.write(path, clip, [np.repeat(rng.integers(0, 256, (2, 4, 1), np.uint8), 8, 2) for _ in range(3)], SETTINGS)
