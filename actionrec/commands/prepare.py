@@ -16,7 +16,7 @@ from actionrec.system.hardware import usable_cores
 if TYPE_CHECKING:
     from actionrec.datasets.base import DataSet
     from actionrec.datasets.download import Sources
-    from actionrec.datasets.gather import Found
+    from actionrec.datasets.install import Found
     from actionrec.datasets.stanford40 import Stanford40
 
 Places = str | Sequence[str] | None  # a path, several paths, or None
@@ -35,10 +35,10 @@ def demo(config: DictConfig) -> None:
 
 def stanford40(data: "Stanford40", config: DictConfig) -> None:
     """Stanford40 from what the user has, else from the addresses."""
-    from actionrec.datasets import gather
+    from actionrec.datasets import install
 
     sources = _sources(config.source, config.addresses, data.addresses)
-    found = gather.stanford40(sources, data.root, Path(config.downloads), expect_complete=config.expect_complete)
+    found = install.stanford40(sources, data.root, Path(config.downloads), expect_complete=config.expect_complete)
     print(_describe(found, data.root, "images"))
 
 
@@ -49,9 +49,9 @@ def clips(data: Any, config: DictConfig) -> None:
         data: with a `release`, see `ClipSet`.
         config: of `conf/prepare.yaml`.
     """
-    from actionrec.datasets import gather
+    from actionrec.datasets import install
 
-    found = gather.clips(
+    found = install.clips(
         data.release,
         _sources(config.source, config.addresses, data.release.addresses),
         _sources(config.source_splits, config.addresses_splits, data.release.list_addresses),
@@ -123,7 +123,7 @@ def _sources(given: Places, mirror: Any, addresses: Sequence[str]) -> "Sources":
 
 
 def _describe(found: "Found", folder: Path, what: str) -> str:
-    from actionrec.datasets.gather import few
+    from actionrec.datasets.install import few
 
     lists = "\n".join(f"  {name}: {there:,} of {listed:,} listed" for name, (listed, there) in found.lists.items())
     rest = "".join(

@@ -12,7 +12,7 @@ from actionrec.system.errors import ActionRecError
 
 __all__ = ["ClipDataModule", "StillDataModule", "create", *USUAL]
 
-INSTANTS = ("position", "segments")  # settings of clips alone
+INSTANTS = ("position", "segments")  # settings of clips that stills do not have
 
 
 def __getattr__(name: str) -> Any:
@@ -23,27 +23,27 @@ def __getattr__(name: str) -> Any:
 
 
 def create(dataset: DataSet, **options: Any) -> ActionDataModule:
-    """The data module of a data set for the streams among the options.
+    """Create the data module of a data set and its streams.
 
-    It is the class that is named after both, such as `HMDB51FlowDataModule`, where there is one; else
-    `ClipDataModule` or `StillDataModule`.
+    The class is named after the data set and the streams, such as `HMDB51FlowDataModule`, if there is such a class;
+    otherwise it is `ClipDataModule` or `StillDataModule`.
 
     Args:
-        dataset: see `datasets.base`.
-        options: of the class; those that are a `streams.Modality` are what its streams see, by name.
+        dataset: the data set, see `datasets.base`.
+        options: options of the class; options of type `streams.Modality` are the streams, by name.
 
     Raises:
-        ActionRecError: the options are those of stills, and the data set has clips, or the other way round.
+        ActionRecError: options of clips are given for stills, or options of stills for clips.
     """
     if not isinstance(dataset, ClipSet | StillSet):
         raise ActionRecError(f"data.dataset: {type(dataset).__name__} is no data set; choose one with dataset=")
     instants = [key for key in INSTANTS if key in options]
     if isinstance(dataset, StillSet) and instants:
         raise ActionRecError(
-            f"data.{instants[0]}: stills have no instants; say data=stills with dataset={dataset.name}"
+            f"data.{instants[0]}: stills have no instants; use data=stills with dataset={dataset.name}"
         )
     if isinstance(dataset, ClipSet) and len(instants) < len(INSTANTS):
-        raise ActionRecError(f"dataset={dataset.name} has clips, which are seen at instants; say data=clips")
+        raise ActionRecError(f"dataset={dataset.name} has clips, which need data.position and segments; use data=clips")
     streams = tuple(sorted(name for name, each in options.items() if isinstance(each, Modality)))
     kind: type[ActionDataModule] = ClipDataModule if isinstance(dataset, ClipSet) else StillDataModule
     if type(dataset).__module__.startswith("actionrec.datasets."):

@@ -1,4 +1,4 @@
-"""What the data modules share: the parts of one data set, seen by one or more streams, as loaders of uint8 batches."""
+"""Base class of the data modules: loaders of uint8 batches over the parts of one data set."""
 
 import logging
 import multiprocessing
@@ -21,27 +21,27 @@ from actionrec.streams.transforms import eval_views
 from actionrec.system.errors import ActionRecError
 from actionrec.system.hardware import loader_workers
 
-RESERVED = ("label", "name")  # keys of a batch that are no stream's
+RESERVED = ("label", "name")  # keys of a batch that cannot be stream names
 log = logging.getLogger(__name__)
 
 
 class ActionDataModule(LightningDataModule, ABC):
     """Loaders over the three parts of a data set.
 
-    Batches have a key for each stream, `Modality.shape` uint8 by sample, and `label` (B,) int64 and `name`, a list of
-    B.
+    A batch has a tensor (B, *`Modality.shape`) uint8 for each stream, under the stream's name, `label` (B,) int64, and
+    `name`, a list of B strings.
 
     Args:
-        dataset: whose records they are.
+        dataset: the data set.
         actions: see `actions.class_list`.
-        size: side of the input, in pixels.
+        size: side of the input in pixels.
         batch_size: samples per batch, on each device.
-        num_workers: loader processes; `auto` asks `hardware.loader_workers`.
-        augmentation: preset of training, see `streams.transforms`.
-        strict: whether a listed file that is not on disk is an error, or left out.
-        crops: views of each picture that are averaged in the test, see `streams.transforms.eval_views`.
+        num_workers: number of loader processes; `auto` takes `hardware.loader_workers`.
+        augmentation: augmentation preset of training, see `streams.transforms`.
+        strict: whether a listed file that is missing on disk is an error; otherwise it is left out.
+        crops: number of views per picture whose scores the test averages, see `streams.transforms.eval_views`.
         cache: `ram` keeps the decoded pictures of training and validation in memory, see `storage.cache`.
-        streams: what each stream sees, by its name.
+        streams: the modality of each stream, by stream name.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class ActionDataModule(LightningDataModule, ABC):
         if wrong := [name for name, each in streams.items() if not isinstance(each, Modality) or name in RESERVED]:
             raise ActionRecError(f"data.{wrong[0]}: neither a setting of the data nor a stream; see conf/stream/")
         if not streams:
-            raise ActionRecError("no stream says what is seen of the data; choose some, such as stream=[frame]")
+            raise ActionRecError("no stream is chosen; choose one or more, such as stream=[frame]")
         self.source = dataset
-        self.choice = actions
+        self.requested_actions = actions
         self.size = size
         self.batch_size = batch_size
         if num_workers != "auto" and not (isinstance(num_workers, int) and num_workers >= 0):
@@ -80,12 +80,12 @@ class ActionDataModule(LightningDataModule, ABC):
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What decides the values that the network sees, as plain types; kept in checkpoints."""
+        """The settings that determine the network's input, as plain types; checkpoints keep them."""
         return {"size": self.size, "streams": {name: each.settings() for name, each in self.streams.items()}}
 
     def index(self) -> tuple[tuple[str, ...], Splits]:
         """The class list, in the order of the labels, and the records of each part."""
-        actions, splits = self.source.index(self.choice, self.strict)
+        actions, splits = self.source.index(self.requested_actions, self.strict)
         unique_names(splits)
         return actions, splits
 
@@ -94,7 +94,7 @@ class ActionDataModule(LightningDataModule, ABC):
         """The samples of a part: `train`, `val` or `test`."""
 
     def setup(self, stage: str | None = None) -> None:
-        """Index the data set, once. All that is wrong with it, short of a file that does not decode, raises here."""
+        """Index the data set, once; errors in the data raise here, except for files that cannot be decoded."""
         if self.splits is not None:
             return
         self.actions, self.splits = self.index()
@@ -103,8 +103,8 @@ class ActionDataModule(LightningDataModule, ABC):
             part: self.dataset(records, self.labels, part)
             for part, records in zip(Splits._fields, self.splits, strict=True)
         }
-        kept = [self.datasets["train"], self.datasets["val"]] if self.cache else []  # the test reads a picture once
-        cache.fill(source for dataset in kept for source in dataset.sources())
+        cached = [self.datasets["train"], self.datasets["val"]] if self.cache else []  # test pictures are read once
+        cache.fill(source for dataset in cached for source in dataset.sources())
         counts = ", ".join(f"{len(records)} {part}" for part, records in self.splits._asdict().items())
         log.info("%s: %d actions, %s", type(self).__name__, len(self.actions), counts)
 
@@ -114,32 +114,32 @@ class ActionDataModule(LightningDataModule, ABC):
         return [record.name for record in getattr(self.splits, part)]
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Batches in random order; a last one of a single sample, which batch norm cannot take, is left out."""
+        """Batches in random order; a last batch of a single sample is dropped, since batch norm needs two samples."""
         dataset = self.datasets["train"]
         single = len(dataset) % self.batch_size == 1
         return self._loader(dataset, shuffle=True, drop_last=single)
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        """Batches in the index's order."""
+        """Batches in the order of the index."""
         return self.ordered_dataloader("val")
 
     def ordered_dataloader(self, part: str) -> DataLoader[Sample]:
-        """Batches of a part in the index's order."""
+        """Batches of a part in the order of the index."""
         return self._loader(self.datasets[part])
 
     def test_dataloader(self) -> DataLoader[Sample]:
-        """Batches in the index's order; all segments of a clip follow each other."""
+        """Batches in the order of the index; the samples of one clip are consecutive."""
         return self.ordered_dataloader("test")
 
     def scoring_dataloader(self, part: str) -> DataLoader[Sample]:
-        """Batches of a part as the test sees its own: all views, no augmentation, in the index's order."""
+        """Batches of a part under the protocol of the test: all views, no augmentation, in the order of the index."""
         if part == "test":
             return self.test_dataloader()
         assert self.splits is not None
         return self._loader(self.dataset(getattr(self.splits, part), self.labels, "test"))
 
     def groups(self) -> dict[str, str]:
-        """The source video of every record, by name; a still is its own."""
+        """The source video of every record, by record name; a still is its own source."""
         assert self.splits is not None
         return {record.name: getattr(record, "group", record.name) for part in self.splits for record in part}
 
@@ -148,7 +148,7 @@ class ActionDataModule(LightningDataModule, ABC):
         if not isinstance(workers, int):
             workers = loader_workers(self.trainer.num_devices if self.trainer else 1)
             if self.cache and multiprocessing.get_start_method() != "fork":
-                workers = 0  # others would not see the pictures
+                workers = 0  # only forked loader processes share the cached pictures
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
@@ -161,10 +161,10 @@ class ActionDataModule(LightningDataModule, ABC):
 
 
 def collate(samples: list[Sample]) -> dict[str, Any]:
-    """A batch of samples: tensors stacked, names in a list.
+    """Collate samples into a batch: tensors are stacked, names are a list.
 
-    Pictures whose colours lie side by side in memory keep that format (`channels_last`, or `channels_last_3d`), in
-    which they were decoded and the network wants them.
+    Tensors in `channels_last` or `channels_last_3d` keep this memory format, which is that of decoded pictures and of
+    the network's input.
     """
     last = [key for key, value in samples[0].items() if isinstance(value, Tensor) and _channels_last(value)]
     batch = default_collate([{**sample, **{key: sample[key].movedim(0, -1) for key in last}} for sample in samples])
@@ -176,7 +176,7 @@ def _channels_last(sample: Tensor) -> bool:
 
 
 def unique_names(splits: Splits) -> None:
-    """Raise unless every record has a name of its own: scores are kept by name."""
+    """Raise unless the names of records are unique, since scores are stored by name."""
     names = Counter(record.name for part in splits for record in part)
     if doubled := [name for name, count in names.items() if count > 1]:
         raise ActionRecError(f"{len(doubled)} names occur twice (first: {doubled[0]}); rename one file of each")

@@ -1,4 +1,4 @@
-"""Clips as batches of what one or more streams see of them."""
+"""Data module of clips, for one or more streams."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,13 +13,13 @@ from actionrec.system.hardware import usable_cores
 
 
 class ClipDataModule(ActionDataModule):
-    """Clips: all streams of a sample see the same clip at the same instant under the same view.
+    """Clips: all streams of a sample have the same clip, instant and view.
 
     Args:
-        dataset: whose records they are.
-        position: instant that is seen, and the middle of what streams see around it: `first`, `quarter`, `middle`,
-            `three_quarter`, `last`, or `random` (in training one of 32 drawn anew, the middle in evaluation).
-        segments: instants over the clip whose scores are averaged in the test.
+        dataset: the data set.
+        position: instant of the frame, and centre of a stack: `first`, `quarter`, `middle`, `three_quarter`, `last`, or
+            `random` (one of 32 instants for each sample in training, the middle in evaluation).
+        segments: number of instants per clip whose scores the test averages.
         options: see `ActionDataModule`.
     """
 
@@ -40,7 +40,7 @@ class ClipDataModule(ActionDataModule):
         return actions, splits
 
     def _fractions(self, part: str) -> Sequence[float]:
-        """Instants at which clips of a part are seen."""
+        """Instants of the samples of a part, as fractions of a clip."""
         if part == "train" and self.position == sampling.RANDOM:
             return sampling.RANDOM_FRACTIONS
         return sampling.eval_fractions(self.position, self.segments if part == "test" else 1)

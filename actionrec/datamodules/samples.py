@@ -1,4 +1,4 @@
-"""Map-style data sets: a record to a sample of uint8 tensors."""
+"""Map-style data sets of torch: a record → a sample of uint8 tensors."""
 
 import math
 from abc import ABC, abstractmethod
@@ -19,24 +19,24 @@ from actionrec.storage.video import read_image
 from actionrec.streams import Modality
 from actionrec.streams.transforms import NONE, WHOLE, Augmentation, View, draw_view
 
-# By the name of each stream what it sees, `Modality.shape(S)` uint8; `label` int; `name` str, the same for all views
-# of one record.
+# A tensor `Modality.shape(S)` uint8 for each stream, by stream name; `label` int; `name` str, which all views of one
+# record share.
 Sample = dict[str, Any]
 
 
 class ActionDataset(Dataset[Sample], ABC):
-    """What the loaders want of a data set."""
+    """A data set of samples that can also list its sources for the cache."""
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def sources(self) -> Iterator[Source]:
-        """All pictures that its samples may be made of."""
+        """All pictures from which samples may be made."""
 
 
 class StillDataset(ActionDataset):
-    """Stills: one random view of each where there is an augmentation, else a sample for each of `views`."""
+    """Stills: with an augmentation, one sample per still under a random view; otherwise one sample per view."""
 
     def __init__(
         self,
@@ -81,32 +81,32 @@ class StillDataset(ActionDataset):
         return map(self._source, self.stills)
 
     def _source(self, still: Still) -> Source:
-        """The image, numbered by the pixels that its shorter side needs for the smallest crop.
+        """The image of a still; the key is the minimum short side, enough for the smallest possible crop.
 
-        Not fewer where the crop is larger, so that what is kept in memory is what would be read.
+        The key is the same for all crops, so cached and freshly read images are identical.
         """
         return Source(still.path, (self._enough,), _read_images)
 
 
 class ClipDataset(ActionDataset):
-    """Clips: what each stream sees of one clip at one instant, under one view.
+    """Clips: a sample has the inputs of all streams for one clip at one instant under one view.
 
-    All streams of a sample come from one record in one call, so a frame can only be paired with its own clip's flow.
+    All streams of a sample are read from one record in one call, so a frame cannot be paired with another clip's flow.
 
     Args:
         clips: the records.
         labels: label of each action.
-        size: side of the square that views are resized to, in pixels.
+        size: side of a sample in pixels.
         fractions: instants, as fractions of the clip.
-        random_instant: whether a sample sees one of them at random; else every clip gives a sample for each, under
-            each view.
-        augmentation: of training; None takes `views`.
-        modalities: what samples hold, by the name of the stream.
-        views: what is seen of the picture without an augmentation.
+        random_instant: whether a clip gives one sample at a random instant; otherwise a clip gives one sample for each
+            instant and view.
+        augmentation: augmentation of training; None takes `views`.
+        modalities: the modality of each stream, by stream name.
+        views: the views without an augmentation.
 
     Attributes:
-        features: by stream, what a frozen one makes of each sample, (N, F); samples then hold that in place of the
-            pixels.
+        features: precomputed features (N, F) of frozen streams, by stream name; samples have these features in place of
+            the pixels.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class ClipDataset(ActionDataset):
 
     @property
     def fixed(self) -> bool:
-        """Whether a sample is the same each time."""
+        """Whether a sample is the same in every epoch."""
         return self.augmentation in (None, NONE) and not (self.random_instant and len(self.fractions) > 1)
 
     def sources(self) -> Iterator[Source]:
@@ -163,9 +163,9 @@ class ClipDataset(ActionDataset):
                 yield self._source(stream, clip, self.fractions)
 
     def _source(self, stream: str, clip: Clip, fractions: Sequence[float]) -> Source:
-        """What a stream sees of a clip at those instants.
+        """The pictures of a stream for a clip at these instants.
 
-        Each stream counts the frames itself: imported flow may have a field more or less than the clip has.
+        Each stream has its own number of frames, since imported flow may have one field more or fewer than the clip.
         """
         modality, key = self.modalities[stream], (stream, clip.path)
         if key not in self._lengths:
@@ -178,5 +178,5 @@ def _read_images(path: Path, sizes: Sequence[int]) -> list[np.ndarray]:
 
 
 def _generator() -> np.random.Generator:
-    """A generator seeded from torch's, which Lightning seeds by run, worker and epoch."""
+    """A NumPy generator seeded by torch's generator, which Lightning seeds by run, worker and epoch."""
     return np.random.default_rng(int(torch.randint(2**63 - 1, ()).item()))

@@ -1,4 +1,4 @@
-"""Stills as batches."""
+"""Data module of stills."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,13 +12,13 @@ from actionrec.system.errors import ActionRecError
 
 
 class StillDataModule(ActionDataModule):
-    """Stills, seen by streams that can be made of one picture."""
+    """Stills, for streams that need one picture only (`Modality.of_stills`)."""
 
     def __init__(self, dataset: StillSet, **options: Any):
         super().__init__(dataset, **options)
         if moving := [name for name, modality in self.streams.items() if not modality.of_stills]:
             raise ActionRecError(
-                f"dataset={dataset.name} has stills, and the stream {moving[0]} sees clips; choose stream=[frame], or "
+                f"dataset={dataset.name} has stills, and the stream {moving[0]} needs clips; choose stream=[frame], or "
                 "a data set of clips"
             )
 

@@ -1,7 +1,8 @@
-"""Names of the actions in each data set, and the class lists made of them.
+"""Names of actions in Stanford40 and HMDB51, and class lists.
 
-An action's *canonical* name is HMDB51's where the two data sets share it, else its own. Stanford40's stills are
-labelled by canonical names, so that heads can be carried from stills to clips by name; other sets keep their names.
+The *canonical* name of an action is HMDB51's name if both data sets have the action, otherwise the data set's own name.
+Stanford40's stills are labelled by canonical names, so that the rows of a head can be carried from stills to clips by
+name. Other data sets keep their names.
 """
 
 import difflib
@@ -37,32 +38,34 @@ def stanford40_name(action: str) -> str:
     return HMDB51_TO_STANFORD40.get(action, action)
 
 
-def class_list(choice: str | Sequence[str], known: Iterable[str], source: str) -> tuple[str, ...]:
+def class_list(requested: str | Sequence[str], known: Iterable[str], source: str) -> tuple[str, ...]:
     """The class list, in the order of the labels.
 
     Args:
-        choice: `shared` (the twelve of both data sets), `all` (everything known, sorted), or names in the wanted order,
-            each as the data set calls it, or as Stanford40 or HMDB51 do.
-        known: names that the data set has; of Stanford40 the canonical ones.
-        source: where they were found, for the message.
+        requested: `shared` (the twelve actions of Stanford40 and HMDB51), `all` (all known actions, sorted), or names
+            in the wanted order. A name is the data set's own, or the name in Stanford40 or HMDB51.
+        known: names of the data set's actions; for Stanford40, the canonical names.
+        source: place of the known names, for messages.
 
     Raises:
-        ActionRecError: a name is unknown or given twice, or fewer than two are chosen.
+        ActionRecError: a name is unknown or given twice, or there are fewer than two actions.
     """
     names = set(known)
-    if isinstance(choice, str):
-        if choice not in ("shared", "all"):
-            raise ActionRecError(f"data.actions={choice}: use shared, all, or a list such as data.actions=[clap,wave]")
-        chosen = SHARED if choice == "shared" else tuple(sorted(names))
+    if isinstance(requested, str):
+        if requested not in ("shared", "all"):
+            raise ActionRecError(
+                f"data.actions={requested}: use shared, all, or a list such as data.actions=[clap,wave]"
+            )
+        chosen = SHARED if requested == "shared" else tuple(sorted(names))
     else:
-        chosen = tuple(name if name in names else canonical(name) for name in choice)
+        chosen = tuple(name if name in names else canonical(name) for name in requested)
     for action in chosen:
         if action not in names:
             close = difflib.get_close_matches(action, names, n=1)
             hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(names)) or 'none'}"
             raise ActionRecError(f"data.actions: {source} has no action {action}; {hint}")
     if len(set(chosen)) != len(chosen):
-        raise ActionRecError(f"data.actions names an action twice: {', '.join(chosen)}")
+        raise ActionRecError(f"data.actions names an action twice: {', '.join(chosen)}; name each action once")
     if len(chosen) < 2:
-        raise ActionRecError(f"data.actions needs at least two actions, not {len(chosen)}")
+        raise ActionRecError(f"data.actions has {len(chosen)} actions; name at least two actions")
     return chosen

@@ -1,4 +1,4 @@
-"""Unpack archives from strangers, and archives within them: all or nothing, safely."""
+"""Safe, atomic unpacking of untrusted archives, and of archives inside archives."""
 
 import os
 import re
@@ -18,10 +18,10 @@ from tempfile import TemporaryDirectory, mkdtemp
 from actionrec.system.errors import ActionRecError
 from actionrec.system.locks import acquire, release
 
-MARK = ".made-by-actionrec"  # in temporary folders
+MARK = ".made-by-actionrec"  # file that marks temporary folders
 SUFFIXES = (".zip", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 _7Z = ("x", "-y", "-bd", "-bso0", "-bsp0", "-p-", "-spd", "--")
-RAR_TOOLS = {  # by preference; without questions, passwords and the archive's owners
+RAR_TOOLS = {  # in order of preference; the options turn off prompts, passwords and the archive's file owners
     "unrar": ("x", "-idq", "-o+", "-p-", "--"),
     "7zz": _7Z,
     "7z": _7Z,
@@ -39,33 +39,34 @@ class _ToolError(Exception):
 def new_folder(target: Path) -> Iterator[Path]:
     """Yield an empty temporary folder that becomes `target` when the block ends, and is removed if the block raises.
 
-    A `target` that is there already and is not an empty folder is an ActionRecError.
+    Raises:
+        ActionRecError: `target` exists and is not an empty folder.
     """
     require_vacant(target)
-    target = target.resolve()  # what a link leads to is filled
+    target = target.resolve()  # if `target` is a symbolic link, the folder behind the link is filled
     with workspace(target) as temporary:
-        folder = temporary / "new"  # made by mkdir, so with the user's umask and not with mkdtemp's 0700
+        folder = temporary / "new"  # mkdir uses the user's umask, while mkdtemp creates folders with 0700
         folder.mkdir()
         yield folder
         folder.replace(target)
 
 
 def require_vacant(target: Path) -> None:
-    """Raise if something lies at `target` that is no empty folder: nothing of the user's is replaced or added to."""
+    """Raise unless `target` is absent or an empty folder, so that no files of the user are changed."""
     try:
         vacant = not any(target.iterdir()) if target.is_dir() else not os.path.lexists(target)
     except OSError as error:
-        raise ActionRecError(f"cannot look into {target}: {error.strerror}") from error
+        raise ActionRecError(f"cannot read {target}: {error.strerror}; fix that or choose another folder") from error
     if not vacant:
-        raise ActionRecError(f"{target} is there already and not empty; choose another folder, or move it away")
+        raise ActionRecError(f"{target} exists and is not an empty folder; choose another folder, or move it away")
 
 
 @contextmanager
 def workspace(beside: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside a path, removed when the block ends.
+    """Yield a temporary folder beside a path; the folder is removed when the block ends.
 
-    It is on the same file system, so that its files can be moved and linked. A mark within tells it from the user's own
-    folders, should the process be killed; see `only_preparation`.
+    The folder is on the path's file system, so that its files can be renamed and hard-linked. If the process is killed,
+    the file `MARK` identifies the folder as a leftover, see `only_preparation`.
     """
     try:
         beside.parent.mkdir(parents=True, exist_ok=True)
@@ -79,14 +80,14 @@ def workspace(beside: Path) -> Iterator[Path]:
 
 @contextmanager
 def only_preparation(target: Path, *inner: Path) -> Iterator[None]:
-    """Be the only process that fills `target`, and remove the workspaces that killed ones left beside it.
+    """Hold the lock of a data set's folder while the block runs; first remove workspaces of killed processes.
 
     Args:
-        target: the place of a data set.
-        inner: further places that it fills.
+        target: the folder of the data set.
+        inner: further folders that the block fills.
 
     Raises:
-        ActionRecError: another process is at it, or the folder that it lies in cannot be written to.
+        ActionRecError: another process holds the lock, or the parent folder is not writable.
     """
     try:
         acquire(target, "data set")
@@ -101,22 +102,22 @@ def only_preparation(target: Path, *inner: Path) -> Iterator[None]:
 
 
 def _remove_leftovers(place: Path) -> None:
-    temporary = re.compile(re.escape(f".{place.name}-") + r"[a-z0-9_]{8}")  # as tempfile names them
+    temporary = re.compile(re.escape(f".{place.name}-") + r"[a-z0-9_]{8}")  # the names that tempfile chooses
     for path in place.parent.iterdir() if place.parent.is_dir() else ():
         if temporary.fullmatch(path.name) and (path / MARK).is_file() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack a zip, tar (also .gz, .bz2, .xz) or rar archive, told apart by their first bytes, into the new `target`.
+    """Unpack a zip, tar (also .gz, .bz2, .xz) or rar archive into the new folder `target`.
 
-    The archives come from mirrors and are not trusted: an entry that would leave `target`, a symbolic link or a device
-    is an error. Hard links are taken from a tar only, and only to another of its entries.
+    The first bytes decide the format. The archives come from mirrors and are not trusted: an entry outside of `target`,
+    a symbolic link or a device is an error. Hard links are allowed in a tar only, to another entry of the tar.
 
     Raises:
-        ActionRecError: `archive` is missing, damaged, unsafe or of another format; rar, and no tool that unpacks it.
+        ActionRecError: `archive` is missing, damaged, unsafe or of another format, or no installed tool unpacks rar.
     """
-    if archive.exists() and not archive.is_file():  # a device or a pipe might never end
+    if archive.exists() and not archive.is_file():  # reading a device or a pipe might never end
         raise ActionRecError(f"cannot unpack {archive}: it is no file; give an archive, or a folder")
     try:
         with archive.open("rb") as file:
@@ -127,7 +128,7 @@ def unpack(archive: Path, target: Path) -> None:
             with new_folder(target) as folder:
                 (_unpack_zip if head.startswith(b"PK") else _unpack_tar)(archive, folder)
     except OSError as error:
-        if error.errno is not None:  # gzip and bz2 raise bare OSErrors on damage; the others are about the disk
+        if error.errno is not None:  # OSErrors of the disk have an errno; gzip and bz2 raise OSErrors without one
             raise ActionRecError(f"cannot unpack {archive}: {error.strerror} ({error.filename or target})") from error
         raise _damaged(archive, error) from error
     except _DAMAGED as error:
@@ -135,12 +136,12 @@ def unpack(archive: Path, target: Path) -> None:
 
 
 def _damaged(archive: Path, why: object) -> ActionRecError:
-    reason = str(why).partition("\n")[0].rstrip(":") or "it ends early"  # tarfile adds a list of what it tried
+    reason = str(why).partition("\n")[0].rstrip(":") or "it ends early"  # tarfile appends its attempted formats
     return ActionRecError(f"cannot unpack {archive}: {reason}; it is damaged or no zip, tar or rar: fetch it again")
 
 
 def _check_entry(archive: Path, name: str, plain: bool = True) -> None:
-    """Refuse all but plain files and folders, and names that are absolute or climb on POSIX or Windows."""
+    """Raise unless an entry is a plain file or folder with a relative path without `..`, on POSIX and on Windows."""
     path = PureWindowsPath(name)
     if not plain or path.anchor or ".." in path.parts:
         raise ActionRecError(
@@ -151,7 +152,7 @@ def _check_entry(archive: Path, name: str, plain: bool = True) -> None:
 def _unpack_zip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as file:
         for entry in file.infolist():
-            kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 where the zip was not made on Unix
+            kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 if the zip was not made on Unix
             _check_entry(archive, entry.filename, kind in (0, stat.S_IFREG, stat.S_IFDIR))
             file.extract(entry, folder)
 
@@ -163,7 +164,8 @@ def _unpack_tar(archive: Path, folder: Path) -> None:
             _check_entry(archive, entry.name, entry.isfile() or entry.isdir() or entry.islnk())
             _check_entry(archive, entry.linkname)
             file.extract(entry, folder, set_attrs=False)
-        # To tarfile the end of the file, and any damaged header, is the end of the archive: a block of zeros must be.
+        # tarfile takes the end of the file or a damaged header for the end of the archive; a complete archive ends with
+        # blocks of zeros.
         stream = file.fileobj
         assert stream is not None
         ended = stream.tell() == file.offset + tarfile.BLOCKSIZE
@@ -172,7 +174,7 @@ def _unpack_tar(archive: Path, folder: Path) -> None:
 
 
 def _unpack_rar(archive: Path, target: Path) -> None:
-    """Try each tool in turn, since some know a part of the format only: unrar-free, or 7z without its rar codec."""
+    """Try all installed tools, since some support a part of rar only (unrar-free, or 7z without its rar codec)."""
     failures = []
     for tool in filter(shutil.which, RAR_TOOLS):
         try:
@@ -190,11 +192,11 @@ def _unpack_rar(archive: Path, target: Path) -> None:
 
 
 def _run_rar_tool(tool: str, archive: Path, folder: Path) -> None:
-    # The tools unpack into their working folder: on a command line some of them give `*` in its name a meaning.
-    # An absolute archive is never taken for an option (`-`) or a list of files (`@`).
+    # The tools unpack into their working folder, since some of them expand `*` in a target folder's name. The path of
+    # the archive is absolute, so that it cannot be read as an option (`-`) or a list of files (`@`).
     command = [tool, *RAR_TOOLS[tool], str(archive.absolute())]
     environment = dict(os.environ)
-    if environment.get("LC_ALL") in ("C", "POSIX"):  # bsdtar and unrar cannot write non-ASCII names then
+    if environment.get("LC_ALL") in ("C", "POSIX"):  # in these locales bsdtar and unrar cannot write non-ASCII names
         environment["LC_ALL"] = "C.UTF-8"
     done = subprocess.run(
         command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
@@ -206,24 +208,24 @@ def _run_rar_tool(tool: str, archive: Path, folder: Path) -> None:
 
 
 def _check_files(archive: Path, folder: Path) -> None:
-    """Check what a tool made, and give it the usual permissions in place of the archive's own."""
+    """Check the files that a tool has unpacked, and replace the archive's permissions by 0644 and 0755."""
     for root, folders, names in os.walk(folder):
         for path in (Path(root, name) for name in (*folders, *names)):
             status = path.lstat()
             plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
             _check_entry(archive, path.relative_to(folder).as_posix(), plain or stat.S_ISDIR(status.st_mode))
-            path.chmod(0o644 if plain else 0o755)  # a folder's before os.walk enters it
+            path.chmod(0o644 if plain else 0o755)  # folders become readable before os.walk enters them
 
 
 @contextmanager
 def opened(beside: Path, *inner: Path) -> Iterator[Callable[[Iterable[Path], Mapping[str, str]], list[Path]]]:
-    """Yield a function that turns folders and archives into folders to look in, which last as long as the block.
+    """Yield a function that converts a list of folders and archives to a list of folders, valid within the block.
 
-    An archive is unpacked once, into a temporary folder beside the given path. The function's second argument chooses
-    the archives within these folders and archives that are unpacked too: by file name without suffix, with a pattern of
-    what they hold. One is left alone if its folder holds such files already.
+    An archive is unpacked once, into a temporary folder beside the given path. The function's second argument lists
+    inner archives that are unpacked too: names without suffix, each with a pattern of the files in it. An inner archive
+    is skipped if such files exist beside it.
 
-    One process at a time has such a block beside a path; for `inner` see `only_preparation`.
+    One process at a time runs such a block for a path; for `inner` see `only_preparation`.
     """
     with only_preparation(beside, *inner), workspace(beside) as temporary:
 
@@ -237,7 +239,7 @@ def opened(beside: Path, *inner: Path) -> Iterator[Callable[[Iterable[Path], Map
 
         def folders(paths: Iterable[Path], inner: Mapping[str, str]) -> list[Path]:
             found: list[Path] = []
-            for _ in range(3):  # archives in archives in a folder: HMDB51's go no deeper
+            for _ in range(3):  # a folder of archives of archives, as HMDB51's; none is nested deeper
                 level = [folder_of(path) for path in paths]
                 paths = [archive for folder in level for archive in _inner_archives(folder, inner)]
                 found += level
@@ -252,11 +254,11 @@ def _inner_archives(folder: Path, inner: Mapping[str, str]) -> list[Path]:
 
 
 def _stem(archive: Path) -> str:
-    return archive.name.partition(".")[0]  # Path.stem leaves the .tar of .tar.gz
+    return archive.name.partition(".")[0]  # Path.stem of a.tar.gz is a.tar
 
 
 def find(folders: Iterable[Path], pattern: str) -> list[Path]:
-    """Files at any depth whose name matches `pattern`, without those that macOS adds (`__MACOSX`, `._name`)."""
+    """Files at any depth whose name matches `pattern`, without the extra files of macOS (`__MACOSX`, `._name`)."""
     return sorted(
         path
         for folder in folders

@@ -1,7 +1,7 @@
-"""What a data set is to the rest of the project: places on disk, an index in parts, and what is there at all.
+"""The interface of a data set: an index of its records by part, its lists, and its files on disk.
 
-Hydra makes one of `conf/dataset/<name>.yaml`. A new data set is a module with a class of one of these shapes, and that
-file.
+Hydra creates a data set from `conf/dataset/<name>.yaml`. To add a data set, write a module with a subclass of `ClipSet`
+or `StillSet`, and that file.
 """
 
 from abc import ABC, abstractmethod
@@ -15,9 +15,9 @@ from actionrec.datasets.records import Clip, Release, Splits, Still
 class DataSet(ABC):
     """A data set on this disk."""
 
-    kind: ClassVar[str]  # of its records: clips or stills
+    kind: ClassVar[str]  # kind of the records: clips or stills
     name: str
-    split: int | None = None  # the official split, of a set that has several
+    split: int | None = None  # number of the official split; None if the data set has one split only
 
     @abstractmethod
     def index(self, actions: str | Sequence[str], strict: bool = True) -> tuple[tuple[str, ...], Splits]:
@@ -25,10 +25,10 @@ class DataSet(ABC):
 
         Args:
             actions: see `actions.class_list`.
-            strict: whether a listed file that is not on disk is an error, or left out with a word.
+            strict: whether a listed file that is missing on disk is an error; otherwise it is left out with a warning.
 
         Raises:
-            ActionRecError: a place is missing, a list cannot be read, or a part has no record.
+            ActionRecError: a folder is missing, a list cannot be read, or a part has no record.
         """
 
     def look(self, actions: str | Sequence[str]) -> tuple[tuple[str, ...], Splits]:
@@ -37,7 +37,7 @@ class DataSet(ABC):
 
     @abstractmethod
     def lists(self) -> list[Path]:
-        """Files that say which record is on which side, of those that are there; a run keeps their hash."""
+        """The existing list files, which assign records to parts; a run's manifest keeps their hashes."""
 
 
 class ClipSet(DataSet):
@@ -53,10 +53,10 @@ class ClipSet(DataSet):
 
     @abstractmethod
     def clips(self, actions: str | Sequence[str]) -> list[Clip]:
-        """Every clip on disk of the actions, whatever the splits say of it: what flow is extracted for.
+        """Every clip of the actions on disk, in any split or in none; flow is extracted for these clips.
 
         Raises:
-            ActionRecError: there is none, or the set does not know an action.
+            ActionRecError: there is no clip, or an action is unknown.
         """
 
 
@@ -67,15 +67,15 @@ class StillSet(DataSet):
 
     @abstractmethod
     def stills(self, actions: str | Sequence[str]) -> list[Still]:
-        """Every listed image on disk of the actions.
+        """Every listed image of the actions on disk.
 
         Raises:
-            ActionRecError: there is none, or the set does not know an action.
+            ActionRecError: there is no image, or an action is unknown.
         """
 
 
 def create(section: Mapping[str, Any]) -> DataSet:
-    """The data set of a composed `dataset` section."""
+    """Create the data set of a composed `dataset` section."""
     from hydra.utils import instantiate
 
     return instantiate(section, _convert_="all")

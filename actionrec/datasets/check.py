@@ -1,4 +1,4 @@
-"""What is wrong with the files of a data set, found before a training stumbles over it or is flattered by it."""
+"""Check of a data set's files for damage, short clips, and duplicates across parts (leakage) before a training."""
 
 import math
 import statistics
@@ -10,46 +10,46 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from actionrec.datasets.base import ClipSet, DataSet, StillSet
-from actionrec.datasets.gather import few
+from actionrec.datasets.install import few
 from actionrec.datasets.records import Clip, Splits, Still
 from actionrec.storage.video import count_frames, ends_early, probe, read_image
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256
 from actionrec.system.parallel import run_jobs
 
-FEW_FRAMES = 9  # of which a stack of eight fields of flow is made, the longest of the usual ones
-UNUSED = "unused"  # by the split
+FEW_FRAMES = 9  # frames needed for a stack of eight flow fields
+UNUSED = "unused"  # part of files that the split does not use
 
 
 class Facts(NamedTuple):
-    """What is found in a file; an image is one frame without a rate."""
+    """Properties of a file; an image counts as one frame with a rate of 0."""
 
     sha256: str
-    frames: int  # that can be read
-    announced: int  # by its container
+    frames: int  # number of frames that can be read
+    announced: int  # number of frames in the container's header
     width: int
     height: int
     rate: float  # frames a second
 
 
 class Report(NamedTuple):
-    """What is there, what is worth a look, and what would break or bias a training."""
+    """Result of a check."""
 
-    counts: dict[str, Counter[str]]  # records by part, by action
+    counts: dict[str, Counter[str]]  # number of records by part, by action
     facts: dict[Path, Facts]
-    notes: list[str]
-    wrong: list[str]
+    notes: list[str]  # findings that do not prevent a training
+    wrong: list[str]  # errors that would break a training or bias its result
 
 
 def check(data: DataSet, workers: int) -> Report:
-    """Read every file of a data set that is on disk, whatever the split says of it.
+    """Read every file of a data set on disk, also files that the split does not use.
 
     Args:
         data: the data set.
-        workers: processes.
+        workers: number of processes.
 
     Raises:
-        ActionRecError: it has no files, or cannot be indexed.
+        ActionRecError: the data set has no files, or cannot be indexed.
     """
     records: Sequence[Clip | Still] = []
     if isinstance(data, ClipSet):
@@ -75,10 +75,10 @@ def check(data: DataSet, workers: int) -> Report:
 
 
 def inspect(path: Path, kind: str) -> Facts:
-    """Look at one file of clips or of stills, decoding all of it.
+    """Decode one file completely; `kind` is clips or stills.
 
     Raises:
-        ActionRecError: it cannot be read.
+        ActionRecError: the file cannot be read or decoded.
     """
     try:
         digest = sha256(path)
@@ -94,17 +94,17 @@ def inspect(path: Path, kind: str) -> Facts:
 def _of_frames(facts: Mapping[Path, Facts]) -> list[str]:
     cut = [path.name for path, fact in facts.items() if ends_early(fact.frames, fact.announced)]
     short = [path.name for path, fact in facts.items() if fact.frames < FEW_FRAMES]
-    said = (
-        (cut, "have far fewer frames than their files announce, cut short perhaps"),
-        (short, f"have fewer than {FEW_FRAMES} frames, too few for a stack of eight fields of flow"),
+    findings = (
+        (cut, "have far fewer frames than their files announce and may be truncated"),
+        (short, f"have fewer than {FEW_FRAMES} frames, too few for a stack of eight flow fields"),
     )
-    return [f"{len(names)} {what}: {few(names)}" for names, what in said if names]
+    return [f"{len(names)} {finding}: {few(names)}" for names, finding in findings if names]
 
 
 def _of_bytes(
     facts: Mapping[Path, Facts], actions: Mapping[Path, str], sides: Mapping[Path, str]
 ) -> tuple[list[str], list[str]]:
-    """What to note of files of the same bytes, and what is wrong with them."""
+    """Notes and errors about files with the same bytes."""
     same: dict[str, list[Path]] = defaultdict(list)
     for path, fact in facts.items():
         same[fact.sha256].append(path)
@@ -129,12 +129,12 @@ def _of_bytes(
     return notes, wrong
 
 
-def lines(report: Report, what: str) -> list[str]:
-    """A report as text: a table of the classes, and a line for everything else.
+def lines(report: Report, kind: str) -> list[str]:
+    """Format a report as lines of text: a table of the classes, then one line per property, note and error.
 
     Args:
         report: see `check`.
-        what: the records are, `clips` or `stills`.
+        kind: kind of the records, `clips` or `stills`.
     """
     parts = [*Splits._fields, UNUSED]
     rows = [[action, *(str(counts[part]) for part in parts)] for action, counts in report.counts.items()]
@@ -151,7 +151,7 @@ def lines(report: Report, what: str) -> list[str]:
     facts = report.facts.values()
     sizes = Counter(f"{fact.width}×{fact.height}" for fact in facts).most_common()
     text.append("sizes: " + few([f"{size} ({number:,})" for size, number in sizes]))
-    if what == "clips":
+    if kind == "clips":
         timed = [fact for fact in facts if math.isfinite(fact.rate) and fact.rate > 0]
         text += _spread("frames", [fact.frames for fact in facts])
         text += _spread("frames a second", [fact.rate for fact in timed])
@@ -159,8 +159,8 @@ def lines(report: Report, what: str) -> list[str]:
     return [*text, *(f"note: {each}" for each in report.notes), *(f"wrong: {each}" for each in report.wrong)]
 
 
-def _spread(what: str, values: Sequence[float]) -> list[str]:
+def _spread(label: str, values: Sequence[float]) -> list[str]:
     if not values:
         return []
     low, middle, high = min(values), statistics.median(values), max(values)
-    return [f"{what}: {low:.4g} to {high:.4g}, median {middle:.4g}"]
+    return [f"{label}: {low:.4g} to {high:.4g}, median {middle:.4g}"]

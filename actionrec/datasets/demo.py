@@ -1,7 +1,7 @@
-"""A generated data set in the layout of the real ones: learned in minutes, and only by looks and motion together.
+"""A generated data set in the layouts of Stanford40 and HMDB51; networks learn it in minutes, and need both streams.
 
-Every item is drawn from its own random stream, seeded by the set's seed and the item's name, so that the bytes do not
-depend on the number of processes. What acts is in `demo_people`, and what makes that hard in `demo_scenes`.
+Every file has its own random generator, seeded by the data set's seed and the file's name, so that the bytes do not
+depend on the number of processes. `demo_people` draws the people and their motions, `demo_scenes` the rest.
 """
 
 import json
@@ -25,15 +25,15 @@ from actionrec.system.errors import ActionRecError
 from actionrec.system.hardware import usable_cores
 from actionrec.system.parallel import advance, run_jobs
 
-SETTINGS_FILE = "demo.json"  # written last; a folder that has it may be replaced
-FORMAT = 1  # to be raised with every change of what is drawn or written
+SETTINGS_FILE = "demo.json"  # written last; a folder with this file may be replaced
+FORMAT = 1  # increase this number with every change of the drawn or written files
 
 _STILL_SIZE = (200, 150)
 _FPS = 30
-_STILLS_AT_ONCE = 20  # by one process; about as long as a source takes
-_MOST_CLIPS = 4  # of a source
+_STILLS_PER_JOB = 20  # takes about as long as the clips of one source
+_MOST_CLIPS = 4  # clips per source
 
-# As hard as HMDB51's names; the number makes a source's unique.
+# File names with the special characters of HMDB51's; the number makes the name of a source unique.
 _TITLES = (
     "#{0}_Parade_(HQ)",
     "[old]_reel_{0}_!",
@@ -46,19 +46,19 @@ _TITLES = (
 
 @dataclass(frozen=True)
 class Settings:
-    """Counts are (train, test) of an action; sizes are (width, height) in pixels."""
+    """Settings of the generator; counts are (train, test) per action."""
 
     seed: int
     stills_per_action: tuple[int, int]
     clips_per_action: tuple[int, int]
-    frames: tuple[int, int]  # of the shortest and the longest clip
-    size: tuple[int, int]  # of clips
+    frames: tuple[int, int]  # length of the shortest and of the longest clip
+    size: tuple[int, int]  # (width, height) of clips in pixels
 
 
 class _Job(NamedTuple):
-    """Files that one process writes, one after the other."""
+    """Files that one process writes in sequence."""
 
-    name: str  # of no other job
+    name: str  # unique name of the job
     files: int
     write: Callable[[], None]
 
@@ -73,20 +73,20 @@ def generate(
     size: Sequence[int] = (160, 120),
     workers: int | None = None,
 ) -> None:
-    """Write the set of all shared actions under `root`, whole or not at all.
+    """Write the data set of all shared actions to `root`, atomically.
 
     Args:
-        root: nothing is done if it holds a set of the same settings; a set of other settings is replaced, unless there
-            are files within that it has not written.
-        seed: two seeds share no picture.
-        stills_per_action: in the train and the test list.
-        clips_per_action: tagged as train and as test in each split; a few more are unused.
-        frames: of the shortest and the longest clip.
+        root: the folder; a data set of the same settings in it is kept, a data set of other settings is replaced,
+            unless the folder holds other files, too.
+        seed: seed of all pictures.
+        stills_per_action: number of stills in the train and in the test list.
+        clips_per_action: number of clips tagged as train and as test in each split; a few more clips are unused.
+        frames: length of the shortest and of the longest clip.
         size: width and height of the clips, even numbers of pixels.
-        workers: processes; one for each core unless given.
+        workers: number of processes; None is one per core.
 
     Raises:
-        ActionRecError: `root` holds something else, another process fills it, or OpenCV cannot write the videos.
+        ActionRecError: `root` holds other files, another process fills it, or OpenCV cannot write the videos.
     """
     pairs = [(int(low), int(high)) for low, high in (stills_per_action, clips_per_action, frames, size)]
     settings = Settings(seed, *pairs)
@@ -96,10 +96,10 @@ def generate(
         return
     if root.exists() and not mark.is_file() and (root.is_file() or any(root.iterdir())):
         raise ActionRecError(f"{root} is no generated data set (it has no {SETTINGS_FILE}); choose another folder")
-    root = root.resolve()  # what a link leads to is filled, and the link stays
+    root = root.resolve()  # if `root` is a symbolic link, the folder behind the link is replaced
     with only_preparation(root), workspace(root) as temporary:
         if mark.is_file() and mark.read_text(encoding="utf-8") == text:
-            return  # another process has just done it
+            return  # another process has generated the data set since the first check
         if foreign := next(_foreign(root), None):
             raise ActionRecError(
                 f"{root} holds {foreign}, which is not generated; move it away, or choose another folder"
@@ -113,7 +113,7 @@ def generate(
 
 
 def _foreign(root: Path) -> Iterator[Path]:
-    """Files in a generated set that its own lists do not name, as paths within it."""
+    """Files in a generated data set that its lists do not name, as paths relative to `root`."""
     known, splits = {root / SETTINGS_FILE}, root / "hmdb51_splits"
     for path in (root / "Stanford40" / "ImageSplits").glob("*.txt"):
         if path.stem.rpartition("_")[2] in ("train", "test"):
@@ -133,8 +133,8 @@ def _listed(path: Path) -> list[str]:
 def _run(jobs: Sequence[_Job], workers: int) -> None:
     named = {job.name: (job.write,) for job in jobs}
     files = sum(job.files for job in jobs)
-    interval = 0.2 if sys.stderr.isatty() else 2  # seconds; a log need not have more
-    # Without `miniters`, tqdm waits for as many files as before, and is silent for long where files begin to take more.
+    interval = 0.2 if sys.stderr.isatty() else 2  # seconds between two updates
+    # Without `miniters`, tqdm adapts the number of files per update, and is silent for long when files become slower.
     with tqdm(desc="drawing", unit="file", total=files, mininterval=interval, miniters=1, smoothing=0) as bar:
         for _, error in run_jobs(partial.__call__, named, workers, lambda done: bar.update(done - bar.n)):
             if error:
@@ -146,7 +146,7 @@ def _random(seed: int, name: str) -> Generator:
 
 
 def _stills(folder: Path, settings: Settings) -> Iterator[_Job]:
-    """Write Stanford40's lists; yield what writes the images."""
+    """Write Stanford40's lists; yield the jobs that write the images."""
     images, lists = folder / "JPEGImages", folder / "ImageSplits"
     images.mkdir(parents=True)
     lists.mkdir()
@@ -158,15 +158,15 @@ def _stills(folder: Path, settings: Settings) -> Iterator[_Job]:
         for part, chosen in (("train", names[:n_train]), ("test", names[n_train:])):
             _write_list(lists / f"{prefix}_{part}.txt", chosen, "\r\n")
             everything[part] += chosen
-        for start in range(0, len(names), _STILLS_AT_ONCE):
-            some = [images / name for name in names[start : start + _STILLS_AT_ONCE]]
+        for start in range(0, len(names), _STILLS_PER_JOB):
+            some = [images / name for name in names[start : start + _STILLS_PER_JOB]]
             yield _Job(some[0].name, len(some), partial(_write_stills, some, action, settings.seed))
     for part, names in everything.items():
         _write_list(lists / f"{part}.txt", names, "\r\n")
 
 
 def _clips(folder: Path, settings: Settings) -> Iterator[_Job]:
-    """Write HMDB51's split files; yield what writes the clips."""
+    """Write HMDB51's split files; yield the jobs that write the clips."""
     splits = folder / "hmdb51_splits"
     splits.mkdir(parents=True)
     for position, action in enumerate(sorted(ACTIONS)):
@@ -189,9 +189,9 @@ def _write_list(path: Path, lines: Sequence[str], end: str) -> None:
 
 
 def _sources(action: str, position: int, settings: Settings) -> dict[str, dict[str, Tags]]:
-    """Tags of the clips of each source, by file name."""
+    """Tags by file name of the clips of each source, by source."""
     sources: dict[str, dict[str, Tags]] = {}
-    # Spare clips, one fewer than a source has, since a side may have to take a whole source for a single clip.
+    # _MOST_CLIPS - 1 spare clips are needed, since a part may have to take a whole source for its last clip.
     while len(sources) < 3 or sum(map(len, sources.values())) < sum(settings.clips_per_action) + _MOST_CLIPS - 1:
         title, number = _TITLES[(position + len(sources)) % len(_TITLES)], 100 * position + len(sources)
         source, clips = title.format(number, action), {}
@@ -204,9 +204,14 @@ def _sources(action: str, position: int, settings: Settings) -> dict[str, dict[s
 
 
 def _tags(sizes: Sequence[int], wanted: tuple[int, int], fold: int) -> list[int]:
-    """Tag of every clip, source by source of these sizes: 1 train, 2 test, 0 beyond the wanted (train, test) numbers.
+    """HMDB51's tag of every clip, source by source: 1 is train, 2 is test, 0 is unused.
 
-    The test sources of a fold follow each other, from a third further on in each fold.
+    The test sources of a fold are consecutive, and each fold starts a third of the sources later.
+
+    Args:
+        sizes: number of clips of each source.
+        wanted: number of train and test clips; further clips are unused.
+        fold: 0, 1 or 2.
     """
     testing: set[int] = set()
     while sum(sizes[source] for source in testing) < wanted[1]:

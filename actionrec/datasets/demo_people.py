@@ -1,13 +1,14 @@
-"""Drawn people who act, for the generated data set: how they look and how they move.
+"""The people of the generated data set: their looks and their motions.
 
-An action is a look and a motion. A look is a pose with its clothes and prop; a motion displaces joints of any pose.
-Each look and each motion belongs to two actions and no two actions share both, so that neither a frame nor the flow can
-tell all actions apart, and the two together can. For this to hold
-- every motion that a look may show stands at a random phase, and only the action's own advances: one frame is a draw
-  from the same distribution for both actions of a look;
-- looks that share a motion hold the joints that it moves alike, and carry little there: their flow is alike.
+An action is a pair of a look and a motion. A look is a pose with clothes and a prop; a motion displaces joints of any
+pose. Each look and each motion belongs to two actions, and no two actions have the same pair. So neither a frame alone
+nor flow alone can distinguish all actions, while both together can. Two conditions ensure this:
+- All motions of a look have a random phase, and only the motion of the action advances. So a single frame has the same
+  distribution for both actions of a look.
+- Looks that share a motion have the moved joints in the same pose, with small props. So their flow is similar.
 
-Lengths are in body heights unless said; x points where the figure faces, y down, and the origin is the hip.
+Lengths are in body heights unless stated otherwise; x points to where the figure faces, y points down, and the origin
+is the hip.
 """
 
 import math
@@ -39,23 +40,23 @@ ACTIONS = {  # action: (look, motion)
 BODY = ("body", "head", "front_foot", "back_foot")  # joints; the others are `front_hand` and `back_hand`
 
 _WHITE: Colour = (240, 245, 245)
-_ARM, _LEG = 0.16, 0.24  # bones, of which each limb has two
+_ARM, _LEG = 0.16, 0.24  # length of one bone; a limb has two bones
 _HAND = 0.052  # radius
-_NECK = (0, -0.29)  # from the hip
+_NECK = (0, -0.29)  # relative to the hip
 _BOW = [(0.16 * math.cos(angle), 0.56 * math.sin(angle) - 0.05) for angle in np.linspace(-1.4, 1.4, 13).tolist()]
 _RIM = [(0.17 * math.cos(angle), 0.17 * math.sin(angle)) for angle in np.linspace(0, math.tau, 21).tolist()]
 
 
 @dataclass(frozen=True)
 class Motion:
-    """Joints that go to and fro.
+    """An oscillation of joints.
 
-    Their speed is constant, not sinusoidal, so that a window of a few frames shows the motion wherever it is cut.
+    The offset is a triangle wave and not a sine, so that every window of a few frames shows the full speed.
     """
 
-    joints: Mapping[str, Point]  # displacement of each joint for an offset of 1; that of the body moves all
+    joints: Mapping[str, Point]  # displacement of each joint for an offset of 1; the joint `body` moves all joints
     amplitude: float  # largest offset
-    speed: tuple[float, float]  # range of the offset's change a frame
+    speed: tuple[float, float]  # range of the offset's change per frame
     phases: tuple[float, float] = (0, 1)  # range at the middle of a clip, in periods
 
     def offset(self, phase: float) -> float:
@@ -97,7 +98,7 @@ def _around(point: Point, *offsets: Point) -> list[Point]:
 
 
 def _bend(root: Point, end: Point, bone: float, side: int) -> list[Point]:
-    """Two bones from `root` towards `end`; the joint between them is to the left (-1) or the right (1) of the way."""
+    """Two bones from `root` towards `end`; `side` is -1 if the joint bends to the left of the direction, 1 if right."""
     dx, dy = end[0] - root[0], end[1] - root[1]
     distance = math.hypot(dx, dy) + 1e-9
     half = min(distance, 1.98 * bone) / 2
@@ -155,7 +156,7 @@ def _glass_and_jug(brush: Brush, person: Person, pose: Pose) -> None:
 
 
 def _bow(brush: Brush, person: Person, pose: Pose) -> None:
-    x = pose["body"][0] + 0.13  # its height is not the body's: who climbs slides along it
+    x = pose["body"][0] + 0.13  # the bow keeps its height, so a climbing body slides along it
     arc = [(x + forwards, down) for forwards, down in _BOW]
     brush.line([arc[0], arc[-1]], 0.01, person.trim, outlined=False)
     brush.line(arc, 0.035, person.prop)
@@ -212,7 +213,7 @@ LOOKS = {
 
 
 class Performance:
-    """A random way to do an action: the pose at any time."""
+    """A random performance of an action: the pose at any time."""
 
     def __init__(self, action: str, rng: Generator) -> None:
         name, self._own = ACTIONS[action]
@@ -227,7 +228,7 @@ class Performance:
         self._rate = rng.uniform(*MOTIONS[self._own].speed) / (4 * MOTIONS[self._own].amplitude)
 
     def pose(self, time: float) -> Pose:
-        """Where the joints are, `time` frames after the middle."""
+        """Positions of the joints `time` frames after the middle of the clip."""
         pose = dict(self._base)
         for name, phase in self._phases.items():
             motion = MOTIONS[name]
@@ -239,7 +240,7 @@ class Performance:
 
 
 def draw_body(brush: Brush, person: Person, look: Look, pose: Pose, view: str) -> None:
-    """Draw all that the hands do not move, seen from the front (`fr`), the back (`ba`) or the side."""
+    """Draw everything except arms and held things, from the front (`fr`), the back (`ba`) or the side."""
     hip, girth = pose["body"], person.girth
     neck = _at(hip, *_NECK)
     look.behind(brush, person, pose)
@@ -255,9 +256,9 @@ def draw_body(brush: Brush, person: Person, look: Look, pose: Pose, view: str) -
 
 
 def draw_arms(brush: Brush, person: Person, look: Look, pose: Pose) -> None:
-    """Draw the arms and what they hold.
+    """Draw the arms and held things.
 
-    They are over the clothes, which would hide more of them in one look than in another.
+    Arms are drawn over the clothes, since clothes would hide more of the arms in some looks than in others.
     """
     neck = _at(pose["body"], *_NECK)
     front = _bend(_at(neck, 0.06, 0.03), pose["front_hand"], _ARM, 1)

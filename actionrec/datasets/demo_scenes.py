@@ -1,7 +1,7 @@
-"""Pictures of the generated data set: a performance of `demo_people` before a scene, as a camera takes it.
+"""Pictures of the generated data set: a performance of `demo_people` in front of a scene, taken by a camera.
 
-Everything is drawn supersampled. What an action is, and so what a network can learn from the pictures, is in
-`demo_people`; what is here makes that hard.
+Everything is drawn supersampled. The actions are in `demo_people`; this module adds variation that is independent of
+the action: scenes, colours, camera motion, blur and noise.
 """
 
 import math
@@ -16,13 +16,13 @@ from actionrec.datasets.demo_brush import Brush, Colour, Image
 from actionrec.datasets.demo_people import BODY, Performance, Person, draw_arms, draw_body
 
 _SUPERSAMPLING = 2
-_MARGIN = 16  # pixels of scene around the picture, which a moving camera may show
+_MARGIN = 16  # pixels of scene around the picture, for the moving camera
 _QUALITY = {"goo": (0.0, 0.0), "med": (0.5, 2.0), "bad": (0.8, 5.0)}  # blur in pixels, noise in grey levels
 
 
 @dataclass(frozen=True)
 class Tags:
-    """What the name of an HMDB51 clip says about it, in its words."""
+    """The tags in the name of an HMDB51 clip."""
 
     body: str  # visible part: f full, u upper
     camera: str  # cm in motion, nm still
@@ -53,9 +53,9 @@ def draw_person(rng: Generator) -> Person:
 
 
 def draw_scene(rng: Generator, size: tuple[int, int]) -> Image:
-    """A sky, some things in it, and ground before them, all a little rough: flow needs texture.
+    """A random scene: a sky, some shapes in it, and ground in front, with noise, since flow needs texture.
 
-    It is larger than the pictures of this (width, height): a margin wider all round, and supersampled.
+    The scene is larger than a picture of this size (width, height): it is supersampled, and has a margin on all sides.
     """
     width, height = (side + 2 * _MARGIN for side in size)
     sky, haze, near = (np.array(_colour(rng, (0.05, 0.45), value)) for value in ((0.5, 1), (0.5, 1), (0.3, 0.8)))
@@ -70,7 +70,7 @@ def draw_scene(rng: Generator, size: tuple[int, int]) -> Image:
     waves = np.sin(np.linspace(0, 1, width) * rng.uniform(2, 12, (3, 1)) + rng.uniform(0, math.tau, (3, 1))).sum(0)
     horizon = rng.uniform(0.55, 0.85) + rng.uniform(0, 0.03) * waves
     depth = np.arange(height)[:, None] / height - horizon
-    # Three planes merged: NumPy takes ten times as long where it broadcasts over the three numbers of a pixel.
+    # Merging three planes is ten times as fast as NumPy's broadcasting over the channels of a pixel.
     ground = cv2.merge([shade * (1 - depth) for shade in near])
     cv2.copyTo(ground, (depth > 0).astype(np.uint8), scene)
     scene = cv2.GaussianBlur(scene, (0, 0), rng.uniform(0.4, 1.2))
@@ -81,14 +81,14 @@ def draw_scene(rng: Generator, size: tuple[int, int]) -> Image:
 
 
 def pictures(action: str, scene: Image, person: Person, tags: Tags, count: int, rng: Generator) -> Iterator[Image]:
-    """Frames of one performance before a scene, (height, width, 3) uint8, BGR."""
+    """Frames of one performance in front of a scene, (height, width, 3) uint8, BGR."""
     size = np.array(scene.shape[1::-1]) / _SUPERSAMPLING - 2 * _MARGIN
     full = tags.body == "f"
     unit = float(size[1]) * rng.uniform(*((0.7, 0.88) if full else (0.85, 1)))
     hip = size * rng.uniform((0.42, 0.48 if full else 0.56), (0.58, 0.54 if full else 0.64))
     x, y = ((hip + _MARGIN) * _SUPERSAMPLING).tolist()
     mirrored = tags.view == "le" or (tags.view != "ri" and bool(rng.random() < 0.5))
-    camera = rng.uniform((-0.8, -0.3, -0.003), (0.8, 0.3, 0.003)) * (tags.camera == "cm")  # pan x, y and zoom a frame
+    camera = rng.uniform((-0.8, -0.3, -0.003), (0.8, 0.3, 0.003)) * (tags.camera == "cm")  # pan x, y, zoom per frame
     blur, noise = _QUALITY[tags.quality]
     performance = Performance(action, rng)
     times = (np.arange(count) - (count - 1) / 2).tolist()
@@ -100,7 +100,7 @@ def pictures(action: str, scene: Image, person: Person, tags: Tags, count: int, 
     for time in times:
         pose = performance.pose(time)
         body = {joint: pose[joint] for joint in BODY}
-        if body != drawn:  # in most actions the hands alone move
+        if body != drawn:  # in most actions only the hands move, and the body is drawn once
             behind, drawn = scene.copy(), body
             draw_body(brush(behind), person, performance.look, pose, tags.view)
         canvas = behind.copy()
@@ -119,12 +119,12 @@ def _colour(rng: Generator, saturation: tuple[float, float], value: tuple[float,
 
 
 def _to_pixels(values: np.ndarray) -> Image:
-    """Grey levels of any size as uint8; `values` are changed."""
+    """Clip grey levels to uint8; `values` is modified."""
     return np.clip(values, 0, 255, out=values).astype(np.uint8)
 
 
 def _photograph(canvas: Image, size: np.ndarray, pan: np.ndarray, zoom: float) -> Image:
-    """What the camera sees of a canvas: the inverse of supersampling and margins, but for its movement."""
+    """The camera's picture of a canvas: without margin and supersampling, moved by pan and zoom."""
     step = _SUPERSAMPLING / zoom
     left, top = (size * (1 - 1 / zoom) / 2 + _MARGIN + pan) * _SUPERSAMPLING + (step - 1) / 2
     matrix, flags = np.array([[step, 0, left], [0, step, top]]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

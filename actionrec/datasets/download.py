@@ -1,4 +1,4 @@
-"""Fetch files: resumed where they broke off, and verified before they get their name."""
+"""Download of files: interrupted downloads are resumed, and files are verified before they get their final name."""
 
 import json
 import logging
@@ -21,8 +21,8 @@ from actionrec.system.errors import ActionRecError
 
 log = logging.getLogger(__name__)
 
-TIMEOUT = 30.0  # seconds without a byte
-PAUSES = (1.0, 2.0, 4.0)  # seconds before each further attempt; they start again whenever one brings something new
+TIMEOUT = 30.0  # seconds without a received byte
+PAUSES = (1.0, 2.0, 4.0)  # seconds of back-off before further attempts; restarted whenever an attempt made progress
 _TRANSIENT = (408, 429, 500, 502, 503, 504)
 _PERMANENT = (ssl.SSLCertVerificationError, FileNotFoundError, IsADirectoryError, PermissionError)
 
@@ -30,37 +30,43 @@ _PERMANENT = (ssl.SSLCertVerificationError, FileNotFoundError, IsADirectoryError
 class _TransferError(Exception):
     def __init__(self, why: str, *, transient: bool = False, stale: bool = False) -> None:
         super().__init__(" ".join(why.split()))
-        self.transient = transient  # it may pass
-        self.stale = stale  # the part is not of the file that the server has now
+        self.transient = transient  # whether another attempt may succeed
+        self.stale = stale  # whether the server's file has changed since the part was begun
 
 
 class _Note(NamedTuple):
-    """What is kept beside a part to tell whether the server's file is still the one that it began."""
+    """A file beside a part, to detect whether the server's file has changed since the part was begun."""
 
     url: str
-    version: str  # a strong ETag, else Last-Modified, else nothing: what If-Range takes
+    version: str  # value for If-Range: a strong ETag, or Last-Modified, or empty
     total: int | None
 
 
 def download(url: str, path: Path, *, size: int | None = None, sha256: str | None = None) -> Path:
-    """Fetch `url` (http, https or file) to `path`, unless it is there already.
+    """Download `url` (http, https or file) to `path`, unless `path` exists.
 
-    The bytes collect in `<path>.part`, which a later call continues if the server's file has not changed, and get
-    their final name once size and hash are right.
+    The bytes are written to `<path>.part`, which is renamed once size and hash are verified. A later call continues the
+    part if the server's file has not changed.
+
+    Args:
+        url: address of the file.
+        path: the file on disk.
+        size: expected number of bytes; None is not checked.
+        sha256: expected SHA-256; None is not checked.
 
     Raises:
-        ActionRecError: the file cannot be fetched or stored, or is not the expected one. The part is kept if a further
-            call can continue it; a wrong file that bears the final name is left alone.
+        ActionRecError: the file cannot be downloaded or written, or has another size or hash. A part that a later call
+            can continue is kept; an existing wrong `path` is not changed.
     """
     if path.exists():
         if wrong := _mismatch(path, size, sha256):
-            raise ActionRecError(f"{path} is not {url}: {wrong}; remove it to fetch it again")
+            raise ActionRecError(f"{path} is not {url}: {wrong}; remove the file to download it again")
         return path
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if part.exists() and not _note_path(part).exists():  # a browser's, perhaps
-            raise ActionRecError(f"{part} is there, and no part that was begun here; move it away, then run it again")
+        if part.exists() and not _note_path(part).exists():  # written by another program, such as a browser
+            raise ActionRecError(f"{part} was not written by actionrec; move it away, then run this again")
         _fetch(url, part, size)
         if wrong := _mismatch(part, size, sha256):
             _discard(part)
@@ -68,12 +74,12 @@ def download(url: str, path: Path, *, size: int | None = None, sha256: str | Non
         part.replace(path)
         _discard(part)
     except _TransferError as error:
-        have = f" to go on from {_size(part) / 1e6:.1f} MB" if _size(part) else ""
-        again = f"run it again{have}, or " if error.transient else ""
-        by_hand = f"fetch it by hand and save it as {path}, or give what you have as source=..."
+        resume = f" to resume at {_size(part) / 1e6:.1f} MB" if _size(part) else ""
+        again = f"run this again{resume}, or " if error.transient else ""
+        by_hand = f"download it by hand and save it as {path}, or give a folder or an archive as source=..."
         raise ActionRecError(f"{url}: {error}; {again}{by_hand}") from error
     except OSError as error:
-        raise ActionRecError(f"cannot write {part}: {error.strerror}; mend that and run it again to go on") from error
+        raise ActionRecError(f"cannot write {part}: {error.strerror}; fix that, then run this again") from error
     return path
 
 
@@ -95,10 +101,10 @@ def _fetch(url: str, part: Path, size: int | None) -> None:
 
 
 def _transfer(url: str, part: Path, size: int | None) -> None:
-    """One attempt at what `part` lacks."""
+    """One attempt to download the bytes that `part` lacks."""
     note, start = _read_note(part, url), _size(part)
     if note and start == note.total:
-        return  # an earlier call was stopped between the last byte and the verification
+        return  # an earlier call was stopped between the last byte and the verification of the file
     headers = {"User-Agent": "actionrec", "Accept-Encoding": "identity"}
     if note:
         headers["Range"] = f"bytes={start}-"
@@ -108,7 +114,7 @@ def _transfer(url: str, part: Path, size: int | None) -> None:
         response: HTTPResponse = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     with response:
         if response.status == 206 and note:
-            if not _continues(response, start, note):  # a server may not know If-Range
+            if not _continues(response, start, note):  # the server ignored If-Range
                 raise _TransferError("the file has changed on the server", stale=True)
         else:
             length = response.headers.get("Content-Length", "")
@@ -134,7 +140,7 @@ def _network_errors() -> Iterator[None]:
     except URLError as error:
         transient = isinstance(error.reason, OSError) and not isinstance(error.reason, _PERMANENT)
         raise _TransferError(str(error.reason), transient=transient) from error
-    except ValueError as error:  # InvalidURL is one
+    except ValueError as error:  # InvalidURL is a ValueError
         raise _TransferError(str(error)) from error
     except (HTTPException, OSError) as error:
         raise _TransferError(str(error) or type(error).__name__, transient=True) from error
@@ -172,7 +178,7 @@ def _note_path(part: Path) -> Path:
 
 
 def _read_note(part: Path, url: str) -> _Note | None:
-    """The note of a part of `url` that can be continued."""
+    """The note of a part, if the part is of `url` and can be continued."""
     try:
         note = _Note(**json.loads(_note_path(part).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -190,7 +196,7 @@ def _size(path: Path) -> int:
 
 
 def _mismatch(path: Path, size: int | None, sha256: str | None) -> str:
-    """What is wrong with a file, or nothing."""
+    """Description of a wrong size or hash; empty if both are right."""
     if size is not None and _size(path) != size:
         return f"expected {size} bytes, got {_size(path)}"
     if sha256 is not None and (got := files.sha256(path)) != sha256.lower():
@@ -199,18 +205,18 @@ def _mismatch(path: Path, size: int | None, sha256: str | None) -> str:
 
 
 class Address(NamedTuple):
-    """A file on the web, and what it must be."""
+    """A file on the web, with its expected size in bytes and SHA-256."""
 
     url: str
     size: int | None = None
     sha256: str | None = None
 
 
-Sources = Iterable[Path | Address]  # folders and archives that the user has, and archives to fetch
+Sources = Iterable[Path | Address]  # the user's folders and archives, and archives to download
 
 
 def fetched(sources: Sources, downloads: Path) -> list[Path]:
-    """Folders and archives on this disk; what is fetched stays in `downloads`."""
+    """Folders and archives on disk; addresses are downloaded into `downloads`, where the files stay."""
     paths = []
     for source in sources:
         if isinstance(source, Address):
@@ -219,5 +225,5 @@ def fetched(sources: Sources, downloads: Path) -> list[Path]:
             source = download(source.url, downloads / name, size=source.size, sha256=source.sha256)
         paths.append(source)
     if not paths:
-        raise ActionRecError("no address is known for this data; give the folder or the archives that you have")
+        raise ActionRecError("no download address is known for this data; give a folder or archives as source=...")
     return paths

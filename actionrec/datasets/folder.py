@@ -1,4 +1,4 @@
-"""A user's own clips: `<action>/*.mp4` in a folder, or a CSV that lists them, with a split of theirs or a drawn one."""
+"""A user's own clips: `<action>/*.mp4` in a folder, or a CSV list of clips, with the user's split or a drawn split."""
 
 import logging
 import os
@@ -32,21 +32,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Folder(ClipSet):
-    """Clips of the user's own; the actions are called as their folders are, or as the CSV says.
+    """A user's own clips; the names of actions are those of the folders, or those in the CSV.
 
-    Without a split in the CSV, one is drawn by source video, stratified by action: about a fifth of the clips is for
-    the test, a fifth of the rest for validation. It is written to `split_file`, and read from there ever after, so that
-    every run is measured on the same clips.
+    Without a split in the CSV, a split is drawn by source video, stratified by action: about a fifth of the clips is
+    for the test, and a fifth of the others for validation. The split is written to `split_file`, from which later runs
+    read it, so that all runs are measured on the same clips.
 
     Args:
-        name: of the data set.
-        videos: holds `<action>/*.mp4` (or another suffix of `records.VIDEO_SUFFIXES`); not looked at with `csv`.
-        csv: a list with the columns `path` (relative to the list's folder), `action`, and maybe `split` (train, val,
-            test; without val a fifth of train is taken) and `group` (the source video); see `listing`.
-        split_file: of a drawn split; a CSV of the same columns, with paths relative to the folder of the clips.
-        seed: of the draw.
-        group_pattern: a regular expression, searched in file names, whose first group is the source video. Without it,
-            or where it does not match, each clip is its own source, unless the CSV has a `group`.
+        name: name of the data set.
+        videos: folder of `<action>/*.mp4` (or another suffix of `records.VIDEO_SUFFIXES`); ignored with `csv`.
+        csv: a list with the columns `path` (relative to the list's folder), `action`, and optionally `split` (train,
+            val, test; without val, a fifth of train becomes val) and `group` (the source video); see `listing`.
+        split_file: file of the drawn split; a CSV of the same columns, with paths relative to the folder of the clips.
+        seed: seed of the drawn split.
+        group_pattern: a regular expression, searched in file names, whose first group is the source video. Without a
+            pattern or a match, a clip is its own source, unless the CSV has a `group`.
     """
 
     name: str
@@ -57,18 +57,18 @@ class Folder(ClipSet):
     group_pattern: str | None = None
 
     def __post_init__(self) -> None:
-        for field in ("videos", "csv", "split_file"):  # Hydra gives text
+        for field in ("videos", "csv", "split_file"):  # Hydra passes strings
             value = getattr(self, field)
             object.__setattr__(self, field, value if value is None else Path(os.path.abspath(value)))
         if not self.videos and not self.csv:
-            raise ActionRecError("say where the clips are: dataset.videos=<folder>, or dataset.csv=<list of them>")
+            raise ActionRecError("dataset=folder has no clips; set dataset.videos=<folder> or dataset.csv=<list>")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ActionRecError(f"dataset.seed={self.seed}: use a whole number of at least 0")
         try:
             groups = re.compile(self.group_pattern).groups if self.group_pattern is not None else 1
         except (re.error, TypeError) as error:
             raise ActionRecError(
-                f"dataset.group_pattern={self.group_pattern}: no regular expression: {error}"
+                f"dataset.group_pattern={self.group_pattern}: not a regular expression: {error}"
             ) from None
         if not groups:
             raise ActionRecError(
@@ -100,8 +100,8 @@ class Folder(ClipSet):
             splits = Splits(train, val, splits.test)
         if leaks := sorted(shared_sources(splits.train + splits.val, splits.test)):
             log.warning(
-                "%d source videos have clips in test and in train or val (first: %s), by which the accuracy on the "
-                "test is too high; give each source video to one side",
+                "%d source videos have clips in test and in train or val (first: %s), so the test accuracy is too "
+                "high (leakage); put all clips of a source video into one part",
                 *(len(leaks), leaks[0]),
             )
         return chosen, require_filled(splits, chosen, "clips")
@@ -120,30 +120,31 @@ class Folder(ClipSet):
 
     @property
     def _root(self) -> Path:
-        """The folder that paths of lists are relative to."""
+        """The folder to which paths in lists are relative."""
         return self.csv.parent if self.csv else self._source
 
     @property
     def _source(self) -> Path:
-        """What names the clips: the list, or the folder."""
+        """The CSV list or the folder of the clips."""
         source = self.csv or self.videos
         assert source
         return source
 
     def _listed(self) -> list[Listed]:
-        """Every clip of the list, or of the folder, without a split there."""
+        """Every clip of the list or of the folder; clips of a folder have no split yet."""
         if self.csv:
             return listing.read(self.csv, self.csv.parent)
         require_folder(self._source, "dataset.videos")
         folders = sorted(path for path in self._source.iterdir() if path.is_dir() and not path.name.startswith("."))
-        there = [path for folder in folders for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-        files = [path for path in there if is_clip(path)]
-        if left := [path.relative_to(self._source).as_posix() for path in there if not is_clip(path)]:
+        entries = [path for folder in folders for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+        files = [path for path in entries if is_clip(path)]
+        if others := [path.relative_to(self._source).as_posix() for path in entries if not is_clip(path)]:
             log.warning(
-                "%s: %d files and folders are no clips and left out (first: %s)", self._source, len(left), left[0]
+                "%s: %d files and folders are no clips and are ignored (first: %s)",
+                *(self._source, len(others), others[0]),
             )
         if not files:
-            raise ActionRecError(f"dataset.videos={self.videos} has no <action>/*.mp4; one folder for each action")
+            raise ActionRecError(f"dataset.videos={self.videos} has no <action>/*.mp4; make one folder per action")
         for path in files:
             _require_listable(path)
         return [Listed(path, path.parent.name, "", "") for path in files]
@@ -153,70 +154,71 @@ class Folder(ClipSet):
         clips, unmatched = [], []
         for path, action, _, group in listed:
             if self.group_pattern and not group:
-                found = re.search(self.group_pattern, path.name)
-                group = ((found and found[1]) or "").strip()  # as lists have it
+                match = re.search(self.group_pattern, path.name)
+                group = ((match and match[1]) or "").strip()  # as lists have it
                 if not group:
                     unmatched.append(path.name)
             alias = None if names[path] == path.stem else names[path]
             clips.append(Clip(path, action, group or place_in(path, self._root), alias))
         if unmatched:
             log.warning(
-                "dataset.group_pattern=%s does not match the names of %d of %d clips (first: %s), each of which counts "
-                "as a source video of its own",
+                "dataset.group_pattern=%s does not match the names of %d of %d clips (first: %s); each of these clips "
+                "counts as its own source video",
                 *(self.group_pattern, len(unmatched), len(listed), unmatched[0]),
             )
         return clips
 
     def _drawn(self, clips: Sequence[Clip], actions: Sequence[str], strict: bool, keep: bool) -> dict[Path, str]:
-        """The part of every clip, from the split file, which is written if there is none and it is to be kept."""
+        """The part of every clip from the split file, which is drawn if it does not exist, and written if `keep`."""
         if not self.split_file.exists() and not keep:
             return {each.path: each.split for each in self._draw(clips, actions)}
         if not self.split_file.exists():
             with only_writer(self.split_file, "split", wait=True):
-                if not self.split_file.exists():  # else another process has just drawn it
+                if not self.split_file.exists():  # another process may have written it while this one waited
                     drawn = self._draw(clips, actions)
                     listing.write(self.split_file, drawn, self._root)
                     log.info(
-                        "%s: a split of %d clips, drawn with dataset.seed=%d", self.split_file, len(drawn), self.seed
+                        "%s: drew a split of %d clips with dataset.seed=%d", self.split_file, len(drawn), self.seed
                     )
-        kept = listing.read(self.split_file, self._root)
-        self._check_kept(kept, clips, strict)
-        return {each.path: each.split for each in kept}
+        stored = listing.read(self.split_file, self._root)
+        self._check_stored(stored, clips, strict)
+        return {each.path: each.split for each in stored}
 
     def _draw(self, clips: Sequence[Clip], actions: Sequence[str]) -> list[Listed]:
         drawn = draw(clips, self.seed)
         for part, side in _parts(clips, {each.path: each.split for each in drawn}, actions)._asdict().items():
             if absent := [action for action in actions if action not in {clip.action for clip in side}]:
                 raise ActionRecError(
-                    f"{self._source}: no clip of {', '.join(absent)} is left for {part}; an action needs clips of "
-                    "three source videos or more, one each for train, val and test; add some, or leave it out of "
+                    f"{self._source}: no clip of {', '.join(absent)} is left for {part}; add clips of other source "
+                    "videos (an action needs three, one each for train, val and test), or leave the action out of "
                     "data.actions"
                 )
         return drawn
 
-    def _check_kept(self, kept: Sequence[Listed], clips: Sequence[Clip], strict: bool) -> None:
-        """Raise unless the split file is one of these clips; without `strict` clips may be gone or new."""
+    def _check_stored(self, stored: Sequence[Listed], clips: Sequence[Clip], strict: bool) -> None:
+        """Raise unless the split file fits these clips; without `strict`, clips may be gone or new."""
         now = {clip.path: clip for clip in clips}
-        both = [each for each in kept if each.path in now]
+        both = [each for each in stored if each.path in now]
         wrong = {
-            "have no split": [each.path.name for each in kept if not each.split],
+            "have no split": [each.path.name for each in stored if not each.split],
             "are of another action now": [each.path.name for each in both if each.action != now[each.path].action],
             "have another source video now": [each.path.name for each in both if each.group != now[each.path].group],
         }
         changed = {
-            "are new": sorted(path.name for path in now.keys() - {each.path for each in kept}),
-            "are gone": [each.path.name for each in kept if each.path not in now],
+            "are new": sorted(path.name for path in now.keys() - {each.path for each in stored}),
+            "are gone": [each.path.name for each in stored if each.path not in now],
         }
-        anyhow = any(wrong.values())
+        strict_only = not any(wrong.values())
         if strict:
             wrong |= changed
         elif any(changed.values()):
-            log.warning("%s: %s", self.split_file, ", ".join(f"{len(names)} {what}" for what, names in changed.items()))
-        if said := [f"{len(names)} {what} (first: {names[0]})" for what, names in wrong.items() if names]:
+            counts = ", ".join(f"{len(names)} {change}" for change, names in changed.items())
+            log.warning("%s: %s", self.split_file, counts)
+        if reasons := [f"{len(names)} {reason} (first: {names[0]})" for reason, names in wrong.items() if names]:
             raise ActionRecError(
-                f"{self.split_file} no longer matches the clips of {self._source}: {', '.join(said)}; restore them,"
-                f"{'' if anyhow else ' set data.strict=false to go on without them,'} or move the file away to have a "
-                "split drawn anew, with which earlier results do not compare"
+                f"{self.split_file} no longer matches the clips of {self._source}: {', '.join(reasons)}; restore the "
+                f"clips,{' set data.strict=false to go on without them,' if strict_only else ''} or move the file away "
+                "to draw a new split, whose results are not comparable with earlier results"
             )
 
 
@@ -237,11 +239,13 @@ def _parts(clips: Sequence[Clip], sides: Mapping[Path, str], actions: Sequence[s
 
 
 def draw(clips: Sequence[Clip], seed: int) -> list[Listed]:
-    """A split by source video, stratified by action; an action of fewer than three source videos lacks a part.
+    """Draw a split by source video, stratified by action.
+
+    An action with fewer than three source videos is missing in a part.
 
     Args:
-        clips: of all actions.
-        seed: two seeds give two splits.
+        clips: the clips of all actions.
+        seed: seed of the split.
     """
     test = draw_sources(clips, seed, left=2)
     val = draw_sources([clip for clip in clips if clip.group not in test], seed, left=1)
@@ -250,16 +254,16 @@ def draw(clips: Sequence[Clip], seed: int) -> list[Listed]:
 
 
 def place_in(path: Path, root: Path) -> str:
-    """A file's path within a folder, or its whole path without the leading slash."""
+    """The path of a file relative to a folder; for files elsewhere, the absolute path without the leading slash."""
     return (path.relative_to(root) if path.is_relative_to(root) else path.relative_to(path.anchor)).as_posix()
 
 
 def unique_names(actions: Mapping[Path, str], root: Path) -> dict[Path, str]:
-    """A name for every file: its stem, or where that comes twice `<action>/<stem>`, or where that does its path.
+    """A unique name for every file: its stem, or `<action>/<stem>` if stems repeat, or its path if these repeat, too.
 
     Args:
-        actions: by file.
-        root: of the data set, which paths are shown relative to.
+        actions: action of each file.
+        root: folder of the data set, to which paths are relative.
     """
     forms: Iterable[Callable[[Path], str]] = (
         lambda path: path.stem,

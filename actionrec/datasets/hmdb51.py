@@ -1,4 +1,4 @@
-"""HMDB51 (Kuehne et al., ICCV 2011): `<action>/*.avi` and three official splits, and any set in its layout."""
+"""HMDB51 (Kuehne et al., ICCV 2011): `<action>/*.avi` and three official splits; also other data sets in its layout."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -24,34 +24,34 @@ from actionrec.system.errors import ActionRecError
 log = logging.getLogger(__name__)
 
 TRAIN, TEST = "1", "2"  # a split file's tags; 0 is "not used in this split"
-PLACES = ("paths.hmdb51", "paths.hmdb51_splits")  # the settings that name the two folders
+PLACES = ("paths.hmdb51", "paths.hmdb51_splits")  # keys of the settings of the two folders, for messages
 _LIST_SUFFIX = "_test_split{}.txt"
 
 
 def source_of(file_name: str, action: str) -> str:
-    """The source video a clip was cut from: its name up to the last `_<action>_`."""
+    """The source video of a clip: the file name up to the last `_<action>_`."""
     source, found, _ = file_name.rpartition(f"_{action}_")
     return source if found else Path(file_name).stem
 
 
 def actions_in(splits: Path, split: int) -> tuple[str, ...]:
-    """Actions that have a list for this split.
+    """Actions with a list for this split.
 
     Raises:
-        ActionRecError: there are lists, but of other splits.
+        ActionRecError: all lists are of other splits.
     """
     named: dict[str, set[str]] = {}
     for path in splits.glob("*_test_split*.txt"):
         action, _, number = path.stem.rpartition("_test_split")
-        if action and not path.name.startswith("."):  # as in `._clap_test_split1.txt`, which macOS adds
+        if action and not path.name.startswith("."):  # macOS adds files such as `._clap_test_split1.txt`
             named.setdefault(number, set()).add(action)
     if named and str(split) not in named:
-        raise ActionRecError(f"split={split}: there is no split {split} in {splits}, but {', '.join(sorted(named))}")
+        raise ActionRecError(f"split={split}: there is no split {split} in {splits}; use {', '.join(sorted(named))}")
     return tuple(sorted(named.get(str(split), ())))
 
 
 def read_list(path: Path) -> dict[str, str]:
-    """Tags (`0` unused, `1` train, `2` test) by file name; a name that comes twice with one tag counts once.
+    """Tags (`0` unused, `1` train, `2` test) by file name; a repeated line counts once.
 
     Raises:
         ActionRecError: a line is not `<file name> <0|1|2>`, or a name has two tags.
@@ -66,12 +66,12 @@ def read_list(path: Path) -> dict[str, str]:
         if name in tags:
             if tags[name] != tag:
                 raise ActionRecError(
-                    f"{where}: {name} has the tag {tag}, and {tags[name]} above; a clip is on one side"
+                    f"{where}: {name} has the tag {tag}, and {tags[name]} above; give each clip one tag"
                 )
             doubled.append(name)
         tags[check_name(name, where)] = tag
     if doubled:
-        log.warning("%s names %d clips twice (first: %s); each counts once", path, len(doubled), doubled[0])
+        log.warning("%s names %d clips twice (first: %s); each clip counts once", path, len(doubled), doubled[0])
     return tags
 
 
@@ -83,17 +83,15 @@ def index(
     strict: bool = True,
     places: tuple[str, str] = PLACES,
 ) -> tuple[tuple[str, ...], Splits]:
-    """The class list and the clips of its actions in one official split.
+    """The class list and the clips of its actions in one official split; see `splitting.official_parts`.
 
     Args:
-        videos: holds `<action>/*.avi`.
-        splits: holds `<action>_test_split<k>.txt`.
+        videos: folder of `<action>/*.avi`.
+        splits: folder of `<action>_test_split<k>.txt`.
         split: 1, 2 or 3.
         actions: see `actions.class_list`.
-        strict: whether a listed clip that is not on disk is an error, or left out.
-        places: the settings that name the two folders, for messages.
-
-    For the validation part see `splitting.official_parts`.
+        strict: whether a listed clip that is missing on disk is an error; otherwise it is left out.
+        places: keys of the settings of the two folders, for messages.
     """
     chosen = _class_list(videos, splits, split, actions, places)
     tagged = [
@@ -114,7 +112,7 @@ def _class_list(
 
 
 def clips_on_disk(videos: Path, actions: Sequence[str]) -> list[Clip]:
-    """Every clip of the actions that is on disk, whatever the splits say of it."""
+    """Every clip of the actions on disk, also clips that the splits do not use."""
     return [
         Clip(path, action, source_of(path.name, action))
         for action in actions
@@ -124,7 +122,7 @@ def clips_on_disk(videos: Path, actions: Sequence[str]) -> list[Clip]:
 
 
 def tagged_clips(lists: Mapping[str, Path]) -> dict[str, set[str]]:
-    """Clips as `<action>/<file name>`, by `split <k>, <train|test|unused>`; see `Release.read`."""
+    """Names `<action>/<file name>` of clips, by `split <k>, <train|test|unused>`; see `Release.read`."""
     parts = {"0": "unused", TRAIN: "train", TEST: "test"}
     tagged: dict[str, set[str]] = {}
     for list_name, path in lists.items():
@@ -152,12 +150,12 @@ RELEASE = Release(
 
 @dataclass(frozen=True)
 class HMDB51(ClipSet):
-    """HMDB51, or a set in its layout.
+    """HMDB51, or a data set in its layout.
 
     Args:
-        name: of the data set.
-        videos: holds `<action>/*.avi`.
-        splits: holds `<action>_test_split<k>.txt`.
+        name: name of the data set.
+        videos: folder of `<action>/*.avi`.
+        splits: folder of `<action>_test_split<k>.txt`.
         split: 1, 2 or 3.
     """
 
@@ -170,7 +168,7 @@ class HMDB51(ClipSet):
     release: ClassVar[Release] = RELEASE
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "videos", Path(self.videos))  # Hydra gives text
+        object.__setattr__(self, "videos", Path(self.videos))  # Hydra passes strings
         object.__setattr__(self, "splits", Path(self.splits))
 
     def index(self, actions: str | Sequence[str], strict: bool = True) -> tuple[tuple[str, ...], Splits]:

@@ -1,4 +1,4 @@
-"""J-HMDB (Jhuang et al., ICCV 2013): 928 clips of 21 actions of HMDB51, cut to the action, with splits of their own."""
+"""J-HMDB (Jhuang et al., ICCV 2013): 928 clips of 21 actions of HMDB51, trimmed to the action, with three splits."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,12 +6,12 @@ from typing import ClassVar
 from actionrec.datasets.hmdb51 import HMDB51, RELEASE
 from actionrec.datasets.records import Release
 
-_NUMBERS = {1: (660, 268), 2: (658, 270), 3: (663, 265)}  # clips to train and to test, by split
+_NUMBERS = {1: (660, 268), 2: (658, 270), 3: (663, 265)}  # number of training and test clips by split
 
 
 @dataclass(frozen=True)
 class JHMDB(HMDB51):
-    """J-HMDB, in HMDB51's layout; see there."""
+    """J-HMDB, in the layout of HMDB51; see `HMDB51`."""
 
     places: ClassVar[tuple[str, str]] = ("dataset.videos", "dataset.splits")
     release: ClassVar[Release] = RELEASE._replace(

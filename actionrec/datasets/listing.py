@@ -1,4 +1,4 @@
-"""Lists of clips as CSV, `path,action,split,group`: a user's own, and the splits that are drawn for folders."""
+"""Lists of clips as CSV, `path,action,split,group`: lists of users, and drawn splits of folders."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ PARTS = ("train", "val", "test")
 
 
 class Listed(NamedTuple):
-    """A line of a list; `split` and `group` are empty where the list does not say them."""
+    """A line of a list; `split` and `group` are empty if the list does not have them."""
 
     path: Path
     action: str
@@ -25,16 +25,16 @@ class Listed(NamedTuple):
 
 
 def read(path: Path, folder: Path) -> list[Listed]:
-    """The clips of a list, whose paths are relative to `folder` or absolute.
+    """The clips of a list; its paths are absolute, or relative to `folder`.
 
     Raises:
-        ActionRecError: the list is no such CSV, names a clip twice, or gives only some clips a split.
+        ActionRecError: the columns or a line are wrong, a clip is repeated, or only some clips have a split.
     """
     lines = read_lines(path)
     header = tuple(each.strip().lower() for each in _row(lines[0].text)) if lines else ()
     if not {"path", "action"} <= set(header) <= set(COLUMNS) or len(set(header)) < len(header):
         raise ActionRecError(
-            f"{path}: its first line must name the columns: path,action and, if you like, split and group; with commas"
+            f"{path}: wrong first line; name the columns path,action and optionally split,group, separated by commas"
         )
     listed: dict[Path, Listed] = {}
     for where, text in lines[1:]:
@@ -44,22 +44,22 @@ def read(path: Path, folder: Path) -> list[Listed]:
             raise ActionRecError(f"{where}: cannot read the line {text[:80]!r}; each must be {','.join(header)}")
         if row["split"] not in ("", *PARTS):
             raise ActionRecError(
-                f"{where}: split {row['split'][:40]!r}: use train, val, test, or nothing in every line"
+                f"{where}: split {row['split'][:40]!r}: use train, val or test, or leave the split of all lines empty"
             )
         place = Path(os.path.normpath(folder / row["path"]))
         if place in listed:
-            raise ActionRecError(f"{where}: {row['path']} is named above already; name each clip once")
+            raise ActionRecError(f"{where}: {row['path']} is in the list twice; name each clip once")
         listed[place] = Listed(place, check_name(row["action"], where), row["split"], row["group"])
     clips = list(listed.values())
     without = [clip.path.name for clip in clips if not clip.split]
     if not clips or 0 < len(without) < len(clips):
-        what = f"{len(without)} clips have no split (first: {without[0]})" if clips else "it names no clip"
-        raise ActionRecError(f"{path}: {what}; give every clip a split, or none")
+        wrong = f"{len(without)} clips have no split (first: {without[0]})" if clips else "it names no clip"
+        raise ActionRecError(f"{path}: {wrong}; give a split to all clips or to none")
     return clips
 
 
 def write(path: Path, clips: Iterable[Listed], folder: Path) -> None:
-    """Write a list, atomically, with paths relative to `folder` where they lie within."""
+    """Write a list atomically; paths inside `folder` are relative to it, other paths are absolute."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -1,4 +1,4 @@
-"""Records of the data sets and what every split of them must satisfy."""
+"""Records of data sets, reading of lists, and checks that every split must pass."""
 
 import codecs
 import logging
@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from actionrec.system.errors import ActionRecError
 
-MAX_NAME_BYTES = 255  # what file systems take
-VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg")  # of clips, in any letter case
+MAX_NAME_BYTES = 255  # longest file name of common file systems
+VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg")  # suffixes of clips, in any letter case
 log = logging.getLogger(__name__)
 
 
@@ -22,14 +22,14 @@ class Still(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name under which scores are kept, unique within the data set."""
+        """Name under which scores are stored, unique within the data set."""
         return self.path.stem
 
 
 class Clip(NamedTuple):
-    """One video clip, its action, the source video that it was cut from, and a name where the file's own is not unique.
+    """One video clip, its action, its source video (`group`), and an alias if the file name is not unique.
 
-    Two phones both make `IMG_0001.mp4`: such clips are named `<action>/IMG_0001`.
+    For example, `IMG_0001.mp4` of two phones have aliases such as `<action>/IMG_0001`.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class Clip(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name under which scores, frames and flow are kept, unique within the data set; it may hold `/`."""
+        """Name under which scores, frames and flow are stored, unique within the data set; it may contain `/`."""
         return self.alias or self.path.stem
 
 
@@ -47,7 +47,7 @@ Record = TypeVar("Record", Still, Clip)
 
 
 class Splits(NamedTuple):
-    """The three disjoint parts of a data set, each of stills or of clips; `val` is carved out of the official train."""
+    """The three disjoint parts of a data set, of stills or clips; `val` is carved out of the official train part."""
 
     train: list[Any]
     val: list[Any]
@@ -55,19 +55,19 @@ class Splits(NamedTuple):
 
 
 class Release(NamedTuple):
-    """A data set of clips as its authors publish it, which `gather.clips` brings into place."""
+    """Archives and lists of a published data set of clips, for `install.clips`."""
 
-    archives: tuple[str, ...]  # of the clips, by file name without suffix
-    list_archives: tuple[str, ...]
+    archives: tuple[str, ...]  # file names of the archives of clips, without suffix
+    list_archives: tuple[str, ...]  # file names of the archives of lists, without suffix
     lists: tuple[str, ...]  # patterns of the lists' file names
     read: Callable[[Mapping[str, Path]], dict[str, set[str]]]  # lists by file name → `<action>/<file>` by list and part
-    official: Mapping[str, int]  # clips by list and part
+    official: Mapping[str, int]  # official number of clips by list and part
     addresses: tuple[str, ...]  # of the archives
     list_addresses: tuple[str, ...]
 
 
 class Line(NamedTuple):
-    """A line of a list, and where it is, as `<path>:<number>`."""
+    """A line of a list, and its place `<path>:<number>`, for messages."""
 
     where: str
     text: str
@@ -76,7 +76,7 @@ class Line(NamedTuple):
 def read_lines(path: Path) -> list[Line]:
     """The lines of a list that are not blank; line ends may be LF, CRLF or CR.
 
-    Byte order marks of UTF-8, which editors and concatenations leave at the start of any line, are dropped.
+    UTF-8 byte order marks are removed from all lines, since concatenated files have them inside.
 
     Raises:
         ActionRecError: the file cannot be read, or is no UTF-8 text.
@@ -98,21 +98,26 @@ def read_lines(path: Path) -> list[Line]:
 
 
 def check_name(name: str, where: str) -> str:
-    """Return the name if it is that of a file in a folder that is known, so neither climbs out of it nor is absolute.
+    """Return a name from a list if it is a plain file name, which cannot point to another folder (path traversal).
 
     Args:
-        name: as a list has it.
-        where: the line of the list.
+        name: a file name or an action.
+        where: place of the line, for messages.
+
+    Raises:
+        ActionRecError: the name is too long, or contains a separator or a control character.
     """
     if len(name.encode(errors="replace")) > MAX_NAME_BYTES:
-        raise ActionRecError(f"{where}: {name[:40]!r}… is longer than a file name may be; mend the list")
+        raise ActionRecError(
+            f"{where}: {name[:40]!r}… has more than {MAX_NAME_BYTES} bytes; correct the name in the list"
+        )
     if re.search(r"[/\\\x00-\x1f\x7f]", name) or name in (".", ".."):
         raise ActionRecError(f"{where}: {name!r} is no plain file name; lists name files, without their folders")
     return name
 
 
 def is_clip(path: Path) -> bool:
-    """Whether a file's name is that of a clip: a video's suffix, and no dot before it, as macOS gives its additions."""
+    """Whether a file name has a video suffix and no leading dot, which the extra files of macOS have."""
     return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
 
 
@@ -125,16 +130,22 @@ def is_there(path: Path) -> bool:
 
 
 def require_folder(path: Path, key: str) -> None:
-    """Raise unless `path` is a folder; `key` is the setting that names it."""
+    """Raise unless `path` is a folder; `key` is the key of its setting, for the message."""
     if not path.is_dir():
-        raise ActionRecError(f"{key}={path} is not a folder; set {key} to where the data is, or run actionrec prepare")
+        raise ActionRecError(f"{key}={path} is not a folder; set {key} to the data's folder, or run actionrec prepare")
 
 
-def present(records: Iterable[Record], what: str, folder: Path, strict: bool) -> list[Record]:
+def present(records: Iterable[Record], label: str, folder: Path, strict: bool) -> list[Record]:
     """The records whose files are on disk.
 
+    Args:
+        records: the listed records.
+        label: plural name of the records for messages, such as `clips`.
+        folder: folder of the files, for messages.
+        strict: whether a missing file is an error; otherwise it is left out with a warning.
+
     Raises:
-        ActionRecError: `strict`, and the disk lacks a file that the lists name.
+        ActionRecError: `strict` is true and a file is missing.
     """
     records = list(records)
     found = [record for record in records if is_there(record.path)]
@@ -143,30 +154,30 @@ def present(records: Iterable[Record], what: str, folder: Path, strict: bool) ->
         first = next(record.path.name for record in records if not is_there(record.path))
         if strict:
             raise ActionRecError(
-                f"{missing} of the {len(records)} {what} that the lists name are not under {folder} (first: {first}); "
-                "complete the folder, or set data.strict=false to use only what is on disk"
+                f"{missing} of the {len(records)} {label} that the lists name are not under {folder} (first: {first}); "
+                "complete the folder, or set data.strict=false to leave out missing files"
             )
-        log.warning("%d of the %d %s that the lists name are not on disk and left out", missing, len(records), what)
+        log.warning("%d of the %d %s that the lists name are not on disk and left out", missing, len(records), label)
     return found
 
 
 def require_clips(clips: list[Clip], actions: Sequence[str], videos: Path, key: str) -> list[Clip]:
-    """Return the clips unless there is none; `key` is the setting that names the folder `videos`."""
+    """Return the clips, or raise if there is none; `key` is the key of the folder `videos`, for the message."""
     if not clips:
         raise ActionRecError(f"no clips of {', '.join(actions)} under {videos}; check {key} and data.actions")
     return clips
 
 
-def require_filled(splits: Splits, actions: Sequence[str], what: str) -> Splits:
-    """Return `splits` unless a part is empty or an action has no training record."""
+def require_filled(splits: Splits, actions: Sequence[str], label: str) -> Splits:
+    """Return `splits`, or raise if a part is empty or an action has no training record; `label` is for the message."""
     for name, part in zip(splits._fields, splits, strict=True):
         if not part:
             raise ActionRecError(
-                f"no {what} in the {name} split for {', '.join(actions)}; check data.actions and paths"
+                f"no {label} in the {name} split for {', '.join(actions)}; check data.actions and paths"
             )
     if absent := [action for action in actions if action not in {record.action for record in splits.train}]:
         raise ActionRecError(
-            f"no {what} to train {', '.join(absent)} on; leave out of data.actions what is not on disk"
+            f"no {label} to train {', '.join(absent)} on; add {label} or leave these actions out of data.actions"
         )
     return splits
 

@@ -1,4 +1,4 @@
-"""Parts of a data set: official lists held against the disk, and draws that keep a source video on one side."""
+"""Parts of a data set: official splits, and drawn splits that keep all clips of a source video in one part."""
 
 import logging
 from collections import Counter, defaultdict
@@ -13,27 +13,27 @@ from actionrec.system.errors import ActionRecError
 
 log = logging.getLogger(__name__)
 
-VAL_FOLDS = 5  # one fold of five is validation: 20 % of the training clips
-SHARE = 0.2  # of the clips of an action that a drawn part takes
+VAL_FOLDS = 5  # one fold of five is for validation: 20 % of the training clips
+SHARE = 0.2  # fraction of an action's clips in a drawn part
 
 
 def official_parts(
     train: Sequence[Clip], test: Sequence[Clip], actions: tuple[str, ...], split: int, videos: Path, strict: bool
 ) -> tuple[tuple[str, ...], Splits]:
-    """The class list and the parts of an official split; a fifth of the training clips become the validation part.
+    """The class list and the parts of an official split; a fifth of the training clips becomes the validation part.
 
-    The draw is fixed, so that runs of different seeds are measured on the same clips.
+    The validation part does not depend on the run's seed, so that runs of different seeds use the same clips.
     """
     train = present(train, f"training clips of split {split}", videos, strict)
     test = present(test, f"test clips of split {split}", videos, strict)
     if shared := shared_sources(train, test):
-        log.warning("split %d itself has clips of %d source videos in both train and test", split, len(shared))
+        log.warning("the lists of split %d put clips of %d source videos into train and test", split, len(shared))
     sides = [{(clip.action, clip.group) for clip in side} for side in (train, test)]
-    if leaks := sorted(sides[0] & sides[1]):  # which the official lists avoid
+    if leaks := sorted(sides[0] & sides[1]):  # the official lists have none
         action, source = leaks[0]
         log.warning(
-            "split %d has %d source videos with clips of one action in both train and test (first: %s of %s), by which "
-            "the accuracy on the test is too high; give each source video to one side",
+            "split %d has %d source videos with clips of one action in both train and test (first: %s of %s), so the "
+            "test accuracy is too high (leakage); put all clips of a source video into one part",
             *(split, len(leaks), source, action),
         )
     train, val = carve_validation(train)
@@ -41,10 +41,11 @@ def official_parts(
 
 
 def carve_validation(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
-    """Training and validation clips: about 80/20 in every action, no source video on both sides.
+    """Training and validation clips: about 80/20 in every action, and no source video in both parts.
 
-    Of five stratified folds by source video the one whose shares of the actions come nearest to a fifth is taken,
-    since one long source can fill a fold. Where every action has fewer clips than there are folds, see `draw_sources`.
+    The validation part is one of five stratified folds by source video: the fold whose fraction of each action is
+    nearest to a fifth, since one long source video can fill a fold. If every action has fewer clips than there are
+    folds, see `draw_sources`.
     """
     labels = [clip.action for clip in clips]
     groups = [clip.group for clip in clips]
@@ -71,16 +72,16 @@ def carve_validation(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
 
 
 def draw_sources(clips: Sequence[Clip], seed: int, left: int) -> set[str]:
-    """Source videos that have together about a fifth of the clips of every action, at least one clip of each.
+    """Draw source videos that together have about a fifth of the clips of every action, at least one clip per action.
 
-    The draw goes by single source videos, so that it serves small sets as well, where folds would miss an action.
+    Source videos are drawn one by one, since in small data sets folds would miss an action.
 
     Args:
-        clips: to draw from.
-        seed: of the order in which source videos are tried.
-        left: source videos of each action that must stay; an action that has no more gives none.
+        clips: the clips of all source videos.
+        seed: seed of the order in which source videos are tried.
+        left: minimum number of source videos of each action that are not drawn.
     """
-    sizes: dict[str, Counter[str]] = defaultdict(Counter)  # clips of an action by source
+    sizes: dict[str, Counter[str]] = defaultdict(Counter)  # number of clips by action and source video
     for clip in clips:
         sizes[clip.action][clip.group] += 1
     order = np.random.default_rng(seed).permutation(sorted({clip.group for clip in clips})).tolist()
@@ -89,12 +90,14 @@ def draw_sources(clips: Sequence[Clip], seed: int, left: int) -> set[str]:
     def may_go(group: str) -> bool:
         return all(len(groups.keys() - drawn) > left for groups in sizes.values() if group in groups)
 
-    for action in sorted(sizes, key=lambda action: (len(sizes[action]), action)):  # those with the least choice first
+    for action in sorted(sizes, key=lambda action: (len(sizes[action]), action)):  # fewest source videos first
         groups = sizes[action]
         wanted = SHARE * groups.total()
         have = sum(groups[group] for group in drawn & groups.keys())
         for group in (group for group in order if group in groups and group not in drawn):
-            if have + groups[group] / 2 <= wanted and may_go(group):  # nearer to the wanted share with it than without
+            if have + groups[group] / 2 <= wanted and may_go(
+                group
+            ):  # drawing the group brings `have` nearer to `wanted`
                 drawn.add(group)
                 have += groups[group]
         free = [group for group in order if group in groups and group not in drawn and may_go(group)]

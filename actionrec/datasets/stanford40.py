@@ -31,7 +31,7 @@ def action_of(file_name: str) -> str:
 
 
 def read_list(path: Path) -> list[str]:
-    """File names of a list, one a line, in its order; a name that comes twice counts once."""
+    """File names of a list, one per line, in its order; a repeated name counts once."""
     if not path.exists():
         raise ActionRecError(f"{path} is missing; paths.stanford40 must hold ImageSplits/train.txt and test.txt")
     lines = [(where, text.strip()) for where, text in read_lines(path)]
@@ -40,7 +40,7 @@ def read_list(path: Path) -> list[str]:
             raise ActionRecError(f"{where}: cannot read the line {name[:80]!r}; each must be '<action>_<number>.jpg'")
     names = list(dict.fromkeys(name for _, name in lines))
     if twice := len(lines) - len(names):
-        log.warning("%s names %d images twice; each counts once", path, twice)
+        log.warning("%s names %d images twice; each image counts once", path, twice)
     return names
 
 
@@ -50,13 +50,13 @@ def index(
     """The class list and the stills of its actions.
 
     Args:
-        root: holds `JPEGImages/` and `ImageSplits/`.
+        root: folder of `JPEGImages/` and `ImageSplits/`.
         actions: see `actions.class_list`.
-        protocol: `official` keeps the published lists (100 training images an action). `pooled` pools both and draws
-            90/10 anew, which is what the reference project reports on; it is not comparable with the literature.
-            Either way 20 % of the training part, stratified by action, become the validation part; the draws are
-            fixed, so that runs of different seeds are measured on the same images.
-        strict: whether a listed file that is not on disk is an error, or left out.
+        protocol: `official` keeps the published lists (100 training images per action). `pooled` is the reference
+            project's protocol: it pools both lists and draws 90/10; results are not comparable with the literature.
+            In both protocols 20 % of the training part, stratified by action, becomes the validation part. The draws
+            do not depend on the run's seed, so that runs of different seeds use the same images.
+        strict: whether a listed file that is missing on disk is an error; otherwise it is left out.
     """
     lists, chosen = _read_lists(root, actions)
     train, test = (
@@ -82,7 +82,7 @@ def _read_lists(root: Path, actions: str | Sequence[str]) -> tuple[dict[str, lis
 
 
 def _check_sides(train: list[Still], test: list[Still], root: Path) -> None:
-    """Raise unless every image is in one list only, under a name of its own: scores are kept by the name's stem."""
+    """Raise unless every image is in one list only and stems are unique, since scores are stored by stem."""
     listed = {
         part: {still.path.stem: still.path.name for still in stills}
         for part, stills in (("train", train), ("test", test))
@@ -95,7 +95,7 @@ def _check_sides(train: list[Still], test: list[Still], root: Path) -> None:
     for still in train + test:
         other = listed["train" if still.path.stem in listed["train"] else "test"][still.path.stem]
         if other != still.path.name:
-            raise ActionRecError(f"{root}/ImageSplits: {still.path.name} and {other} need names of their own")
+            raise ActionRecError(f"{root}/ImageSplits: {still.path.name} and {other} have one stem; rename one of them")
 
 
 def _draw(stills: list[Still], fraction: float, seed: int) -> tuple[list[Still], list[Still]]:
@@ -105,7 +105,7 @@ def _draw(stills: list[Still], fraction: float, seed: int) -> tuple[list[Still],
         kept, drawn = train_test_split(
             stills, test_size=fraction, random_state=seed, stratify=[still.action for still in stills]
         )
-    except ValueError as error:  # fewer images than actions
+    except ValueError as error:  # there are fewer images than actions
         raise ActionRecError(
             f"{len(stills)} images are too few to draw {fraction:.0%} of each action: {error}"
         ) from None
@@ -126,7 +126,7 @@ class Stanford40(StillSet):
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "root", Path(self.root))  # Hydra gives text
+        object.__setattr__(self, "root", Path(self.root))  # Hydra passes strings
 
     def index(self, actions: str | Sequence[str], strict: bool = True) -> tuple[tuple[str, ...], Splits]:
         """See `DataSet.index`."""

@@ -21,11 +21,11 @@ from actionrec.datasets.records import (
 from actionrec.datasets.splitting import official_parts
 from actionrec.system.errors import ActionRecError
 
-_NUMBERS = {1: (9_537, 3_783), 2: (9_586, 3_734), 3: (9_624, 3_696)}  # clips to train and to test, by split
+_NUMBERS = {1: (9_537, 3_783), 2: (9_586, 3_734), 3: (9_624, 3_696)}  # number of training and test clips by split
 
 
 def source_of(file_name: str, action: str) -> str:
-    """The source video a clip was cut from: its action and its `g` number, which each action counts for itself."""
+    """The source video of a clip: its action and its `g` number, which is unique within an action only."""
     found = re.search(r"_(g\d+)_c\d+\.", file_name)
     return f"{action}_{found[1]}" if found else Path(file_name).stem
 
@@ -49,7 +49,7 @@ def read_list(path: Path, labels: Mapping[str, str]) -> dict[str, str]:
         labels: see `read_classes`.
 
     Raises:
-        ActionRecError: a line is of another form, or its action or label is not one of the labels.
+        ActionRecError: a line has another form, or its action or label is not in `labels`.
     """
     actions: dict[str, str] = {}
     for where, text in read_lines(path):
@@ -65,7 +65,7 @@ def read_list(path: Path, labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def listed_clips(lists: Mapping[str, Path]) -> dict[str, set[str]]:
-    """Clips as `<action>/<file name>`, by `split <k>, <train|test>`; see `Release.read`."""
+    """Names `<action>/<file name>` of clips, by `split <k>, <train|test>`; see `Release.read`."""
     if "classInd.txt" not in lists:
         raise ActionRecError("the lists lack classInd.txt; get the official ones, ucfTrainTestlist")
     labels = read_classes(lists["classInd.txt"])
@@ -81,12 +81,11 @@ class UCF101(ClipSet):
     """UCF101, whose actions keep their names (`ApplyEyeMakeup`).
 
     Args:
-        name: of the data set.
-        videos: holds `<action>/*.avi`.
-        splits: holds `classInd.txt`, `trainlist0<k>.txt` and `testlist0<k>.txt`.
+        name: name of the data set.
+        videos: folder of `<action>/*.avi`, or the parent of the archive's folder `UCF-101`.
+        splits: folder of `classInd.txt`, `trainlist0<k>.txt` and `testlist0<k>.txt`, or the parent of the archive's
+            folder `ucfTrainTestlist`.
         split: 1, 2 or 3.
-
-    Either may be the folder above as the archives have it: `UCF-101`, `ucfTrainTestlist`.
     """
 
     name: str
@@ -117,7 +116,7 @@ class UCF101(ClipSet):
         """See `DataSet.index`."""
         labels, chosen = self._classes(actions)
         if self.split not in _NUMBERS:
-            raise ActionRecError(f"split={self.split}: there is no split {self.split} of UCF101, but 1, 2, 3")
+            raise ActionRecError(f"split={self.split}: there is no split {self.split} of UCF101; use 1, 2 or 3")
         train, test = (
             [
                 Clip(self.videos / action / name, action, source_of(name, action))

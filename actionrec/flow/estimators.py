@@ -1,4 +1,4 @@
-"""Optical flow estimators behind one interface: consecutive frames to the fields between them, in pixels."""
+"""Optical flow estimators with one interface: consecutive frames → flow fields in pixels."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -14,9 +14,9 @@ from actionrec.system.errors import ActionRecError
 class Estimator(NamedTuple):
     """Flow between consecutive frames.
 
-    `fields` takes N frames, (H, W) uint8 gray or, where `colour`, (H, W, 3) uint8 RGB, to N-1 fields, each
-    (H, W, 2) float32: displacements in pixels from a frame to the next. `batch` is the number of fields that it
-    computes at once, and so the number worth giving it.
+    `fields` maps N frames to N-1 fields (H, W, 2) float32 of displacements in pixels from each frame to the next. The
+    frames are (H, W) uint8 gray, or (H, W, 3) uint8 RGB if `colour` is true. `batch` is the number of fields that the
+    estimator computes at once, so callers should pass `batch` + 1 frames.
     """
 
     fields: Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
@@ -54,8 +54,8 @@ def dis(preset: str = "medium", finest_scale: int | None = None) -> Estimator:
 
     Args:
         preset: one of `DIS_PRESETS`.
-        finest_scale: level of the pyramid (0 is the whole size) at which patches are last searched; None is the
-            preset's, 1 of `medium` and 2 of the others.
+        finest_scale: finest pyramid level at which patches are searched (0 is the full size); None takes the preset's
+            level, 1 for `medium` and 2 for the others.
     """
     if preset not in DIS_PRESETS:
         raise ActionRecError(f"flow.params.preset={preset}: use one of {', '.join(DIS_PRESETS)}")
@@ -64,7 +64,7 @@ def dis(preset: str = "medium", finest_scale: int | None = None) -> Estimator:
         algorithm.setFinestScale(finest_scale)
 
     def estimate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        # DIS alone refuses views into larger arrays.
+        # Unlike the other estimators, DIS needs contiguous arrays.
         return algorithm.calc(np.ascontiguousarray(first), np.ascontiguousarray(second), None)
 
     return _pair_by_pair(estimate)
@@ -86,7 +86,7 @@ def tvl1(
 
 def raft(network: str = "raft_large", weights: str = "C_T_SKHT_V2", updates: int = 12) -> Estimator:
     """Recurrent all-pairs field transforms (Teed & Deng, ECCV 2020), see `flow.raft`."""
-    from actionrec.flow.raft import create_raft  # torch is heavy, and the others do without
+    from actionrec.flow.raft import create_raft  # imports torch, which is slow and which the others do not need
 
     fields, batch = create_raft(network, weights, updates)
     return Estimator(fields, colour=True, batch=batch)

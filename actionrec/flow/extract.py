@@ -1,4 +1,4 @@
-"""Extraction of the flow of many clips into a store, in parallel over clips; running it again does what is missing."""
+"""Extraction of the flow of many clips into a store, in parallel over clips; a second run extracts missing clips."""
 
 import logging
 import time
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Summary(NamedTuple):
-    """What an extraction did; `failed` has one line a clip."""
+    """Clips written by an extraction, their fields and bytes, clips skipped, and one message per failed clip."""
 
     written: int
     fields: int
@@ -37,7 +37,7 @@ class Summary(NamedTuple):
 
 
 class _Work(NamedTuple):
-    """What a clip will take, as its container says."""
+    """Size of a clip's flow, estimated from its container."""
 
     fields: int
     pixels: int
@@ -48,17 +48,17 @@ class _Written(NamedTuple):
     bytes: int
 
 
-# What computes or reads a clip's fields, as codes (2, H, W) uint8.
+# Computes or reads the fields of a clip as codes (2, H, W) uint8.
 Source = Callable[[Clip, FlowSettings], Iterable[np.ndarray]]
 
 
 def clip_fields(clip: Clip, settings: FlowSettings) -> Iterator[np.ndarray]:
     """Codes (2, H, W) uint8 of a clip's N-1 fields, field i from frame i to frame i+1.
 
-    The clip is decoded once, in sequence, and never held whole.
+    The clip is decoded once, in sequence; at most `Estimator.batch` + 1 frames are in memory.
 
     Raises:
-        ActionRecError: it cannot be decoded, or its frames are nothing for this estimator.
+        ActionRecError: the clip cannot be decoded, or the estimator fails on its frames.
     """
     estimator = create(settings.algorithm, settings.params)
     window: list[np.ndarray] = []
@@ -75,36 +75,36 @@ def clip_fields(clip: Clip, settings: FlowSettings) -> Iterator[np.ndarray]:
 
 
 def shard(clips: Sequence[Clip], count: int, index: int) -> list[Clip]:
-    """The clips of one of `count` disjoint shards of about the same number of bytes, the same on every machine."""
+    """The clips of shard `index` of `count` disjoint shards of similar size, the same shards on all machines."""
     if not 0 <= index < count:
         raise ActionRecError(f"shard.count={count} shard.index={index}: the index goes from 0 to count-1")
     return sorted(clips, key=lambda clip: (-clip.path.stat().st_size, clip.action, clip.path.name))[index::count]
 
 
 def extract(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: int, part: str = "") -> Summary:
-    """Extract the flow of `clips` that `folder` does not hold yet, the longest first; see `fill`."""
-    create(settings.algorithm, settings.params)  # a wrong setting is one message, not one a clip
+    """Estimate the flow of all `clips` whose flow `folder` lacks, longest clips first; see `fill`."""
+    create(settings.algorithm, settings.params)  # raises once for a wrong setting, instead of once per clip
     return fill(clips, folder, settings, workers, clip_fields, part)
 
 
 def fill(
     clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: int, source: Source, part: str = ""
 ) -> Summary:
-    """Write the fields that `source` gives for each of `clips`, but for those that `folder` holds already.
+    """Write the fields from `source` of all `clips` whose flow `folder` lacks.
 
-    A clip that fails, or whose process dies, does not stop the others.
+    A clip that fails, or whose worker process dies, does not stop the others.
 
     Args:
-        clips: to write the flow of.
+        clips: clips whose flow is written.
         folder: the store.
-        settings: of the flow.
-        workers: processes.
-        source: gives a clip's fields.
-        part: names the part of the store that is written, of which one process at a time is the writer; empty for
-            the whole. Parts may be written side by side; clips that two of them share are written twice, and right.
+        settings: settings of the flow.
+        workers: number of processes.
+        source: computes or reads the fields of a clip.
+        part: name of a part of the store, such as a shard; empty for the whole store. A lock allows one writer per
+            part at a time; different parts may be written at the same time, even if they share clips.
 
     Raises:
-        ActionRecError: `folder` holds flow of other settings, cannot be written, or another process writes this part.
+        ActionRecError: `folder` holds flow of other settings or is not writable, or another process writes this part.
     """
     with only_writer(folder.with_name(f"{folder.name}.{part}") if part else folder, "flow store"):
         return _fill(clips, folder, settings, workers, source)
@@ -135,7 +135,7 @@ def _fill(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: 
     except OSError as error:
         raise ActionRecError(
             f"cannot write flow to {folder}: {error.strerror}; {len(written)} of {len(jobs)} clips are done, "
-            "mend that and run the same command again for the rest"
+            "make room or fix the permissions, and run the same command again for the rest"
         ) from None
     except (KeyboardInterrupt, SystemExit):
         log.error(
@@ -146,7 +146,7 @@ def _fill(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: 
         remove_leftovers(paths)
     if cut:
         log.warning(
-            "the flow of %d clips covers far fewer frames than their files announce, cut short perhaps (first: %s)",
+            "the flow of %d clips covers far fewer frames than their files announce; they may be truncated (first: %s)",
             *(len(cut), min(cut)),
         )
     fields, size = sum(clip.fields for clip in written), sum(clip.bytes for clip in written)
@@ -154,7 +154,7 @@ def _fill(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: 
 
 
 def verify(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: int) -> list[str]:
-    """Read all that `folder` holds of `clips`; returns one line for each that is wrong, missing or too much."""
+    """Read the whole flow of `clips`; returns a message for each damaged, missing or superfluous file."""
     paths = [clip_path(folder, clip) for clip in clips]
     jobs = {clip.path: (path, clip, settings) for clip, path in zip(clips, paths, strict=True)}
     wrong = []
@@ -163,14 +163,14 @@ def verify(clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers:
             if isinstance(result, ActionRecError):
                 wrong.append(str(result))
             bar.done += 1
-    strange = {file for place in {path.parent for path in paths} for file in place.glob("*.zip")} - set(paths)
-    return sorted(wrong) + [f"{file} is the flow of no clip; delete it" for file in sorted(strange)]
+    superfluous = {file for place in {path.parent for path in paths} for file in place.glob("*.zip")} - set(paths)
+    return sorted(wrong) + [f"{file} is the flow of no clip; delete it" for file in sorted(superfluous)]
 
 
 def _missing(
     clips: Sequence[Clip], folder: Path, settings: FlowSettings, workers: int
 ) -> tuple[dict[Clip, int], list[str]]:
-    """Clips to extract, longest first, with the number of fields that containers say; and what is wrong with others."""
+    """Number of fields of each clip to extract, by the containers, longest first; and messages of unreadable clips."""
     found: dict[Clip, _Work] = {}
     failed = []
     jobs = {clip.path: (clip, clip_path(folder, clip), settings) for clip in clips}
@@ -189,12 +189,12 @@ def _missing(
 
 
 def _inspect(clip: Clip, path: Path, settings: FlowSettings) -> _Work | None:
-    """What extracting a clip will take; None if it is done."""
+    """The estimated work for a clip; None if its flow is complete."""
     if store.is_complete(path, clip, settings):
         return None
-    clip_says = probe(clip.path)
-    fields = max(clip_says.frames - 1, 1)
-    return _Work(fields, fields * clip_says.height * clip_says.width)
+    container = probe(clip.path)
+    fields = max(container.frames - 1, 1)
+    return _Work(fields, fields * container.height * container.width)
 
 
 def _write(clip: Clip, path: Path, settings: FlowSettings, source: Source) -> _Written:

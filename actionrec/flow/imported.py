@@ -1,4 +1,4 @@
-"""Flow that others computed, as pictures of displacements: the two layouts it is handed around in."""
+"""Import of flow that other tools have computed, as pictures of displacements in one of two common layouts."""
 
 import re
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ _NUMBERED = re.compile(r"(?P<series>.*?)_?(?P<number>\d+)\.(jpg|jpeg|png)", re.I
 
 
 def pictures_of(clip: Clip, root: Path) -> tuple[list[Path], list[Path]]:
-    """Pictures of x and of y of a clip's fields, in order, numbered from 0 or from 1.
+    """The pictures of x and the pictures of y of a clip's fields, in order, numbered from 0 or from 1.
 
-    They are `[<action>/]<clip>/flow_x_00001.jpg` and `flow_y_00001.jpg` (dense_flow, denseflow, mmaction2), or
-    `u/[<action>/]<clip>/frame000001.jpg` and `v/…` (Feichtenhofer's archives), under `root`.
+    The layouts under `root` are `[<action>/]<clip>/flow_x_00001.jpg` and `flow_y_00001.jpg` (dense_flow, denseflow,
+    mmaction2), or `u/[<action>/]<clip>/frame000001.jpg` and `v/…` (Feichtenhofer's archives).
 
     Raises:
-        ActionRecError: there is no such folder, or pictures are missing in it.
+        ActionRecError: the clip has no folder in either layout, or its folder lacks pictures.
     """
     # A folder that is named by the stem alone could be of another clip with that stem, of which the alias tells.
     for name in (Path(clip.alias),) if clip.alias else (Path(clip.path.stem), Path(clip.action) / clip.path.stem):
@@ -41,17 +41,18 @@ def pictures_of(clip: Clip, root: Path) -> tuple[list[Path], list[Path]]:
 
 
 def picture_fields(clip: Clip, settings: FlowSettings, root: Path) -> Iterator[np.ndarray]:
-    """Codes (2, H, W) uint8 of a clip's fields, from pictures whose grays 0 to 255 are -bound to bound.
+    """Codes (2, H, W) uint8 of a clip's fields, from pictures whose grays 0 to 255 stand for -bound to bound.
 
     Raises:
-        ActionRecError: pictures are missing or unreadable, or are not of this clip.
+        ActionRecError: pictures are missing or unreadable, or their number does not fit the clip.
     """
     x_files, y_files = pictures_of(clip, root)
     fields = count_frames(clip.path) - 1
-    # Decoders disagree on a clip's last frame, and some tools repeat the last field.
+    # A difference of one is accepted: decoders disagree on a clip's last frame, and some tools repeat the last field.
     if abs(len(x_files) - fields) > 1:
         raise ActionRecError(
-            f"{x_files[0].parent} has {len(x_files)} fields, {clip.path} {fields + 1} frames; import this clip's flow"
+            f"{x_files[0].parent} has {len(x_files)} fields, but {clip.path} has {fields + 1} frames; import the flow "
+            "of this clip"
         )
     for x_file, y_file in zip(x_files[:fields], y_files[:fields], strict=True):
         x, y = _read(x_file), _read(y_file)
@@ -70,8 +71,8 @@ def _series(folder: Path, name: str) -> list[Path]:
     wanted = range(first, first + len(numbered))
     absent = [number for number in wanted if number not in numbered]
     if not numbered or first > 1 or absent:
-        what = f"number {absent[0]}" if absent else "the first" if numbered else "any"
-        raise ActionRecError(f"{folder} lacks {what} of its pictures {name}…; complete the folder")
+        lacking = f"number {absent[0]}" if absent else "the first" if numbered else "all"
+        raise ActionRecError(f"{folder} lacks {lacking} of its pictures {name}…; complete the folder")
     return [numbered[number] for number in wanted]
 
 

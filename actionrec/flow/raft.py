@@ -1,4 +1,4 @@
-"""RAFT as torchvision has it: consecutive frames to flow fields, in batches, on the GPU where there is one."""
+"""torchvision's RAFT (Teed & Deng, ECCV 2020): consecutive frames → flow fields, in batches, on a GPU if available."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -13,19 +13,25 @@ from actionrec.settings.untrusted import read_tensors
 from actionrec.system.errors import ActionRecError
 
 NETWORKS = ("raft_small", "raft_large")
-GPU_BATCH = 16  # fields; at 320x240 raft_large needs about 2 GB for them
-MIN_SIDE = 128  # the coarsest of its four correlation levels, 1/64 of the input, must have two cells
+GPU_BATCH = 16  # fields; raft_large at 320×240 needs about 2 GB for one batch
+MIN_SIDE = 128  # pixels; the coarsest of RAFT's four correlation levels, 1/64 of the input, needs two cells
 
 
 def create_raft(
     network: str, weights: str, updates: int
 ) -> tuple[Callable[[Sequence[np.ndarray]], list[np.ndarray]], int]:
-    """A function of N frames, each (H, W, 3) uint8 RGB, to N-1 fields (H, W, 2) float32, and how many to give at once.
+    """Load RAFT.
 
     Args:
         network: `raft_small` or `raft_large`.
-        weights: name of torchvision's weights, which it downloads, or a file with the network's state dict.
-        updates: recurrent refinements of a field.
+        weights: name of torchvision's weights, which are downloaded, or a file with the network's state dict.
+        updates: number of recurrent refinements of a field.
+
+    Returns:
+        A function of N frames (H, W, 3) uint8 RGB to N-1 fields (H, W, 2) float32, and the number of fields per batch.
+
+    Raises:
+        ActionRecError: there is no such network or weights, or the weights cannot be loaded.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = _load(network, weights, device)
@@ -42,7 +48,7 @@ def create_raft(
     return fields, GPU_BATCH if device.type == "cuda" else 1
 
 
-@cache  # once in a process, not once a clip
+@cache  # loaded once per process instead of once per clip
 def _load(network: str, weights: str, device: torch.device) -> nn.Module:
     if network not in NETWORKS:
         raise ActionRecError(f"flow.params.network={network}: use one of {', '.join(NETWORKS)}")
@@ -57,7 +63,7 @@ def _load(network: str, weights: str, device: torch.device) -> nn.Module:
     except KeyError:
         names = ", ".join(weight.name for weight in get_model_weights(network))
         raise ActionRecError(f"flow.params.weights={weights}: use a file or one of {names}") from None
-    except Exception as error:  # a download or a file of another network, each with errors of its own
+    except Exception as error:  # failed downloads and files of other networks raise many kinds of exceptions
         reason = str(error).strip().partition("\n")[0]
         raise ActionRecError(
             f"cannot load flow.params.weights={weights} into {network}: {reason}; use a file with its state dict"
@@ -66,5 +72,5 @@ def _load(network: str, weights: str, device: torch.device) -> nn.Module:
 
 
 def _missing(side: int) -> int:
-    """Pixels that a side lacks to be a multiple of 8, as the network needs, and long enough."""
+    """Pixels of padding that make a side a multiple of 8, as RAFT needs, and at least `MIN_SIDE`."""
     return max(-(-side // 8) * 8, MIN_SIDE) - side

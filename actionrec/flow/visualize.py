@@ -15,14 +15,16 @@ from actionrec.storage.video import iter_frames, probe, resize_short_side
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import atomic_path
 
-# Most displacements are a small part of the bound; they are drawn on this part of it.
+# Most displacements are small, so the full colour range stands for this fraction of the bound.
 SHOWN_PART = 0.25
 CAPTION = 20  # pixels
 
 
 def flow_colours(field: np.ndarray, scale: float) -> np.ndarray:
-    """Picture (..., H, W, 3) uint8 RGB of fields (..., H, W, 2) in pixels, by the colour wheel of Baker et al.
-    (ICCV 2007): rest is white, `scale` pixels have full colour, and what is longer is darkened.
+    """Picture (..., H, W, 3) uint8 RGB of fields (..., H, W, 2) in pixels.
+
+    The colour wheel is that of Baker et al. (ICCV 2007): zero motion is white, displacements of `scale` pixels have
+    full saturation, and longer displacements are darkened.
     """
     wheel = _wheel()
     x, y = field[..., 0] / scale, field[..., 1] / scale
@@ -36,8 +38,9 @@ def flow_colours(field: np.ndarray, scale: float) -> np.ndarray:
 
 
 def magnitude_colours(field: np.ndarray, scale: float) -> np.ndarray:
-    """Picture (H, W, 3) uint8 RGB of the lengths of a field (H, W, 2) in pixels: rest is black, `scale` pixels and
-    more are bright yellow.
+    """Picture (H, W, 3) uint8 RGB of the lengths of a field (H, W, 2) in pixels.
+
+    Zero motion is black; `scale` pixels and more are bright yellow.
     """
     lengths = np.hypot(field[..., 0], field[..., 1])
     levels = np.clip(lengths * (255 / scale), 0, 255).astype(np.uint8)
@@ -54,10 +57,10 @@ def stack_colours(stack: np.ndarray, representation: str, bound: float) -> np.nd
 
 
 def write_preview(path: Path, clip: Clip, settings: FlowSettings) -> None:
-    """Write a video of a clip beside its flow, as colours and as magnitude, estimated anew.
+    """Estimate the flow of a clip, and write a video of frame, flow as colours, and magnitude side by side.
 
     Raises:
-        ActionRecError: the clip cannot be decoded or has one frame only, or no video can be written there.
+        ActionRecError: the clip cannot be decoded or has one frame only, or OpenCV cannot write a video to `path`.
     """
     frames = iter_frames(clip.path)
     rate = probe(clip.path).rate or 25.0
@@ -77,7 +80,7 @@ def write_preview(path: Path, clip: Clip, settings: FlowSettings) -> None:
 
 
 def _triptych(frame: np.ndarray, codes: np.ndarray, settings: FlowSettings) -> np.ndarray:
-    """Frame | flow | magnitude (H + CAPTION, 3W, 3), each under its caption."""
+    """Frame | flow | magnitude (H + CAPTION, 3W, 3), with a caption above each."""
     if settings.short_side:
         frame = resize_short_side(frame, settings.short_side)
     field, scale = dequantize(codes, settings.bound), settings.bound * SHOWN_PART
@@ -100,14 +103,14 @@ def _captioned(picture: np.ndarray, text: str) -> np.ndarray:
 
 @cache
 def _legend(size: int) -> np.ndarray:
-    """The wheel itself (size, size, 3): every pixel has the colour of a displacement from the middle to it."""
+    """The colour wheel (size, size, 3): each pixel has the colour of a displacement from the centre to that pixel."""
     along = np.linspace(-1, 1, size)
     return flow_colours(np.stack(np.meshgrid(along, along), axis=-1), 1.0)
 
 
 @cache
 def _wheel() -> np.ndarray:
-    """The 55 hues (55, 3), from 0 to 1: six runs between primaries, as long as the eye tells hues apart in them."""
+    """55 colours (55, 3) from 0 to 1: six hue ranges between primaries, with the perceptual spacing of Baker et al."""
     corners = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1], [1, 0, 0]], float)
     lengths = (15, 6, 4, 11, 13, 6)
     return np.concatenate(

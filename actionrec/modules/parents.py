@@ -216,7 +216,7 @@ def _check_normalisation(stream: Stream, state: Mapping[str, Tensor], parent: Pa
                 f"{parent.path} normalises {state[key].shape[1]} channels, this network {own[key].shape[1]}; start "
                 "from a stream of the same modality with the same settings"
             )
-        if stream.backbone.chosen and not torch.allclose(state[key], own[key], rtol=1e-4):
+        if stream.backbone.custom_constants and not torch.allclose(state[key], own[key], rtol=1e-4):
             raise ActionRecError(
                 f"{parent.path} was trained with a {key} of {_listed(state[key])}, backbone.mean and backbone.std give "
                 f"{_listed(own[key])} (in units of 0 to 255); leave both null, or train the parent with both"

@@ -1,4 +1,4 @@
-"""Backbones: image classifiers without their head, for any number of input channels."""
+"""Backbones: image classifiers without their classification layer, for any number of input channels."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,18 +12,18 @@ from actionrec.networks.stem import STEMS, first_convolution, resize_first_convo
 from actionrec.networks.weights import IMAGENET_MEAN, IMAGENET_STD, in_uint8, load, normalisation
 from actionrec.system.errors import ActionRecError
 
-_LOOK = 224  # side of the picture that layers are looked up with, unless the network takes one size only
+_PROBE_SIDE = 224  # side of the dummy input used to probe layer shapes; networks of one fixed size are probed with it
 
 
 class Backbone(nn.Module):
-    """A classifier whose last layer is taken off: (B, C, S, S) → (B, features).
+    """A classifier without its classification layer: (B, C, S, S) → (B, features).
 
     Args:
         network: the classifier without its head.
-        features: width of its output.
-        mean, std: of R, G and B, in units of uint8, that its weights were trained with.
-        image_size: the only side of a picture that it takes; None where it takes several.
-        chosen: whether the user has set `mean` or `std`.
+        features: width of the output.
+        mean, std: normalisation of R, G and B for these weights, in units of uint8.
+        image_size: input side in pixels, if the network accepts one size only; otherwise None.
+        custom_constants: whether the user has set `mean` or `std`.
     """
 
     def __init__(
@@ -33,37 +33,37 @@ class Backbone(nn.Module):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         image_size: int | None = None,
-        chosen: bool = False,
+        custom_constants: bool = False,
     ):
         super().__init__()
         self.network = network
         self.features = features
         self.mean, self.std = tuple(mean), tuple(std)
         self.image_size = image_size
-        self.chosen = chosen
+        self.custom_constants = custom_constants
         self._last_maps: str | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         return self.network(x)
 
     def maps(self, x: Tensor) -> Tensor:
-        """Last feature maps (B, C, H, W); for backbones that have some, see `last_maps`."""
+        """Last feature maps (B, C, H, W); only for backbones with feature maps, see `last_maps`."""
         name = last_maps(self)
         assert name
-        kept: list[Tensor] = []
-        hook = self.get_submodule(name).register_forward_hook(lambda *call: kept.append(call[-1]))
+        outputs: list[Tensor] = []
+        hook = self.get_submodule(name).register_forward_hook(lambda *call: outputs.append(call[-1]))
         try:
             self.network(x)
         finally:
             hook.remove()
-        return kept[-1]
+        return outputs[-1]
 
     @torch.no_grad()
     def pools_maps(self) -> bool:
-        """Whether the features are the mean of the last maps over their places."""
+        """Whether the features are the spatial mean of the last feature maps (global average pooling)."""
         if not last_maps(self):
             return False
-        maps, features = _look(self, self.maps), _look(self, self)
+        maps, features = _probe(self, self.maps), _probe(self, self)
         return maps.shape[1] == self.features and torch.allclose(maps.mean((2, 3)), features, rtol=1e-3, atol=1e-5)
 
 
@@ -81,15 +81,16 @@ def create(
     Args:
         name: a torchvision classifier (`resnet18`), a timm one (`timm:NAME`), or `efficientnet_lite0`.
         weights: a torchvision weights name (`IMAGENET1K_V1`, `DEFAULT`), the file of a state dict, or None for random
-            ones. timm models have `DEFAULT`; `efficientnet_lite0` has `DEFAULT`, which comes from a package.
+            weights. timm models have `DEFAULT`; `DEFAULT` of `efficientnet_lite0` is in a pip package.
         in_channels: channels of the input; 3 keeps the first convolution.
-        stem: the first convolution of another number of channels: `inflate`d from the RGB weights, or `random`.
-        mean, std: of R, G and B from 0 to 1, that pictures are normalised with; None for those that the weights were
-            trained with. Random weights and files take those of the architecture's default weights.
-        image_size: the side that a torchvision `vit` is built for; None for that of the weights.
+        stem: weights of a first convolution for other than 3 channels: `inflate` from the RGB weights, or `random`.
+        mean, std: normalisation of R, G and B, from 0 to 1; None takes the constants that the weights were trained
+            with. Random weights and files take the constants of the architecture's default weights.
+        image_size: input side for which a torchvision `vit` is built; None takes the side of the weights.
 
     Raises:
-        ActionRecError: there is no such backbone or weights, they cannot be had, or its stem takes no other channels.
+        ActionRecError: the backbone or the weights do not exist, the weights cannot be downloaded, or the first
+            convolution cannot be changed to `in_channels`.
     """
     if stem not in STEMS:
         raise ActionRecError(f"backbone.stem={stem}: use one of {', '.join(STEMS)}")
@@ -97,13 +98,13 @@ def create(
     own_mean, own_std = normalisation(network, name, weights)
     backbone = Backbone(
         network,
-        take_off_head(network),
+        remove_head(network),
         own_mean if mean is None else in_uint8("mean", mean),
         own_std if std is None else in_uint8("std", std),
         _fixed_size(network),
-        chosen=mean is not None or std is not None,
+        custom_constants=mean is not None or std is not None,
     )
-    first_convolution(network)  # it is shown, and maps are looked up with it; raises where there is none
+    first_convolution(network)  # raises if there is none: filter plots and the lookup of feature maps need it
     if in_channels != 3:
         resize_first_convolution(network, in_channels, stem)
     return backbone
@@ -111,15 +112,15 @@ def create(
 
 @torch.no_grad()
 def check_size(backbone: Backbone, name: str, size: int, channels: int) -> None:
-    """Raise unless a backbone makes finite features (1, features) of a picture (1, channels, size, size).
+    """Raise unless a backbone maps a picture (1, channels, size, size) to finite features (1, features).
 
-    One picture in evaluation mode: it takes less time than a training step, and draws no random number.
+    One picture in evaluation mode costs less than a training step and does not advance the random generators.
     """
     weight = next(backbone.parameters())
     training = backbone.training
     try:
         features = backbone.eval()(weight.new_zeros(1, channels, size, size))
-    except Exception as error:  # whatever a network makes of a size that it does not take
+    except Exception as error:  # networks raise many kinds of exceptions for an unsuitable size
         other = f"use data.size={backbone.image_size} or" if backbone.image_size else "use a larger data.size or"
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ActionRecError(
@@ -140,9 +141,9 @@ def check_size(backbone: Backbone, name: str, size: int, channels: int) -> None:
 
 @torch.no_grad()
 def last_maps(backbone: Backbone) -> str | None:
-    """Name of the layer whose output (B, C, H, W) is the last that has places; None where no layer's has.
+    """Name of the last layer whose output (B, C, H, W) has spatial dimensions; None if there is no such layer.
 
-    For a transformer that is its first layer, the embedding of the patches. The output for a clip is (B, C, T, H, W).
+    In a transformer this is the first layer, the patch embedding. Video backbones give (B, C, T, H, W).
     """
     if backbone._last_maps:
         return backbone._last_maps
@@ -154,7 +155,7 @@ def last_maps(backbone: Backbone) -> str | None:
 
     hooks = [layer.register_forward_hook(partial(note, name)) for name, layer in backbone.named_modules()]
     try:
-        _look(backbone, backbone)
+        _probe(backbone, backbone)
     finally:
         for hook in hooks:
             hook.remove()
@@ -163,7 +164,7 @@ def last_maps(backbone: Backbone) -> str | None:
 
 
 def check_maps(backbone: Backbone) -> None:
-    """Raise unless the features are the mean of the last maps over their places."""
+    """Raise unless the features are the spatial mean of the last feature maps."""
     if not backbone.pools_maps():
         raise ActionRecError(
             "model.fusion=conv needs backbones whose features are the mean of their last feature maps, such as "
@@ -171,37 +172,38 @@ def check_maps(backbone: Backbone) -> None:
         )
 
 
-def _look(backbone: Backbone, see: Callable[[Tensor], Tensor]) -> Tensor:
-    """What a backbone, or a part of it, makes of a picture in evaluation mode."""
+def _probe(backbone: Backbone, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Output of `function`, a backbone or a part of it, for a dummy picture in evaluation mode."""
     convolution = first_convolution(backbone)
-    side = backbone.image_size or _LOOK
+    side = backbone.image_size or _PROBE_SIDE
     picture = torch.linspace(-1, 1, side * side).view(1, 1, side, side).to(convolution.weight)
     training = backbone.training
     try:
         backbone.eval()
-        return see(picture.repeat(1, convolution.in_channels, 1, 1))
+        return function(picture.repeat(1, convolution.in_channels, 1, 1))
     finally:
         backbone.train(training)
 
 
-def take_off_head(network: nn.Module) -> int:
-    """Replace the classification layer by the identity, in place; returns the number of features that reach it.
+def remove_head(network: nn.Module) -> int:
+    """Replace the classification layer by the identity, in place; returns the number of its input features.
 
-    timm says which layer that is. Where it is not the last one, or there are two (distilled DeiT), timm takes it off.
+    The classification layer is the last linear or convolution layer. If timm names another layer or two layers
+    (distilled DeiT), timm's `reset_classifier` removes them.
     """
     layers = [(name, module) for name, module in network.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
     name, head = layers[-1]
-    timms: Any = network
-    if hasattr(network, "get_classifier") and timms.get_classifier() is not head:
-        timms.reset_classifier(0)
-        return int(getattr(network, "head_hidden_size", None) or timms.num_features)
+    timm_model: Any = network
+    if hasattr(network, "get_classifier") and timm_model.get_classifier() is not head:
+        timm_model.reset_classifier(0)
+        return int(getattr(network, "head_hidden_size", None) or timm_model.num_features)
     parent = network.get_submodule(name.rpartition(".")[0])
     setattr(parent, name.rpartition(".")[2], nn.Identity())
     return head.in_features if isinstance(head, nn.Linear) else head.in_channels
 
 
 def _fixed_size(network: nn.Module) -> int | None:
-    """The only side of a picture that a network takes; None where it takes several."""
+    """The input side of a network that accepts one size only; None for other networks."""
     if isinstance(network, torchvision.models.VisionTransformer):
         return int(network.image_size)
     settings = getattr(network, "pretrained_cfg", {})

@@ -1,8 +1,7 @@
-"""Fusions: how a network of several streams decides, one class each.
+"""Fusion layers, which combine several streams into one prediction, one class each.
 
-`concat`, `concat_features` and `conv` learn; each starts as the plain average of the streams' logits and learns to do
-better. `average` and `max` are of the streams' probabilities (Simonyan & Zisserman, NeurIPS 2014) and have nothing to
-learn.
+`concat`, `concat_features` and `conv` are trained, and are initialised as the average of the streams' logits.
+`average` and `max` combine the streams' probabilities (Simonyan & Zisserman, NeurIPS 2014) and have no parameters.
 """
 
 import math
@@ -27,13 +26,13 @@ Streams = Mapping[str, "Stream"]
 
 
 class Fusion(nn.Module):
-    """What streams see of a batch, by name → logits (B, classes) float32.
+    """A fusion layer: inputs of the streams, by stream name → logits (B, classes) float32.
 
-    The streams are arguments and no submodules, since the network holds them under their own names.
+    The streams are arguments and not submodules, since the network registers them under their own names.
 
     Attributes:
-        uses_heads: whether the answer depends on the streams' heads after `start`.
-        takes_features: whether features (B, F) may stand for what a stream sees.
+        uses_heads: whether the logits depend on the streams' heads after `start`.
+        takes_features: whether the input of a stream may be precomputed features (B, F).
     """
 
     uses_heads: ClassVar[bool] = True
@@ -43,19 +42,19 @@ class Fusion(nn.Module):
     def forward(self, streams: Streams, inputs: Mapping[str, Tensor]) -> Tensor: ...
 
     def start(self, streams: Streams) -> None:
-        """Set the weights, if there are any, to the average of the streams' logits, with the heads that they have."""
+        """Initialise the weights, if any, so that the output is the average of the current logits of the streams."""
         return
 
     def deciding_layers(self, streams: Streams) -> list[nn.Module]:
-        """The layers whose inputs, side by side, are the features that the fusion decides by in evaluation."""
+        """The layers whose concatenated inputs are the features behind the logits in evaluation."""
         return [stream.dropout for stream in streams.values()]
 
 
 class _Linear(Fusion, nn.Linear):  # type: ignore[misc]
-    """A linear layer, whose weights are the fusion's own."""
+    """A fusion that is a linear layer itself, so that its parameters are `fusion.weight` and `fusion.bias`."""
 
     def decide(self, x: Tensor) -> Tensor:
-        """Logits (B, classes) of what the streams say, side by side (B, in_features)."""
+        """Logits (B, classes) of the concatenated outputs of the streams (B, in_features)."""
         return in_float32(lambda each: F.linear(each, self.weight, self.bias), self.weight.dtype, x)
 
 
@@ -75,7 +74,7 @@ class Concat(_Linear):
 
 
 class ConcatFeatures(_Linear):
-    """A linear layer on the features of all streams; their heads only give the starting point."""
+    """A linear layer on the features of all streams; the streams' heads only initialise its weights."""
 
     uses_heads = False
 
@@ -90,13 +89,14 @@ class ConcatFeatures(_Linear):
 
 
 class Conv(Fusion):
-    """Last feature maps of all streams, concatenated and mixed by a 1×1 convolution.
+    """The concatenated last feature maps of all streams, mixed by a 1×1 convolution.
 
-    The convolutional fusion of Feichtenhofer et al. (CVPR 2016), but for keeping all channels, where they keep half:
-    so it can start as the average of streams whose maps are not negative, as the other learned fusions do.
+    This is the convolutional fusion of Feichtenhofer et al. (CVPR 2016), except that the convolution keeps all channels
+    instead of half of them. So it can be initialised as the average of the streams, like the other trained fusions, if
+    the feature maps are not negative.
 
     Raises:
-        ActionRecError: the features of a backbone are not the mean of its maps, or the maps differ in size.
+        ActionRecError: the features of a backbone are not the mean of its feature maps, or the maps differ in size.
     """
 
     uses_heads = False
@@ -115,12 +115,14 @@ class Conv(Fusion):
         maps = {name: streams[name].maps(each) for name, each in inputs.items()}
         sizes = {name: "×".join(map(str, each.shape[2:])) for name, each in maps.items()}
         if len(set(sizes.values())) > 1:
-            said = ", ".join(f"{size} of {name}" for name, size in sizes.items())
-            raise ActionRecError(f"model.fusion=conv needs feature maps of one size, these are {said}; use another")
+            listed = ", ".join(f"{size} of {name}" for name, size in sizes.items())
+            raise ActionRecError(
+                f"model.fusion=conv needs feature maps of one size, these are {listed}; use another model.fusion"
+            )
         return self.decide(torch.cat(list(maps.values()), dim=1))
 
     def decide(self, maps: Tensor) -> Tensor:
-        """Logits (B, classes) of the streams' maps, side by side (B, features, H, W)."""
+        """Logits (B, classes) of the concatenated feature maps of the streams (B, features, H, W)."""
         return in_float32(self._decide, self.mix.weight.dtype, maps)
 
     def _decide(self, maps: Tensor) -> Tensor:
@@ -146,7 +148,7 @@ class Average(Fusion):
 
 
 class Max(Fusion):
-    """The largest of the streams' probabilities of each action, as logarithms."""
+    """The maximum of the streams' probabilities for each action, as log-probabilities (not normalised)."""
 
     def __init__(self, streams: Streams, classes: int):
         super().__init__()
@@ -155,7 +157,7 @@ class Max(Fusion):
         return reduce(torch.maximum, _log_probabilities(streams, inputs))
 
 
-FUSIONS: dict[str, type[Fusion]] = {
+FUSION_LAYERS: dict[str, type[Fusion]] = {
     "concat": Concat,
     "concat_features": ConcatFeatures,
     "conv": Conv,
@@ -165,15 +167,15 @@ FUSIONS: dict[str, type[Fusion]] = {
 
 
 def create(fusion: str | Mapping[str, Any], streams: Streams, classes: int) -> Fusion:
-    """The fusion of that name for streams, which has not started yet.
+    """Create the fusion layer for these streams; the caller initialises it by `Fusion.start`.
 
     Args:
-        fusion: one of `FUSIONS`, or a class by its full name under `_target_`, with its arguments beside it.
+        fusion: one of `FUSION_LAYERS`, or a class by its full name under `_target_`, with its arguments beside it.
         streams: by name.
         classes: number of actions.
 
     Raises:
-        ActionRecError: there is no such fusion, or the streams do not suit it.
+        ActionRecError: there is no such fusion, or the streams do not fit it.
     """
     if isinstance(fusion, Mapping):
         made = instantiate(fusion, streams, classes, _recursive_=False)
@@ -182,9 +184,9 @@ def create(fusion: str | Mapping[str, Any], streams: Streams, classes: int) -> F
                 f"model.fusion={dict(fusion)}: derive its class from actionrec.networks.fusions.Fusion"
             )
         return made
-    if fusion not in FUSIONS:
-        raise ActionRecError(f"model.fusion={fusion}: use one of {', '.join(FUSIONS)}, or {{_target_: …}}")
-    return FUSIONS[fusion](streams, classes)
+    if fusion not in FUSION_LAYERS:
+        raise ActionRecError(f"model.fusion={fusion}: use one of {', '.join(FUSION_LAYERS)}, or {{_target_: …}}")
+    return FUSION_LAYERS[fusion](streams, classes)
 
 
 def _log_probabilities(streams: Streams, inputs: Mapping[str, Tensor]) -> list[Tensor]:
@@ -193,7 +195,7 @@ def _log_probabilities(streams: Streams, inputs: Mapping[str, Tensor]) -> list[T
 
 @torch.no_grad()
 def _start_as_average(layer: nn.Linear, streams: Streams) -> None:
-    """Set a layer on the features of all streams to the average of the streams' logits."""
+    """Initialise a layer on the concatenated features so that its output is the average of the streams' logits."""
     heads = [stream.head for stream in streams.values()]
     layer.weight.copy_(torch.cat([head.weight for head in heads], dim=1) / len(heads))
     layer.bias.copy_(torch.stack([head.bias for head in heads]).mean(0))

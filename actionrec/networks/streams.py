@@ -11,15 +11,15 @@ from actionrec.networks.backbone import Backbone
 from actionrec.networks.precision import in_float32
 from actionrec.system.errors import ActionRecError
 
-PICTURE, VOLUME = 4, 5  # dimensions of a batch of pictures (B, C, S, S), and of clips (B, C, T, S, S)
+PICTURE, VOLUME = 4, 5  # number of dimensions of a batch of pictures (B, C, S, S) and of clips (B, C, T, S, S)
 
 
 def channels_last(network: nn.Module) -> None:
-    """Lay the weights of 2-D convolutions out as their inputs are, with the channels of a place side by side, in place.
+    """Convert the weights of 2-D convolutions to `channels_last`, the memory format of their inputs, in place.
 
-    Not those of 3-D convolutions: torch 2.14 trains r3d_18 more slowly in `channels_last_3d` on a CPU, in float32.
-    `contiguous` would leave 1×1 convolutions as they are, for which other kernels are then chosen: a training that is
-    resumed would not be bit-identical to one that earlier versions began.
+    3-D convolutions keep their format: torch 2.14 trains r3d_18 more slowly in `channels_last_3d` on a CPU in float32.
+    `to` is used since `contiguous` leaves the strides of 1×1 convolutions unchanged, for which torch chooses other
+    kernels: resuming a run of earlier versions would not be bit-identical.
     """
     for weight in network.parameters():
         if weight.dim() == PICTURE:
@@ -29,15 +29,15 @@ def channels_last(network: nn.Module) -> None:
 class Stream(nn.Module):
     """Normalisation, a backbone, and a linear head: uint8 pictures, or features (B, F) → logits (B, classes).
 
-    The normalisation belongs to the weights, so its constants are buffers of the state dict. Logits are float32, also
-    under autocast.
+    The constants of the normalisation belong to the weights, so they are buffers of the state dict. Logits are float32,
+    also under autocast.
 
     Args:
-        backbone: takes C channels.
+        backbone: a backbone for C channels.
         classes: number of actions.
-        mean, std: of a channel, in units of the uint8 input; one for all channels, or one for each.
-        dropout: of the features, in training.
-        dimensions: of the input, with the batch's: those of a `PICTURE` (B, C, S, S) or of a `VOLUME` (B, C, T, S, S).
+        mean, std: normalisation in units of the uint8 input: one value for all channels, or one value per channel.
+        dropout: dropout probability of the features in training.
+        dimensions: number of dimensions of an input batch: `PICTURE` (B, C, S, S) or `VOLUME` (B, C, T, S, S).
     """
 
     mean: Tensor
@@ -62,12 +62,12 @@ class Stream(nn.Module):
     def embed(self, x: Tensor) -> Tensor:
         """Features (B, backbone.features) float32, with dropout in training.
 
-        Features (B, F) are taken as they are, but for the dropout; those of frozen streams have none.
+        If x is already a feature vector (B, F), only the dropout is applied; frozen streams have no dropout.
         """
         return self.dropout(x if x.dim() == 2 else self.backbone(self._normalise(x)).float())
 
     def maps(self, x: Tensor) -> Tensor:
-        """The backbone's last feature maps (B, backbone.features, H, W); of clips they are the mean over time."""
+        """The backbone's last feature maps (B, backbone.features, H, W); for clips, their mean over time."""
         return self.backbone.maps(self._normalise(x))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,17 +79,17 @@ class Stream(nn.Module):
 
 
 class MultiStream(nn.Module):
-    """Several streams and their fusion: what each stream sees, in their order → logits (B, classes) float32.
+    """Several streams and a fusion layer: the inputs of the streams, in their order → logits (B, classes) float32.
 
     Args:
-        streams: by name, two or more.
+        streams: two or more streams by name.
         classes: number of actions.
         fusion: see `fusions.create`.
-        frozen: names of streams that do not learn: no gradients, and always in evaluation mode.
+        frozen: names of streams that are not trained: they have no gradients and stay in evaluation mode.
 
     Raises:
-        ActionRecError: there is no such fusion or stream, the backbones do not suit the fusion, or a stream's name is
-            taken by the network itself.
+        ActionRecError: there is no such fusion or stream, the backbones do not fit the fusion, or an attribute of the
+            network already has a stream's name.
     """
 
     fusion: fusions.Fusion
@@ -103,7 +103,7 @@ class MultiStream(nn.Module):
     ):
         super().__init__()
         if len(streams) < 2:
-            raise ActionRecError(f"a fusion of {', '.join(streams) or 'no stream'}: it takes two streams or more")
+            raise ActionRecError(f"a fusion of {', '.join(streams) or 'no stream'}: choose two streams or more")
         if unknown := [name for name in frozen if name not in streams]:
             raise ActionRecError(
                 f"model.frozen={list(frozen)}: {unknown[0]} is not a stream; use {' and '.join(streams)}"
@@ -121,11 +121,11 @@ class MultiStream(nn.Module):
             for stream in streams.values():
                 stream.head.requires_grad_(False)
         self.start_as_average()
-        self.train()  # Lightning does not call it before the first epoch, and frozen streams must be out of it then
+        self.train()  # puts frozen streams into evaluation mode; Lightning does not call train() before the first epoch
 
     @property
     def streams(self) -> dict[str, Stream]:
-        """By name, in the order of the network's inputs."""
+        """The streams by name, in the order of the network's inputs."""
         return {name: self.get_submodule(name) for name in self.names}  # type: ignore[misc]
 
     def train(self, mode: bool = True) -> "MultiStream":
@@ -135,7 +135,7 @@ class MultiStream(nn.Module):
         return self
 
     def start_as_average(self) -> None:
-        """Set a fusion that learns to the average of the streams' logits, with the heads that they have now."""
+        """Initialise a trained fusion as the average of the current logits of the streams."""
         self.fusion.start(self.streams)
 
     def forward(self, *inputs: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Extracted flow on disk: one zip file per clip, `<store>/<action>/<clip>.zip`.
 
-It holds `header.json` and one gray JPEG a field, `00000.jpg` …, (2H, W) with x above y, so that any window of fields is
-read without the rest. `python -m benchmarks.flow formats` has the figures that chose this format.
+The file holds `header.json` and one gray JPEG per field, `00000.jpg` …, of shape (2H, W) with x above y, so that any
+window of fields is read without decoding the others. `python -m benchmarks.flow formats` compares this format with
+alternatives.
 """
 
 import dataclasses
@@ -15,30 +16,30 @@ import numpy as np
 
 from actionrec.datasets.records import Clip
 from actionrec.settings.untrusted import FLOW, SHA256, integer, one_of, table
-from actionrec.storage import pictures as clipfile
+from actionrec.storage import pictures as picture_zip
 from actionrec.storage.pictures import identify
 from actionrec.system.errors import ActionRecError
 
 FORMAT = 2
-_MEND = "extract it with actionrec extract_flow"
+_HINT = "extract the flow with actionrec extract_flow"
 
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """What decides the values of a field; networks only fit flow made with the settings they were trained on.
+    """The settings that determine the values of a field; a network needs flow of the settings it was trained with.
 
     Raises:
-        ActionRecError: a value is nothing for a field.
+        ActionRecError: a setting is out of its range.
     """
 
     algorithm: str
     params: Mapping[str, Any] = field(default_factory=dict)
     bound: float = 20.0  # pixels
-    short_side: int | None = None  # pixels of the frames' shorter side, None as they are
+    short_side: int | None = None  # pixels to which the frames' shorter side is resized; None keeps the frames' size
 
     def __post_init__(self) -> None:
         if not isinstance(self.bound, (int, float)) or not 0 < self.bound < float("inf"):
-            raise ActionRecError(f"flow.bound={self.bound}: say how many pixels are the longest displacement")
+            raise ActionRecError(f"flow.bound={self.bound}: use the largest displacement in pixels, a positive number")
         if self.short_side is not None and (not isinstance(self.short_side, int) or self.short_side < 16):
             raise ActionRecError(f"flow.short_side={self.short_side}: use null, or at least 16 pixels")
 
@@ -50,7 +51,7 @@ class FlowSettings:
 
 @dataclass(frozen=True)
 class FlowHeader:
-    """What a file of the store says of itself."""
+    """Header of a file of the store: its settings, the number and size of its fields, and the identity of its clip."""
 
     settings: FlowSettings
     fields: int
@@ -75,29 +76,23 @@ _HEADER = table(
 
 
 class OtherSettingsError(ActionRecError):
-    """A stored clip was made with other settings than those asked for."""
+    """The stored flow of a clip was extracted with other settings than the requested ones."""
 
 
 def write(path: Path, clip: Clip, fields: Iterable[np.ndarray], settings: FlowSettings) -> int:
-    """Write the codes of a clip's fields, each (2, H, W) uint8, as they come; returns how many these were.
+    """Write the codes of a clip's fields, each (2, H, W) uint8, one by one; returns the number of fields.
 
-    An error among them leaves no file.
+    An error leaves no file.
     """
     count, shape = 0, (0, 0)
-
-    def pictures() -> Iterator[tuple[int, np.ndarray]]:
-        nonlocal count, shape
+    with picture_zip.create(path) as file:
         for codes in fields:
-            shape = codes.shape[1:]
-            yield count, as_picture(codes)
-            count += 1
-
-    def header() -> dict[str, Any]:
+            file.add(count, as_picture(codes))
+            count, shape = count + 1, codes.shape[1:]
         if not count:
             raise ActionRecError(f"{clip.path} has one frame only, flow needs two; take it out of the lists")
-        return {"format": FORMAT, **asdict(FlowHeader(settings, count, *shape, **identify(clip)))}
-
-    clipfile.write(path, pictures(), header)
+        header = FlowHeader(settings, count, *shape, **identify(clip))
+        file.add_header({"format": FORMAT, **asdict(header)})
     return count
 
 
@@ -107,13 +102,13 @@ def read_header(path: Path) -> FlowHeader:
     Raises:
         ActionRecError: the file is missing or damaged.
     """
-    values = clipfile.read_header(path, _MEND)
+    values = picture_zip.read_header(path, _HINT)
     try:
         if values.get("format") != FORMAT:
-            raise ValueError("of another format")
+            raise ValueError("it has another format")
         _HEADER(values, "")
     except ValueError as error:
-        raise ActionRecError(f"{path} has no readable header ({error}); {_MEND}") from None
+        raise ActionRecError(f"{path} has no readable header ({error}); {_HINT}") from None
     settings = FlowSettings(**values.pop("settings"))
     return FlowHeader(settings, **{key: value for key, value in values.items() if key != "format"})
 
@@ -122,24 +117,24 @@ def read_fields(path: Path, indices: Iterable[int]) -> np.ndarray:
     """Codes (T, 2, H, W) uint8 of the fields at `indices`.
 
     Raises:
-        ActionRecError: the file is missing or damaged, or has no such field.
+        ActionRecError: the file is missing or damaged, or lacks one of the fields.
     """
     fields = list(_fields(path, indices))
     if len({codes.shape for codes in fields}) > 1:
-        raise ActionRecError(f"{path} has fields of several sizes; delete it, then {_MEND}")
+        raise ActionRecError(f"{path} has fields of several sizes; delete it, then {_HINT}")
     return np.stack(fields)
 
 
 def as_picture(codes: np.ndarray) -> np.ndarray:
-    """A field's codes (2, H, W) as the picture (2H, W) that is stored."""
+    """A field's codes (2, H, W) as the stored picture (2H, W)."""
     return codes.reshape(-1, codes.shape[-1])
 
 
 def check_settings(path: Path, wanted: FlowSettings) -> FlowHeader:
-    """The header of a stored clip, if it was made with these settings.
+    """The header of a stored clip, whose flow has to be of these settings.
 
     Raises:
-        OtherSettingsError: it was made with others.
+        OtherSettingsError: the flow was extracted with other settings.
         ActionRecError: the file is missing or damaged.
     """
     header = read_header(path)
@@ -152,10 +147,10 @@ def check_settings(path: Path, wanted: FlowSettings) -> FlowHeader:
 
 
 def is_complete(path: Path, clip: Clip, settings: FlowSettings) -> bool:
-    """Whether the clip's flow is there, loads, and was made from this very file.
+    """Whether the clip's flow exists, loads, and was extracted from a clip of the same size and SHA-256.
 
     Raises:
-        OtherSettingsError: it is there, made with other settings: no flow to be replaced by mistake.
+        OtherSettingsError: the flow exists and was extracted with other settings, so it must not be overwritten.
     """
     try:
         header = check_settings(path, settings)
@@ -168,26 +163,26 @@ def is_complete(path: Path, clip: Clip, settings: FlowSettings) -> bool:
 
 
 def verify(path: Path, clip: Clip, settings: FlowSettings) -> int:
-    """Read all of a stored clip; returns its number of fields.
+    """Read every field of a stored clip; returns the number of fields.
 
     Raises:
-        ActionRecError: what is wrong with it.
+        ActionRecError: the file is missing or damaged, or was extracted with other settings or from another clip.
     """
     header = check_settings(path, settings)
     for index, codes in enumerate(_fields(path, range(header.fields))):
         if codes.shape != (2, header.height, header.width):
             raise ActionRecError(
-                f"{path}: field {index} has another size than its header says; delete it, then {_MEND}"
+                f"{path}: field {index} has another size than its header says; delete it, then {_HINT}"
             )
     if not _is_of(header, clip):
-        raise ActionRecError(f"{path} was extracted from another {clip.path.name}; {_MEND}")
+        raise ActionRecError(f"{path} was extracted from another {clip.path.name}; {_HINT}")
     return header.fields
 
 
 def _fields(path: Path, indices: Iterable[int]) -> Iterator[np.ndarray]:
-    for picture in clipfile.read(path, indices, cv2.IMREAD_GRAYSCALE, _MEND):
+    for picture in picture_zip.read(path, indices, cv2.IMREAD_GRAYSCALE, _HINT):
         if len(picture) % 2:
-            raise ActionRecError(f"{path} has a picture that is no field; delete it, then {_MEND}")
+            raise ActionRecError(f"{path} has a picture that is no field; delete it, then {_HINT}")
         yield picture.reshape(2, -1, picture.shape[1])
 
 

@@ -1,4 +1,4 @@
-"""Frames of clips, taken out of the videos once: to read one later takes a millisecond, not decoding up to it."""
+"""Extracted frames of clips: reading a stored frame takes a millisecond, while a video is decoded up to the frame."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 
 from actionrec.datasets.records import Clip
 from actionrec.settings.untrusted import SHA256, integer, list_of, one_of, table
-from actionrec.storage import pictures as clipfile
+from actionrec.storage import pictures as picture_zip
 from actionrec.storage.pictures import clip_path, identify
 from actionrec.storage.video import count_frames, ends_early, probe, read_frames
 from actionrec.system.errors import ActionRecError
@@ -21,7 +21,7 @@ from actionrec.system.parallel import run_jobs
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-_MEND = "delete it and run the same command again"
+_HINT = "delete it and run the same command again"
 _HEADER = table(
     {
         "format": one_of(FORMAT),
@@ -35,15 +35,15 @@ _HEADER = table(
 
 
 def frame_index(fraction: float, n_frames: int) -> int:
-    """Index of the frame at a fraction of the clip, both ends included."""
+    """Index of the frame at a fraction of the clip: 0 is the first frame, 1 the last."""
     return min(int(fraction * (n_frames - 1) + 0.5), n_frames - 1)
 
 
 def window(instant: int, n_frames: int, length: int, stride: int) -> list[int]:
-    """Indices of `length` frames, `stride` apart, around the frame `instant`, moved inside the clip at its ends.
+    """Indices of `length` frames, `stride` apart, around the frame `instant`.
 
-    A clip that is shorter than the window is taken from its first frame on, and its last one stands for those that it
-    lacks.
+    The window is shifted to stay inside the clip. In a clip shorter than the window it starts at the first frame, and
+    the last frame is repeated.
     """
     span = (length - 1) * stride + 1
     start = max(min(instant - span // 2, n_frames - span), 0)
@@ -51,44 +51,44 @@ def window(instant: int, n_frames: int, length: int, stride: int) -> list[int]:
 
 
 class Wanted(NamedTuple):
-    """Which frames of a clip are taken out: windows around instants."""
+    """The frames of a clip to extract: windows around instants."""
 
-    fractions: Sequence[float]  # of the clip, at which the instants are
-    length: int = 1  # frames of a window
-    stride: int = 1  # from one frame of a window to the next
+    fractions: Sequence[float]  # instants, as fractions of the clip
+    length: int = 1  # frames per window
+    stride: int = 1  # distance between neighbouring frames of a window, in frames
 
     def indices(self, n_frames: int) -> set[int]:
-        """Indices of those frames in a clip of so many."""
+        """Indices of the wanted frames in a clip of `n_frames` frames."""
         instants = {frame_index(fraction, n_frames) for fraction in self.fractions}
         return {index for instant in instants for index in window(instant, n_frames, self.length, self.stride)}
 
 
-def gather(
+def extract_missing(
     clips: Sequence[Clip], folder: Path, fractions: Iterable[float], workers: int, length: int = 1, stride: int = 1
 ) -> None:
-    """Take the frames at `fractions` out of those clips that `folder` does not hold them of yet.
+    """Extract the frames at `fractions` of all clips for which `folder` lacks them.
 
-    One process at a time does; another waits, and then finds that there is less to do, or nothing.
+    One process extracts at a time; other processes wait for the lock and then extract only frames still missing.
 
     Args:
-        clips: whose frames are wanted.
-        folder: of the frames.
+        clips: clips whose frames are wanted.
+        folder: folder of the extracted frames.
         fractions: instants, as fractions of a clip.
-        workers: processes.
+        workers: number of processes.
         length: frames around each instant, see `window`.
-        stride: from one of them to the next.
+        stride: distance between these frames, see `window`.
 
     Raises:
         ActionRecError: a clip cannot be decoded.
     """
     wanted = Wanted(tuple(fractions), length, stride)
-    if _missing(clips, folder, wanted):  # else the folder need not be one that can be written to
+    if _missing(clips, folder, wanted):  # a complete folder may be read-only, so the lock is not taken
         with only_writer(folder, "frames in", wait=True):
-            _gather(clips, folder, wanted, workers)
+            _extract(clips, folder, wanted, workers)
 
 
 def _missing(clips: Sequence[Clip], folder: Path, wanted: Wanted) -> dict[Path, tuple[Any, ...]]:
-    """Arguments of `_take` for every clip that lacks frames, by its path."""
+    """Arguments of `_extract_clip`, by the path of every clip whose frames are missing."""
     return {
         clip.path: (clip, clip_path(folder, clip), wanted)
         for clip in clips
@@ -96,13 +96,13 @@ def _missing(clips: Sequence[Clip], folder: Path, wanted: Wanted) -> dict[Path, 
     }
 
 
-def _gather(clips: Sequence[Clip], folder: Path, wanted: Wanted, workers: int) -> None:
+def _extract(clips: Sequence[Clip], folder: Path, wanted: Wanted, workers: int) -> None:
     jobs = _missing(clips, folder, wanted)
     if not jobs:
         return
     failed, cut = [], []
     with counting("frames", "clips", len(jobs)) as bar:
-        for path, result in run_jobs(_take, jobs, workers):
+        for path, result in run_jobs(_extract_clip, jobs, workers):
             bar.done += 1
             if isinstance(result, ActionRecError):
                 failed.append(str(result))
@@ -110,16 +110,18 @@ def _gather(clips: Sequence[Clip], folder: Path, wanted: Wanted, workers: int) -
                 cut.append(path)
     if cut:
         log.warning(
-            "%d of %d clips have far fewer frames than their files announce, cut short perhaps (first: %s)",
+            "%d of %d clips have far fewer frames than their files announce and may be truncated (first: %s)",
             *(len(cut), len(clips), min(cut)),
         )
     if failed:
-        raise ActionRecError(f"{len(failed)} of {len(clips)} clips have no frames (first: {min(failed)})")
-    log.info("%s: frames of %d clips", folder, len(jobs))
+        raise ActionRecError(
+            f"frames of {len(failed)} of {len(clips)} clips cannot be extracted (first: {min(failed)})"
+        )
+    log.info("extracted frames of %d clips into %s", len(jobs), folder)
 
 
 def count(path: Path) -> int:
-    """Number of frames of the clip whose file this is, of which some are held."""
+    """Number of frames of the whole clip, from the header of its file of extracted frames."""
     return _header(path)["frames"]
 
 
@@ -127,13 +129,13 @@ def read(path: Path, indices: Iterable[int]) -> list[np.ndarray]:
     """The frames at `indices`, each (H, W, 3) uint8 RGB.
 
     Raises:
-        ActionRecError: the file is missing or damaged, or does not hold one of them.
+        ActionRecError: the file is missing or damaged, or lacks one of the frames.
     """
-    return list(clipfile.read(path, indices, cv2.IMREAD_COLOR_RGB, _MEND))
+    return list(picture_zip.read(path, indices, cv2.IMREAD_COLOR_RGB, _HINT))
 
 
 def _has(path: Path, clip: Clip, wanted: Wanted) -> bool:
-    """Whether the file holds those frames of a clip of this size; its hash would take too long at every start."""
+    """Whether the file holds the wanted frames of a clip of this size; hashing clips at every start would be slow."""
     try:
         header = _header(path)
         return _is_of(header, clip) and wanted.indices(header["frames"]) <= set(header["indices"])
@@ -142,16 +144,16 @@ def _has(path: Path, clip: Clip, wanted: Wanted) -> bool:
 
 
 def _header(path: Path) -> dict[str, Any]:
-    """What a file says of itself.
+    """The checked header of a file.
 
     Raises:
-        ActionRecError: the file is missing, damaged, or of another format.
+        ActionRecError: the file is missing or damaged, or has another format.
     """
-    header = clipfile.read_header(path, _MEND)
+    header = picture_zip.read_header(path, _HINT)
     try:
         _HEADER(header, "")
     except ValueError as error:
-        raise ActionRecError(f"{path} has no readable header ({error}); {_MEND}") from None
+        raise ActionRecError(f"{path} has no readable header ({error}); {_HINT}") from None
     return header
 
 
@@ -159,8 +161,12 @@ def _is_of(header: dict[str, Any], clip: Clip) -> bool:
     return header["source_bytes"] == clip.path.stat().st_size
 
 
-def _take(clip: Clip, path: Path, wanted: Wanted) -> tuple[int, int]:
-    """Write the frames that are wanted, and those that the file has; returns how many the clip has and announces."""
+def _extract_clip(clip: Clip, path: Path, wanted: Wanted) -> tuple[int, int]:
+    """Write the wanted frames, and frames that the file already holds.
+
+    Returns:
+        The number of frames of the clip, and the number that its container announces.
+    """
     frames = count_frames(clip.path)
     indices = wanted.indices(frames)
     try:
@@ -169,11 +175,9 @@ def _take(clip: Clip, path: Path, wanted: Wanted) -> tuple[int, int]:
             indices |= set(header["indices"])
     except ActionRecError:
         pass
-    kept = sorted(indices)
-    pictures = read_frames(clip.path, kept)
-    clipfile.write(
-        path,
-        ((index, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)) for index, picture in zip(kept, pictures, strict=True)),
-        lambda: {"format": FORMAT, "frames": frames, "indices": kept, **identify(clip)},
-    )
+    in_order = sorted(indices)
+    with picture_zip.create(path) as file:
+        for index, picture in zip(in_order, read_frames(clip.path, in_order), strict=True):
+            file.add(index, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        file.add_header({"format": FORMAT, "frames": frames, "indices": in_order, **identify(clip)})
     return frames, probe(clip.path).frames

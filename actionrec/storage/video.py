@@ -1,7 +1,7 @@
-"""Decoding of video clips.
+"""Decoding of video clips and images.
 
-Frame counts of containers lie (on real HMDB51 clips `CAP_PROP_FRAME_COUNT` is one more than what can be read), so
-frames are counted by reading, and read in sequence rather than sought.
+The frame count of a container is unreliable: `CAP_PROP_FRAME_COUNT` of real HMDB51 clips is one more than the number of
+frames that can be read. So frames are counted by reading, and read in sequence instead of by seeking.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,12 @@ from PIL import Image
 
 from actionrec.system.errors import ActionRecError
 
-# One clip at a time is small; parallelism is over clips, in worker processes.
+# Worker processes decode clips in parallel, so OpenCV and FFmpeg use one thread per clip.
 cv2.setNumThreads(0)
 _ONE_THREAD = (cv2.CAP_ANY, [cv2.CAP_PROP_N_THREADS, 1])
 
 _JPEG = b"\xff\xd8"
-_LARGE = 300_000  # bytes; to look at the size of smaller images takes longer than it saves
+_LARGE = 300_000  # bytes; for smaller images, reading the size takes longer than decoding at a reduced size saves
 _REDUCED = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -33,7 +33,7 @@ def iter_frames(path: Path) -> Iterator[np.ndarray]:
     """Yield the frames of a clip in order, each (H, W, 3) uint8 RGB.
 
     Raises:
-        ActionRecError: the file is missing, or not one frame of it can be decoded.
+        ActionRecError: the file is missing, or none of its frames can be decoded.
     """
     for frame in _iter_bgr(path):
         yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
@@ -46,7 +46,7 @@ def iter_gray(path: Path) -> Iterator[np.ndarray]:
 
 
 class Probe(NamedTuple):
-    """What a clip's container says; its number of frames is often not what can be read."""
+    """Values of a clip's container; `frames` often differs from the number of frames that can be read."""
 
     frames: int
     height: int
@@ -55,7 +55,7 @@ class Probe(NamedTuple):
 
 
 def probe(path: Path) -> Probe:
-    """Look at a clip without decoding it.
+    """Read the container of a clip without decoding frames.
 
     Raises:
         ActionRecError: the file is missing or no video.
@@ -68,7 +68,7 @@ def probe(path: Path) -> Probe:
 
 
 def resize_short_side(frame: np.ndarray, short_side: int) -> np.ndarray:
-    """The frame with its shorter side `short_side` pixels long, its proportions kept."""
+    """The frame resized so that its shorter side has `short_side` pixels; the aspect ratio is kept."""
     height, width = frame.shape[:2]
     scale = short_side / min(height, width)
     size = max(round(width * scale), short_side), max(round(height * scale), short_side)
@@ -78,7 +78,7 @@ def resize_short_side(frame: np.ndarray, short_side: int) -> np.ndarray:
 def count_frames(path: Path) -> int:
     """Number of frames that can be read."""
     capture = _open(path)
-    count = int(capture.read()[0])  # what can be grabbed need not be a picture, as in a text that is called .jpg
+    count = int(capture.read()[0])  # read decodes, while grab also succeeds on files that are no video
     while count and capture.grab():
         count += 1
     capture.release()
@@ -88,9 +88,9 @@ def count_frames(path: Path) -> int:
 
 
 def ends_early(frames: int, announced: int) -> bool:
-    """Whether a file was probably cut short, by the frames that can be read and those that its container announces.
+    """Whether a file is probably truncated: `frames` can be read, and its container announces `announced` frames.
 
-    Whole files announce up to a sixth too many, so no file is refused for it.
+    Complete files announce up to a sixth too many frames, so this is a reason to warn and not to refuse a file.
     """
     return frames + 1 < 0.8 * announced
 
@@ -99,14 +99,14 @@ def read_frames(path: Path, indices: Sequence[int]) -> list[np.ndarray]:
     """Frames at `indices` (any order, may repeat), each (H, W, 3) uint8 RGB, in one pass over the clip.
 
     Raises:
-        ActionRecError: the clip cannot be decoded as far as the last of them.
+        ActionRecError: the clip cannot be decoded up to the last index.
     """
     capture = _open(path)
     wanted, frames = set(indices), {}
     for index in range(max(wanted) + 1):
         if not capture.grab():
             break
-        if index in wanted:  # only the wanted frames are converted to an image
+        if index in wanted:  # retrieve converts a frame to an image, which the other frames do not need
             read, frame = capture.retrieve()
             if not read:
                 break
@@ -124,17 +124,17 @@ def read_image(path: Path, enough: int | None = None) -> np.ndarray:
 
     Args:
         path: the file.
-        enough: pixels that the shorter side needs; a large JPEG is decoded at a half, a quarter or an eighth of its
-            size while that leaves as many, which takes a fraction of the time. None keeps its size.
+        enough: minimum short side in pixels; a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size if its short side
+            then still has `enough` pixels, which takes a fraction of the time. None keeps the full size.
 
     Raises:
         ActionRecError: the file is missing or not an image.
     """
-    # imdecode rather than imread: imread prints a warning of its own, and cannot open every non-ASCII path on Windows.
+    # imdecode instead of imread, which prints warnings, and on Windows cannot open some non-ASCII paths.
     try:
-        data = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)  # to open a pipe would wait
+        data = np.fromfile(path, np.uint8) if path.is_file() else np.empty(0, np.uint8)  # opening a pipe would block
         image = cv2.imdecode(data, _REDUCED[_reduction(data, enough)])
-    except (OSError, ValueError, SyntaxError, cv2.error, Image.DecompressionBombError):  # Pillow's, of broken headers
+    except (OSError, ValueError, SyntaxError, cv2.error, Image.DecompressionBombError):  # Pillow raises SyntaxError
         image = None
     if image is None:
         raise ActionRecError(f"cannot read the image {path}; replace the file, or take it out of the list")
@@ -142,10 +142,10 @@ def read_image(path: Path, enough: int | None = None) -> np.ndarray:
 
 
 def _reduction(data: np.ndarray, enough: int | None) -> int:
-    """By how much an encoded image may be shrunk while it is decoded."""
-    if enough is None or data.size < _LARGE or data[:2].tobytes() != _JPEG:  # others would alias
+    """Factor by which an encoded image may be shrunk while it is decoded; 1 unless it is a large JPEG."""
+    if enough is None or data.size < _LARGE or data[:2].tobytes() != _JPEG:  # other formats are shrunk with aliasing
         return 1
-    with Image.open(BytesIO(data.tobytes())) as image:  # reads the header only
+    with Image.open(BytesIO(data.tobytes())) as image:  # Pillow reads only the header here
         return max(factor for factor in _REDUCED if factor == 1 or min(image.size) >= factor * enough)
 
 
@@ -168,7 +168,7 @@ def _open(path: Path) -> cv2.VideoCapture:
 
 
 def _is_text(path: Path) -> bool:
-    """Whether a file begins as a text, as playlists do, in whose place FFmpeg would read the files that they name."""
+    """Whether a file starts with text, such as a playlist, for which FFmpeg would open the files it lists."""
     with path.open("rb") as file:
         start = file.read(32)
     return len(start) > 0 and all(9 <= byte <= 13 or 32 <= byte < 127 for byte in start)

@@ -1,4 +1,4 @@
-"""Modalities: what a stream of a network sees of a clip, one module for each."""
+"""Modalities: the kinds of input that a stream of a network can take, one module each."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,11 +21,11 @@ def __getattr__(name: str) -> Any:
 
 
 def create(settings: Mapping[str, Any]) -> Modality:
-    """The modality that `Modality.settings` describes, without the places that it reads from."""
+    """Create a modality from its `Modality.settings`; it has no folders, so it cannot read samples."""
     arguments = dict(settings)
     return get_class(arguments.pop("_target_"))(**arguments)
 
 
 def create_all(inputs: Mapping[str, Any]) -> dict[str, Modality]:
-    """The modalities of a data module's or a checkpoint's `inputs`, by the name of the stream, without places."""
+    """Create the modalities of a data module's or a checkpoint's `inputs`, by stream name, without folders."""
     return {name: create(settings) for name, settings in inputs["streams"].items()}

@@ -1,7 +1,7 @@
-"""The contract of a modality: what one stream sees of a clip, and how that is read, viewed, pictured and normalised.
+"""The interface of a modality: how one stream's input is read, augmented, normalised and shown as a picture.
 
-A modality is one module here and one file in `conf/stream/`. Networks, data modules, plots and pages know modalities
-by this contract alone.
+A modality is one module of this package and one file in `conf/stream/`. Networks, data modules, plots and report pages
+use modalities through this interface only.
 """
 
 from abc import ABC, abstractmethod
@@ -21,16 +21,16 @@ Constants = tuple[Sequence[float], Sequence[float]]  # mean and standard deviati
 
 
 class Modality(ABC):
-    """What one stream sees of a clip at one instant.
+    """The input of one stream for a clip at one instant.
 
-    A modality is made with the places that it reads from (`create` of a data module), or without them, where only the
-    shape and the normalisation of its samples are asked for, as when a checkpoint is loaded.
+    A modality has the folders from which it reads if it is created for a data module. It has none if only the shape and
+    the normalisation of its samples are needed, as for a loaded checkpoint.
 
     Attributes:
         label: name in tables and legends.
-        colour: of its bars and lines, `#rrggbb`; of Okabe and Ito, which colour-blind people can tell apart.
-        hatch: of its bars, so that a print in grey tells streams apart as well.
-        of_stills: whether a sample can be made of one still, whose picture `see` is then given.
+        colour: colour of bars and lines, `#rrggbb`, from the colour-blind safe palette of Okabe and Ito.
+        hatch: hatch of bars, which distinguishes streams in greyscale prints.
+        of_stills: whether `see` can make a sample from the picture of a still.
     """
 
     label: ClassVar[str]
@@ -40,75 +40,75 @@ class Modality(ABC):
 
     @classmethod
     def key(cls, setting: str) -> str:
-        """Where `conf/stream/` has a setting, for messages."""
+        """Full key of a setting in `conf/stream/`, for messages."""
         return f"data.{cls.label.lower().replace(' ', '_')}.{setting}"
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What decides the values that a network sees, as plain types and without places; kept in checkpoints.
+        """The settings that determine the values of samples, as plain types and without folders.
 
-        `create(settings)` of this package makes the modality again, without places.
+        Checkpoints keep these settings; `create(settings)` of this package creates the modality again without folders.
         """
 
     @abstractmethod
     def shape(self, size: int) -> tuple[int, ...]:
-        """Shape of a sample: (C, size, size) of a picture, (3, T, size, size) of several frames."""
+        """Shape of a sample: (C, size, size) for a picture, (3, T, size, size) for several frames."""
 
     @abstractmethod
     def normalisation(self, mean: Sequence[float], std: Sequence[float]) -> Constants:
-        """Mean and standard deviation of the input, one for all channels or one for each, in units of uint8.
+        """Mean and standard deviation of the input in units of uint8: one value, or one value per channel.
 
         Args:
-            mean, std: of R, G and B, that the weights of the backbone were trained with.
+            mean, std: constants of R, G and B with which the backbone's weights were trained, in units of uint8.
         """
 
     @abstractmethod
     def check(self, clips: Sequence[Clip]) -> None:
-        """Raise ActionRecError where something is missing that no `prepare` can make, such as flow."""
+        """Raise ActionRecError if an input is missing that `prepare` cannot make, such as flow."""
 
     @abstractmethod
     def prepare(self, clips: Sequence[Clip], fractions: Sequence[float], workers: int) -> None:
-        """Make what reading needs and is made in seconds, such as frames that are taken out of their clips once.
+        """Make inputs that take seconds to make, such as extracted frames.
 
         Args:
-            clips: whose samples will be read.
-            fractions: instants, as fractions of a clip, at which they will be.
-            workers: processes.
+            clips: clips whose samples will be read.
+            fractions: instants of these samples, as fractions of a clip.
+            workers: number of processes.
         """
 
     @abstractmethod
     def frames_of(self, clip: Clip) -> int:
-        """Number of frames of a clip."""
+        """Number of frames of a clip, by this modality's files."""
 
     @abstractmethod
     def source(self, clip: Clip, instants: Sequence[int]) -> Source:
-        """The pictures that samples at those frames are made of; of one frame in the order that `see` takes."""
+        """The pictures needed for samples at these frames; for one frame, in the order that `see` takes."""
 
     @abstractmethod
     def see(
         self, pictures: Pictures, view: View, size: int, augmentation: Augmentation | None, rng: np.random.Generator
     ) -> Tensor:
-        """A sample: the pictures of one instant under a view, `shape(size)` uint8.
+        """Make a sample from the pictures of one instant under a view, `shape(size)` uint8.
 
         Args:
-            pictures: what `source(clip, [instant])` reads; not to be written to.
-            view: crop, flip and turn, which all streams of a sample share.
+            pictures: the pictures of `source(clip, [instant])`; must not be written to.
+            view: crop, flip and rotation, shared by all streams of a sample.
             size: side of the sample in pixels.
-            augmentation: of training, whose colour jitter is for streams of colours; None in evaluation.
-            rng: for that jitter.
+            augmentation: augmentation of training, whose colour jitter applies to RGB streams; None in evaluation.
+            rng: generator for the colour jitter.
         """
 
     @abstractmethod
     def picture(self, sample: Tensor) -> np.ndarray:
-        """A sample as a picture (S, S, 3) uint8 RGB, for people."""
+        """A sample as a picture (S, S, 3) uint8 RGB for display."""
 
 
 def place(folder: Path | None, modality: Modality) -> Path:
-    """The folder that a modality reads from.
+    """The folder from which a modality reads.
 
     Raises:
-        ActionRecError: it was made without one.
+        ActionRecError: the modality was created without a folder.
     """
     if folder is None:
-        raise ActionRecError(f"{modality.key('folder')} is not set, and samples are read from there")
+        raise ActionRecError(f"{modality.key('folder')} is not set; set it to the folder from which samples are read")
     return folder

@@ -1,4 +1,4 @@
-"""Several frames at once, for networks that see time (such as R(2+1)D: Tran et al., CVPR 2018)."""
+"""Several frames as one sample, for video networks (such as R(2+1)D: Tran et al., CVPR 2018)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,10 +17,10 @@ class Clip(FrameWindow):
     """T frames: (3, T, S, S) uint8, in the memory format `channels_last_3d`.
 
     Args:
-        frames: T.
-        stride: from one of them to the next; torchvision's networks were trained at about 15 frames a second, 2 of
-            clips of 30.
-        folder: of the frames that are taken out of clips, see `storage.frames`; None where nothing is read.
+        frames: number of frames T.
+        stride: distance between neighbouring frames; torchvision's networks were trained at about 15 frames a second,
+            which is a stride of 2 for clips of 30 frames a second.
+        folder: folder of the extracted frames, see `storage.frames`; None if no samples are read.
     """
 
     label, colour, hatch = "clip", "#56B4E9", "xxxx"

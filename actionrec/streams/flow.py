@@ -19,9 +19,9 @@ from actionrec.streams.sampling import stack_indices
 from actionrec.streams.transforms import Augmentation, View, view_flow
 from actionrec.system.errors import ActionRecError
 
-CHANNELS = 8  # of a stack, unless its number of fields is given
+CHANNELS = 8  # channels of a stack by default
 CHANNELS_OF_A_FIELD = {"xy": 2, "magnitude": 1}
-REST = {"xy": (128.0,), "magnitude": (0.0,)}  # the codes of no motion
+REST = {"xy": (128.0,), "magnitude": (0.0,)}  # the codes of zero motion
 STD = (57.63,)
 
 
@@ -29,11 +29,11 @@ class Flow(Modality):
     """A stack of flow fields: (C, S, S) uint8, see `flow.field.stack`.
 
     Args:
-        algorithm, params, bound, short_side: that the flow was extracted with, see `storage.flow.FlowSettings`.
-        fields: of a stack; None takes as many as make eight channels, four of `xy` or eight of `magnitude`.
-        stride: from one field of a stack to the next.
+        algorithm, params, bound, short_side: settings of the extracted flow, see `storage.flow.FlowSettings`.
+        fields: number of fields in a stack; None gives eight channels: four fields of `xy` or eight of `magnitude`.
+        stride: distance between neighbouring fields of a stack.
         representation: `xy` (C = 2 · fields) or `magnitude` (C = fields).
-        folder: the store; None where nothing is read.
+        folder: the store; None if no samples are read.
     """
 
     label, colour, hatch = "flow", "#D55E00", "////"
@@ -58,7 +58,9 @@ class Flow(Modality):
         self.stored = FlowSettings(algorithm, dict(params or {}), bound, short_side)
         self.fields, self.stride, self.representation = fields, stride, representation
         self.folder = Path(folder) if folder else None
-        self._lengths: dict[Path, int] = {}  # fields by file; to read a header takes longer than to decode a field
+        self._lengths: dict[
+            Path, int
+        ] = {}  # number of fields by file; reading a header is slower than decoding a field
 
     def settings(self) -> dict[str, Any]:
         stored = self.stored
@@ -77,18 +79,18 @@ class Flow(Modality):
         return (self.fields * CHANNELS_OF_A_FIELD[self.representation], size, size)
 
     def normalisation(self, mean: Sequence[float], std: Sequence[float]) -> Constants:
-        """Flow is centred on the code of no motion and divided by 57.63 (TSN: Wang et al., ECCV 2016).
+        """The mean is the code of zero motion, the standard deviation is 57.63 (TSN: Wang et al., ECCV 2016).
 
-        The constants are those, whatever constants the backbone's pictures have: most motion is a few codes long, so
-        that a larger divisor would push the stem's response below the epsilon of the batch norm behind it. Of
-        EfficientNet-Lite0 (0.5/0.5, epsilon 0.001) the response to real flow has a variance of 0.0028 with 57.63, of
-        which the norm leaves 86 % of the amplitude, and of 0.0006 with its pictures' 127.5, which leaves 60 % (medians
-        over channels, 40 clips of J-HMDB).
+        The constants do not depend on the backbone's constants for RGB: most displacements are a few codes long, so a
+        larger divisor would push the variance of the stem's response below the epsilon of the following batch norm.
+        With EfficientNet-Lite0 (0.5/0.5, epsilon 0.001) and 57.63, the response to real flow has a variance of 0.0028,
+        and the batch norm keeps 86 % of the amplitude; with the 127.5 of its RGB input, the variance is 0.0006, and the
+        batch norm keeps 60 % (medians over channels, 40 clips of J-HMDB).
         """
         return REST[self.representation], STD
 
     def check(self, clips: Sequence[Clip]) -> None:
-        """Raise unless every clip's flow is extracted from this clip, with these settings, and long enough."""
+        """Raise unless every clip has flow of these settings that was extracted from this clip and fills a stack."""
         folder = place(self.folder, self)
         missing = [clip for clip in clips if not clip_path(folder, clip).is_file()]
         if missing:
@@ -113,7 +115,7 @@ class Flow(Modality):
                 ) from None
 
     def prepare(self, clips: Sequence[Clip], fractions: Sequence[float], workers: int) -> None:
-        pass  # flow takes hours; `extract_flow` makes it
+        pass  # extracting flow takes hours, so it is a command of its own, `actionrec extract_flow`
 
     def frames_of(self, clip: Clip) -> int:
         return self._fields_of(clip) + 1

@@ -17,7 +17,7 @@ class Frame(FrameWindow):
     """One RGB frame: (3, S, S) uint8, in the memory format `channels_last`.
 
     Args:
-        folder: of the frames that are taken out of clips, see `storage.frames`; None where nothing is read.
+        folder: folder of the extracted frames, see `storage.frames`; None if no samples are read.
     """
 
     label, colour, hatch = "frame", "#0072B2", ""

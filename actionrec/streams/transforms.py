@@ -1,6 +1,6 @@
-"""Random views of a sample: one crop, flip and turn for all that belongs to it, and colour jitter for its frame.
+"""Augmentation on uint8: random views (crop, flip and rotation, shared by all streams of a sample) and colour jitter.
 
-All on uint8; normalisation happens on the device.
+Normalisation happens later, on the device.
 """
 
 from collections.abc import Sequence
@@ -14,31 +14,28 @@ from actionrec.system.errors import ActionRecError
 
 
 class Augmentation(NamedTuple):
-    """What a training view may do to a sample."""
+    """Ranges of the random changes to a training sample."""
 
-    scale: tuple[float, float] = (
-        1.0,
-        1.0,
-    )  # area of the crop, as a fraction of the image; (1, 1) takes the whole of it
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width to height of the crop, relative to the image's own
+    scale: tuple[float, float] = (1.0, 1.0)  # range of the crop's area, as a fraction of the image
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)  # range of the crop's aspect ratio, relative to the image's
     flip: bool = False
-    degrees: float = 0.0  # turned by up to this much to either side
-    jitter: float = 0.0  # brightness, contrast and saturation change by up to this fraction; frames only
+    degrees: float = 0.0  # largest rotation to either side
+    jitter: float = 0.0  # largest change of brightness, contrast and saturation, as a fraction; for RGB frames only
 
     @property
     def smallest_side(self) -> float:
-        """The shortest side that a crop may have, as a fraction of the image's."""
+        """The shortest possible side of a crop, as a fraction of the image's side."""
         return float(np.sqrt(self.scale[0] * min(self.ratio))) if self.scale != (1.0, 1.0) else 1.0
 
 
 NONE = Augmentation()
-# `reference` is what the reference project tried; `strong` is Inception's crop (Szegedy et al., CVPR 2015).
+# `reference` is the reference project's augmentation; `strong` has Inception's crop (Szegedy et al., CVPR 2015).
 STILL_PRESETS = {
     "none": NONE,
     "reference": Augmentation(flip=True, degrees=15, jitter=0.2),
     "strong": Augmentation(scale=(0.35, 1), flip=True, jitter=0.2),
 }
-# Milder crops than for stills: where in the image something moves tells actions apart. Also what pairs use.
+# Crops are milder than for stills, since the position of a motion in the image helps to distinguish actions.
 CLIP_PRESETS = {
     "none": NONE,
     "reference": Augmentation(scale=(0.8, 1), flip=True, degrees=10, jitter=0.2),
@@ -47,7 +44,7 @@ CLIP_PRESETS = {
 
 
 class View(NamedTuple):
-    """One draw of an augmentation's geometry; the crop is in fractions of the image."""
+    """The geometry of one sample: a crop, as fractions of the image, a flip and a rotation."""
 
     left: float = 0.0
     top: float = 0.0
@@ -58,13 +55,13 @@ class View(NamedTuple):
 
 
 WHOLE = View()
-# Corners and middle as ten-crop testing takes them (Krizhevsky et al., NeurIPS 2012): 224 of 256 pixels.
+# Corners and centre of ten-crop testing (Krizhevsky et al., NeurIPS 2012): 224 of 256 pixels.
 _SIDE = 224 / 256
 _CORNERS = tuple(
     View(left, top, _SIDE, _SIDE)
     for left, top in ((0, 0), (1 - _SIDE, 0), (0, 1 - _SIDE), (1 - _SIDE, 1 - _SIDE), ((1 - _SIDE) / 2,) * 2)
 )
-# Three squares side by side on a 4:3 picture.
+# Three overlapping squares side by side on a 4:3 picture.
 _THIRDS = tuple(View(left, 0, 0.75, 1) for left in (0, 0.125, 0.25))
 EVAL_VIEWS = {
     1: (WHOLE,),
@@ -75,14 +72,22 @@ EVAL_VIEWS = {
 
 
 def eval_views(crops: int) -> tuple[View, ...]:
-    """The views of a picture that a test averages."""
+    """The views of a picture whose scores the test averages.
+
+    Raises:
+        ActionRecError: `crops` is not a key of `EVAL_VIEWS`.
+    """
     if crops not in EVAL_VIEWS:
         raise ActionRecError(f"views.crops={crops}: use one of {', '.join(map(str, EVAL_VIEWS))}")
     return EVAL_VIEWS[crops]
 
 
 def preset(presets: dict[str, Augmentation], name: str) -> Augmentation:
-    """The augmentation of that name."""
+    """The augmentation with this name.
+
+    Raises:
+        ActionRecError: there is no such augmentation.
+    """
     if name not in presets:
         raise ActionRecError(f"data.augmentation={name}: use one of {', '.join(presets)}")
     return presets[name]
@@ -106,7 +111,7 @@ def draw_view(augmentation: Augmentation, rng: np.random.Generator) -> View:
 
 
 def view_frame(image: np.ndarray, view: View, size: int) -> np.ndarray:
-    """The view of an image (H, W, 3), resized to (size, size, 3), uint8."""
+    """The view of an image (H, W, 3), uint8 or float, resized to (size, size, 3)."""
     seen = _crop(image, view, size, cv2.BORDER_REFLECT_101)
     return cv2.flip(seen, 1) if view.flip else seen
 
@@ -114,32 +119,33 @@ def view_frame(image: np.ndarray, view: View, size: int) -> np.ndarray:
 def view_flow(codes: np.ndarray, view: View, size: int, representation: str) -> np.ndarray:
     """The view of consecutive fields (T, 2, H, W) as channels (C, size, size), uint8; see `flow.field.stack`.
 
-    Turns turn the displacements and flips negate x, in the order in which `view_frame` turns and flips. Resizing keeps
-    the lengths in pixels of the clip, as the field does since Simonyan & Zisserman (NeurIPS 2014).
+    A rotation rotates the displacement vectors and a flip negates x, in this order, which is that of `view_frame`.
+    Resizing does not scale the displacements: their unit stays the clip's pixel, as is usual since Simonyan & Zisserman
+    (NeurIPS 2014).
     """
     planes = [_crop(plane, view, size, cv2.BORDER_CONSTANT) for plane in field.stack(codes, "xy")]
     seen = np.stack(planes).reshape(-1, 2, size, size)
     if view.degrees:
-        seen = field.turn(seen, view.degrees)
+        seen = field.rotate(seen, view.degrees)
     if view.flip:
         seen = field.mirror(seen)
     return field.stack(seen, representation)
 
 
 def jitter_colours(images: Sequence[np.ndarray], amount: float, rng: np.random.Generator) -> list[np.ndarray]:
-    """Brightness, contrast and saturation of images (H, W, 3) uint8, each changed by a factor in 1 ± amount.
+    """Change brightness, contrast and saturation of images (H, W, 3) uint8, each by a random factor in 1 ± amount.
 
-    The factors are the same for all, and contrast is about the mean of the middle one, or the frames of a stack would
-    flicker against each other.
+    All images get the same factors, and the contrast is relative to the mean of the middle image; otherwise the frames
+    of a stack would flicker.
     """
     if not amount:
         return list(images)
     brightness, contrast, saturation = rng.uniform(1 - amount, 1 + amount, 3)
     mean = float(cv2.cvtColor(images[len(images) // 2], cv2.COLOR_RGB2GRAY).mean())
-    # Contrast and brightness are one affine map, applied with saturation to 0..255.
+    # Contrast and brightness together are one affine map, which OpenCV saturates to 0 … 255.
     offset = (1 - contrast) * mean * brightness
     jittered = []
-    for image in images:  # one by one: arrays of several images are larger than the processor's cache
+    for image in images:  # one by one, since an array of several images does not fit into the CPU cache
         gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         mixed = cv2.addWeighted(image, saturation, gray, 1 - saturation, 0)
         jittered.append(cv2.addWeighted(mixed, contrast * brightness, mixed, 0, offset))
@@ -147,19 +153,19 @@ def jitter_colours(images: Sequence[np.ndarray], amount: float, rng: np.random.G
 
 
 def _crop(image: np.ndarray, view: View, size: int, border: int) -> np.ndarray:
-    """What a view shows of an image (H, W) or (H, W, 3) but for the flip, as (size, size) or (size, size, 3)."""
+    """The view of an image (H, W) or (H, W, 3) without the flip, as (size, size) or (size, size, 3)."""
     height, width = image.shape[:2]
     left, top = round(view.left * width), round(view.top * height)
     right, bottom = round((view.left + view.width) * width), round((view.top + view.height) * height)
     if view.degrees:
-        image = _turn(image, view.degrees, border)
+        image = _rotate(image, view.degrees, border)
     return _resize(image[top : max(bottom, top + 1), left : max(right, left + 1)], size)
 
 
 def _resize(image: np.ndarray, size: int) -> np.ndarray:
-    """The image as a square: by whole factors first, or small things alias away, and bilinearly for the rest.
+    """Resize an image to a square: area interpolation by integer factors against aliasing, then bilinear.
 
-    OpenCV's area interpolation takes five times as long by other factors.
+    OpenCV's area interpolation is five times as slow for other factors.
     """
     down, across = (max(side // size, 1) for side in image.shape[:2])
     if down > 1 or across > 1:
@@ -168,7 +174,7 @@ def _resize(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
-def _turn(image: np.ndarray, degrees: float, border: int) -> np.ndarray:
+def _rotate(image: np.ndarray, degrees: float, border: int) -> np.ndarray:
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1)
     return cv2.warpAffine(image, matrix, (width, height), borderMode=border, borderValue=[field.ZERO] * 4)

@@ -1,4 +1,4 @@
-"""What streams share that see RGB frames around an instant."""
+"""Base class of modalities that are made from RGB frames around an instant."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -17,15 +17,12 @@ from actionrec.system.errors import ActionRecError
 
 
 class FrameWindow(Modality):
-    """A modality that is made of frames around an instant, which are taken out of the clips once.
-
-    At the ends of a clip the window is moved inside; a clip that is too short repeats its last frame, see
-    `storage.frames.window`.
+    """A modality made from a window of extracted frames around an instant, see `storage.frames.window`.
 
     Args:
-        length: frames of a window.
-        stride: from one frame of a window to the next.
-        folder: of the frames, see `storage.frames`; None where nothing is read.
+        length: number of frames in a window.
+        stride: distance between neighbouring frames of a window, in frames.
+        folder: folder of the extracted frames, see `storage.frames`; None if no samples are read.
     """
 
     def __init__(self, length: int, stride: int, folder: str | None):
@@ -33,13 +30,15 @@ class FrameWindow(Modality):
             raise ActionRecError(f"{self.key('stride')}={stride} over {length} frames: both must be at least 1")
         self.window, self.stride = length, stride
         self.folder = Path(folder) if folder else None
-        self._lengths: dict[Path, int] = {}  # frames by file; to read a header takes longer than to decode a frame
+        self._lengths: dict[
+            Path, int
+        ] = {}  # number of frames by file; reading a header is slower than decoding a frame
 
     def check(self, clips: Sequence[Clip]) -> None:
-        pass  # `prepare` makes all that is needed
+        pass  # `prepare` extracts all frames
 
     def prepare(self, clips: Sequence[Clip], fractions: Sequence[float], workers: int) -> None:
-        frames.gather(clips, place(self.folder, self), fractions, workers, self.window, self.stride)
+        frames.extract_missing(clips, place(self.folder, self), fractions, workers, self.window, self.stride)
 
     def frames_of(self, clip: Clip) -> int:
         path = clip_path(place(self.folder, self), clip)
@@ -61,9 +60,9 @@ class FrameWindow(Modality):
 def view_frames(
     pictures: Pictures, view: View, size: int, augmentation: Augmentation | None, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """The view of several frames (H, W, 3), each resized to (size, size, 3), uint8; all have the same colour jitter.
+    """The view of several frames (H, W, 3), each resized to (size, size, 3), uint8.
 
-    Colours that change from frame to frame would be motion to whatever compares the frames.
+    All frames get the same colour jitter, since different colours would look like motion.
     """
     seen = [view_frame(picture, view, size) for picture in pictures]
     return jitter_colours(seen, augmentation.jitter, rng) if augmentation else seen

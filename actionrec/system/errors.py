@@ -2,11 +2,11 @@
 
 
 class ActionRecError(Exception):
-    """Something the user gave is wrong; the message is one line that names the thing and the mend.
+    """The user's input is wrong; the message is one line that says what is wrong and how to fix it.
 
-    The command lines print it without a traceback and exit with status 1.
+    The commands print the message without a traceback and exit with status 1.
     """
 
 
 class DivergedError(ActionRecError):
-    """The loss of a training is not finite; other settings may do better."""
+    """The training loss is not finite; other settings may train."""

@@ -1,4 +1,4 @@
-"""Files that are either complete or absent."""
+"""Atomic writing: a file or folder is either complete or absent."""
 
 import hashlib
 import json
@@ -20,32 +20,32 @@ _PREFIX_LENGTH = 18
 
 
 def _temporary_prefix(path: Path) -> str:
-    # A hash, since names may be as long as a file system takes, and begin alike.
+    # A hash keeps the prefix short and distinct: file names may have the maximum length and share their beginning.
     return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[: _PREFIX_LENGTH - 2]}-"
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that replaces it when the block ends, and is removed if the block raises.
+    """Yield a temporary path beside `path`; it replaces `path` when the block ends, or is removed if the block raises.
 
-    The temporary name keeps the suffix of `path`, since several writers choose their format by it.
+    The temporary name keeps the suffix of `path`, since several writers choose their format by the suffix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = -1, ""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=_temporary_prefix(path), suffix=path.suffix)
-        if not _lock(handle):  # says to `remove_leftovers` that its writer lives, as long as it is open
+        if not _lock(handle):  # the lock tells `remove_leftovers` that the writer of this file is alive
             os.close(handle)
             handle = -1
         temporary = Path(name)
-        temporary.chmod(0o644)  # mkstemp gives 0600, which nobody else could read on a shared disk
+        temporary.chmod(0o644)  # mkstemp creates files with 0600, unreadable for other users of a shared disk
         yield temporary
         os.replace(temporary, path)
     except BaseException as error:
         if name:
             Path(name).unlink(missing_ok=True)
         if isinstance(error, OSError) and (not error.filename or _is_temporary(str(error.filename), path)):
-            error.filename = str(path)  # what the caller knows; of a full disk the system does not say which file
+            error.filename = str(path)  # the caller knows `path` only; a full disk is reported without a file name
         raise
     finally:
         if handle >= 0:
@@ -57,7 +57,7 @@ def _is_temporary(name: str, path: Path) -> bool:
 
 
 def remove_leftovers(paths: Iterable[Path]) -> None:
-    """Remove the temporary files that killed writers of `paths` left beside them, and no living writer's."""
+    """Remove temporary files of `paths` whose writers were killed; files of running writers stay."""
     prefixes: dict[Path, set[str]] = {}
     for path in paths:
         prefixes.setdefault(path.parent, set()).add(_temporary_prefix(path))
@@ -68,7 +68,7 @@ def remove_leftovers(paths: Iterable[Path]) -> None:
 
 
 def _lock(handle: int) -> bool:
-    """Lock an open file; False where another process has, or where files have no locks."""
+    """Lock an open file; False if another process holds the lock or the file system has no locks."""
     if fcntl is None:
         return False
     try:
@@ -89,7 +89,7 @@ def _is_being_written(file: Path) -> bool:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # this file system has no locks
+    except OSError:  # the file system has no locks
         return False
     finally:
         os.close(handle)
@@ -103,7 +103,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as indented JSON, atomically; numbers that are not finite, which JSON lacks, become null."""
+    """Write `content` as indented JSON, atomically; NaN and infinities, which JSON lacks, become null."""
     write_text(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
 
 
@@ -127,21 +127,21 @@ def sha256(path: Path) -> str:
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """Size and time of change, in nanoseconds: by them a file is told from what it was, without reading it."""
+    """Size in bytes and modification time in nanoseconds, to detect a changed file without reading it."""
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns
 
 
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path` that replaces it when the block ends, and is removed if the block raises."""
+    """Yield a new folder beside `path`; it replaces `path` when the block ends, or is removed if the block raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
-    temporary.chmod(0o755)  # mkdtemp gives 0700
+    temporary.chmod(0o755)  # mkdtemp creates folders with 0700
     old = path.with_name(f"{path.name}.replaced")
     try:
         yield temporary
-        if old.exists() and path.exists():  # what a kill between the steps below leaves
+        if old.exists() and path.exists():  # the last writer was killed before it removed the old folder
             shutil.rmtree(old)
         if path.exists():
             path.rename(old)

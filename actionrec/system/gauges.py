@@ -1,4 +1,4 @@
-"""Bars on the terminal's last line."""
+"""Progress bars on the last line of the terminal."""
 
 import sys
 import time
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 from actionrec.system import terminal
 
-LONGEST, SHORTEST = 30, 8  # columns of a bar
+LONGEST, SHORTEST = 30, 8  # width of a bar in columns
 
 
 def gauge(label: str, fraction: float, facts: str, width: int) -> str:
-    """`label ━━━━━━──── 60 %  facts` in at most `width` columns; the bar gives way first."""
+    """`label ━━━━━━──── 60 %  facts` in at most `width` columns; in a narrow terminal the bar is left out first."""
     percent = f"{int(100 * min(max(fraction, 0.0), 1.0)):3d} %"
     room = min(width - len(label) - len(percent) - len(facts) - 4, LONGEST)
     if not terminal.is_terminal() or room < SHORTEST:
@@ -23,22 +23,26 @@ def gauge(label: str, fraction: float, facts: str, width: int) -> str:
 
 
 class Count:
-    """How many of a number of things are done, at what rate, and for how long still.
+    """A counter with a progress bar, the rate, and the time left.
 
     Args:
-        what: is done, such as `flow`.
-        unit: of the rate, in the plural.
-        total: of things.
+        label: name of the work, such as `flow`.
+        unit: plural of the counted things, such as `fields`.
+        total: number of things.
+
+    Attributes:
+        done: number of finished things; the caller sets it.
+        note: text at the end of the line.
     """
 
-    def __init__(self, what: str, unit: str, total: int):
-        self.what, self.unit, self.total = what, unit, total
+    def __init__(self, label: str, unit: str, total: int):
+        self.label, self.unit, self.total = label, unit, total
         self.done = 0
         self.note = ""
         self._began = time.monotonic()
 
     def text(self, width: int) -> str:
-        """The line of now."""
+        """The current line, at most `width` columns wide."""
         seconds = time.monotonic() - self._began
         facts = [f"{self.done:,}/{self.total:,} {self.unit}"]
         if self.done and seconds > 0:
@@ -46,13 +50,13 @@ class Count:
             facts += [f"{rate:.3g}/s" if rate < 1000 else f"{rate:,.0f}/s"]
             facts += [f"{terminal.duration(max(self.total - self.done, 0) / rate)} left"]
         facts += [self.note] if self.note else []
-        return gauge(self.what, self.done / max(self.total, 1), "  ".join(facts), width)
+        return gauge(self.label, self.done / max(self.total, 1), "  ".join(facts), width)
 
 
 @contextmanager
-def counting(what: str, unit: str, total: int) -> Iterator[Count]:
-    """A `Count` that the last line shows, and that the caller advances by its `done`."""
-    count = Count(what, unit, total)
+def counting(label: str, unit: str, total: int) -> Iterator[Count]:
+    """Show a `Count` on the last line while the block runs; nothing is shown for a total of 0."""
+    count = Count(label, unit, total)
     if not total:
         yield count
         return

@@ -1,4 +1,4 @@
-"""What the machine offers: cores, and trainers for whatever device there is."""
+"""The machine's cores, memory and devices, and a Lightning Trainer for them."""
 
 import ctypes
 import os
@@ -11,37 +11,37 @@ import psutil
 
 from actionrec.system.errors import ActionRecError
 
-if TYPE_CHECKING:  # heavy, and counting cores needs neither
+if TYPE_CHECKING:  # Lightning is slow to import, and counting cores does not need it
     from lightning import Trainer
 
-CGROUP = Path("/sys/fs/cgroup")  # where Linux says what a container or a cluster job may take
+CGROUP = Path("/sys/fs/cgroup")  # cgroup v2: memory limits of containers and cluster jobs on Linux
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, which in a container or a cluster job are fewer than the machine has."""
+    """Number of cores in this process's CPU affinity; a container or cluster job may have fewer than the machine."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def free_memory() -> int:
-    """Bytes of memory that this process may still take, within the limit of its container or cluster job."""
+    """Bytes of memory that this process may still allocate, within the cgroup limit of its container or cluster job."""
     free = psutil.virtual_memory().available
     try:
-        limit = int((CGROUP / "memory.max").read_text())  # "max" where there is none
+        limit = int((CGROUP / "memory.max").read_text())  # the text "max" if there is no limit
         used = int((CGROUP / "memory.current").read_text())
         parts = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
         return free
-    used -= int(parts.get("inactive_file", 0))  # copies of files, let go when memory is wanted
+    used -= int(parts.get("inactive_file", 0))  # page cache, which the kernel reclaims under memory pressure
     return min(free, max(limit - used, 0))
 
 
 def loader_workers(devices: int = 1) -> int:
-    """Loader processes for each of a machine's training devices.
+    """Number of data loader processes for each training device.
 
-    Beside a GPU, all cores, up to 16 a device. Beside a network on the CPU, one for four cores: it reads faster than
-    they learn, and what it takes of a core all the others wait for.
+    When training on GPUs, all cores are shared by the loaders, up to 16 loaders per device. When training on the CPU,
+    there is one loader per four cores: it keeps up, and every core it uses slows down all compute threads.
     """
     import torch
 
@@ -55,13 +55,13 @@ def create_trainer(precision: str = "auto", **options: Any) -> "Trainer":
     """A Lightning Trainer that writes checkpoints with `AtomicCheckpointIO`.
 
     Args:
-        precision: Lightning's, or `auto`: bf16 where the device does it fast, else float32.
-        options: of `lightning.Trainer`. Its own progress bar is off by default; `callbacks.ProgressBar` is ours. On the
-            CPU batch norms are not synchronised, which torch does on GPUs alone, and all devices (`-1`) are two
-            processes.
+        precision: a precision of Lightning, or `auto`: bf16 on devices with bf16 instructions, otherwise float32.
+        options: of `lightning.Trainer`. Lightning's progress bar is off by default; `callbacks.ProgressBar` replaces
+            it. On the CPU, `sync_batchnorm` is off, since torch synchronises batch norms on GPUs only, and
+            `devices=-1` starts two processes.
 
     Raises:
-        ActionRecError: the machine has no such device, or Lightning knows no such option.
+        ActionRecError: the machine lacks the device, or Lightning does not know an option.
     """
     import lightning
     from lightning.fabric.plugins.io import CheckpointIO
@@ -79,7 +79,7 @@ def create_trainer(precision: str = "auto", **options: Any) -> "Trainer":
             options["devices"] = 2
     if precision == "auto":
         precision = fast_precision(options.get("accelerator", "auto"))
-    keep_freed_memory()
+    disable_malloc_trim()
     options.setdefault("enable_progress_bar", False)
     try:
         return lightning.Trainer(precision=precision, **options)  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ def create_trainer(precision: str = "auto", **options: Any) -> "Trainer":
 
 
 def fast_precision(accelerator: str) -> str:
-    """`bf16-mixed` where the device has instructions for it, else `32-true`."""
+    """`bf16-mixed` if the device has bf16 instructions, otherwise `32-true`."""
     import torch
 
     if accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available()):
@@ -104,10 +104,11 @@ def fast_precision(accelerator: str) -> str:
     return "bf16-mixed" if fast else "32-true"
 
 
-def keep_freed_memory() -> None:
-    """Have the C library keep the memory of large tensors for the next step, rather than return it to the system.
+def disable_malloc_trim() -> None:
+    """Make glibc keep freed memory in this process instead of returning it to the operating system.
 
-    Else every step on the CPU has its activations mapped in and zeroed page by page, a tenth to a fifth of its time.
+    Otherwise glibc returns large buffers after each step on the CPU, and the kernel has to map and zero the pages of
+    the activations again, which takes a tenth to a fifth of the step.
     """
     if platform.libc_ver()[0] != "glibc":
         return

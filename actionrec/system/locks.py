@@ -1,9 +1,10 @@
-"""One writer at a time for a place on disk, also among machines that share the disk.
+"""Locks on paths: one writer at a time, also among machines that share the disk.
 
-The lock is a hidden file beside the place. Where the file system has POSIX record locks, they decide: the kernel, or
-the server of a shared disk, lets go of one when its process dies, whatever processes that has forked. Where there are
-none (some cluster file systems, Windows), and where a record lock may hold on one machine only, the owner's heartbeat
-decides: a living owner sets the file's time every few seconds.
+The lock is a hidden file beside the path. If the file system has POSIX record locks, the record lock on that file
+decides: the kernel, or the server of a shared disk, releases a record lock when its process dies, even if forked
+children live on. If the file system has no record locks (some cluster file systems, Windows), or if a record lock may
+be valid on one machine only, the owner's heartbeat decides: a living owner updates the modification time of the lock
+file every few seconds.
 """
 
 import errno
@@ -27,7 +28,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 HEARTBEAT_SECONDS = 5.0
-MISSED_BEATS = 4  # after which an owner counts as dead where only its heartbeat can tell
+MISSED_BEATS = 4  # heartbeats after which an owner without a record lock counts as dead
 
 _BUSY = {errno.EACCES, errno.EAGAIN}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class BusyError(ActionRecError):
-    """Another process writes there."""
+    """Another process holds the lock."""
 
 
 @dataclass
@@ -51,29 +52,28 @@ class _Hold:
 
 
 @contextmanager
-def only_writer(path: Path, what: str, wait: bool = False) -> Iterator[None]:
-    """Be the only process that writes to a place, as long as the block lasts; see `acquire`."""
-    acquire(path, what, wait)
+def only_writer(path: Path, label: str, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of a path while the block runs; see `acquire`."""
+    acquire(path, label, wait)
     try:
         yield
     finally:
         release(path)
 
 
-def acquire(path: Path, what: str, wait: bool = False) -> None:
-    """Become the only writer of a place until `release`, or until this process ends, in whatever way.
+def acquire(path: Path, label: str, wait: bool = False) -> None:
+    """Take the lock of a path until `release`, or until this process ends or is killed.
 
-    A process that is the writer already may acquire the place again, and releases it as often. Processes that it
-    forks are no owners.
+    The lock is re-entrant: the owner may acquire it again and must release it as often. Forked children do not own it.
 
     Args:
-        path: the place, a file or a folder that need not exist.
-        what: names it in messages, such as `run`.
-        wait: whether to wait for another writer's end, or to raise.
+        path: a file or a folder, which need not exist.
+        label: name of the path's kind in messages, such as `run`.
+        wait: wait until another owner releases the lock, instead of raising.
 
     Raises:
-        BusyError: another process is the writer; the message names it.
-        OSError: the folder that the place is in cannot be written to.
+        BusyError: another process holds the lock; the message names that process.
+        OSError: the folder of `path` is not writable.
     """
     file = lock_file(path)
     with _held_guard:
@@ -82,22 +82,22 @@ def acquire(path: Path, what: str, wait: bool = False) -> None:
             hold.depth += 1
             return
     file.parent.mkdir(parents=True, exist_ok=True)
-    told = False
+    logged = False
     while True:
         try:
-            handle = _open(file, path, what)
+            handle = _open(file, path, label)
             break
         except OSError as error:
-            error.filename = str(path)  # of which the lock's file says less
-            if error.errno == errno.ENOENT:  # a folder that takes no files, such as /proc
+            error.filename = str(path)  # the user knows `path`, and not the lock file
+            if error.errno == errno.ENOENT:  # a folder in which no file can be created, such as /proc
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from None
             raise
         except BusyError as error:
             if not wait:
                 raise
-            if not told:
-                log.info("waits: %s", error)
-            told = True
+            if not logged:
+                log.info("waiting: %s", error)
+            logged = True
             time.sleep(_RETRY_SECONDS)
     hold = _Hold(handle, os.getpid())
     try:
@@ -107,7 +107,7 @@ def acquire(path: Path, what: str, wait: bool = False) -> None:
     except BaseException:
         _let_go(hold, file)
         raise
-    # A daemon, so that it keeps no process alive; it takes no lock, which a fork could inherit.
+    # A daemon thread does not keep the process alive. The thread takes no lock, since a fork could inherit a held one.
     hold.heart = threading.Thread(target=_beat, args=(hold, file), daemon=True)
     hold.heart.start()
     with _held_guard:
@@ -115,7 +115,7 @@ def acquire(path: Path, what: str, wait: bool = False) -> None:
 
 
 def release(path: Path) -> None:
-    """Let others write to a place; nothing happens where this process is not its writer."""
+    """Release the lock of a path; a no-op if this process does not hold the lock."""
     file = lock_file(path)
     with _held_guard:
         hold = _held.get(file)
@@ -132,28 +132,28 @@ def release(path: Path) -> None:
 
 
 def lock_file(path: Path) -> Path:
-    """The file that stands for the right to write to a place, whatever links lead there."""
+    """The lock file of a path; symbolic links are resolved first."""
     path = Path(os.path.realpath(path))
     return path.with_name(f".{path.name}.lock")
 
 
 def _let_go(hold: _Hold, file: Path) -> None:
-    with suppress(OSError):  # removed by hand
+    with suppress(OSError):  # a user has removed the file
         if os.name != "nt" and _is_at(hold.handle, file):
-            file.unlink()  # before it is let go: whoever opened it finds out, see `_open`
+            file.unlink()  # before closing, so that a process that has the file open notices its removal, see `_open`
     os.close(hold.handle)
-    if os.name == "nt":  # does not remove open files
+    if os.name == "nt":  # Windows cannot remove open files
         with suppress(OSError):
             file.unlink()
 
 
-def _open(file: Path, path: Path, what: str) -> int:
-    """Open the lock's file as its owner.
+def _open(file: Path, path: Path, label: str) -> int:
+    """Open the lock file and become its owner; returns the file descriptor.
 
     Raises:
-        BusyError: there is another one.
+        BusyError: another process is the owner.
     """
-    dead: bytes | None = None  # what an owner that counts as dead has written
+    dead: bytes | None = None  # content of the lock file of an owner that has missed its heartbeats
     while True:
         created = True
         try:
@@ -162,7 +162,7 @@ def _open(file: Path, path: Path, what: str) -> int:
             created = False
             try:
                 handle = os.open(file, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-            except FileNotFoundError:  # its owner has just let go
+            except FileNotFoundError:  # the owner has just released the lock
                 continue
         granted: bool | None = None
         content = b""
@@ -170,28 +170,28 @@ def _open(file: Path, path: Path, what: str) -> int:
             granted = _try_record_lock(handle)
             content = os.read(handle, 4096)
             if granted is False:
-                raise BusyError(_said(path, what, content))
-            if granted and not _is_at(handle, file):  # its owner has removed it and let go since it was opened
+                raise BusyError(_busy_message(path, label, content))
+            if granted and not _is_at(handle, file):  # the owner has removed the file since it was opened here
                 os.close(handle)
                 continue
         except BaseException:
             os.close(handle)
             raise
-        # A record lock may be this machine's alone, whatever another machine does on the same disk.
+        # A record lock may be local to this machine, so it proves nothing about an owner on another machine.
         elsewhere = content and _parse(content).get("host") != socket.gethostname()
         if created or (granted and (not elsewhere or content == dead)):
             return handle
         os.close(handle)
         if content == dead:
-            _remove(file, content, path, what)
+            _remove(file, content, path, label)
             continue
         if _beats(file):
-            raise BusyError(_said(path, what, content))
+            raise BusyError(_busy_message(path, label, content))
         dead = content
 
 
 def _try_record_lock(handle: int) -> bool | None:
-    """Whether the lock was granted; None where the file system has none."""
+    """Whether the record lock was granted; None if the file system has no record locks."""
     if fcntl is None:
         return None
     try:
@@ -213,8 +213,8 @@ def _is_at(handle: int, file: Path) -> bool:
 
 
 def _beats(file: Path) -> bool:
-    """Whether the owner gives a sign of life within the time in which a living one does."""
-    log.info("looks for %.0f s whether the owner of %s lives", HEARTBEAT_SECONDS * MISSED_BEATS, file)
+    """Whether the owner's heartbeat arrives within `MISSED_BEATS` heartbeats; blocks until then."""
+    log.info("waiting %.0f s for a heartbeat of the owner of %s", HEARTBEAT_SECONDS * MISSED_BEATS, file)
     before, until = _pulse(file), time.monotonic() + HEARTBEAT_SECONDS * MISSED_BEATS
     while time.monotonic() < until:
         time.sleep(HEARTBEAT_SECONDS / 4)
@@ -224,9 +224,9 @@ def _beats(file: Path) -> bool:
 
 
 def _pulse(file: Path) -> tuple[int, bytes] | None:
-    """What changes while the owner lives; None once there is no file."""
+    """Modification time and content, which a heartbeat or a new owner changes; None if there is no file."""
     try:
-        with file.open("rb") as opened:  # opened anew, since shared disks keep what they know of a file for a while
+        with file.open("rb") as opened:  # opening the file makes NFS refresh its cached attributes
             return os.fstat(opened.fileno()).st_mtime_ns, opened.read(4096)
     except OSError:
         return None
@@ -238,22 +238,22 @@ def _beat(hold: _Hold, file: Path) -> None:
             os.utime(hold.handle if os.utime in os.supports_fd else file)
 
 
-def _remove(file: Path, content: bytes, path: Path, what: str) -> None:
-    """Remove the lock of a dead owner, unless another process has just done so and become the owner."""
+def _remove(file: Path, content: bytes, path: Path, label: str) -> None:
+    """Remove the lock file of a dead owner, unless another process wins the race and becomes the owner."""
     aside = file.with_name(f"{file.name}-{os.getpid()}-{time.time_ns()}")
     try:
         file.rename(aside)
     except FileNotFoundError:
         return
-    except OSError:  # open elsewhere, on Windows
-        raise BusyError(_said(path, what, content)) from None
+    except OSError:  # on Windows, another process has the file open
+        raise BusyError(_busy_message(path, label, content)) from None
     found = aside.read_bytes()
     if found == content:
         aside.unlink()
         return
     with suppress(OSError):
         aside.rename(file)
-    raise BusyError(_said(path, what, found))
+    raise BusyError(_busy_message(path, label, found))
 
 
 def _record() -> bytes:
@@ -269,10 +269,10 @@ def _parse(content: bytes) -> dict[str, str]:
     return record if isinstance(record, dict) else {}
 
 
-def _said(path: Path, what: str, content: bytes) -> str:
+def _busy_message(path: Path, label: str, content: bytes) -> str:
     record = _parse(content)
     owner = "another process"
     if record:
         since = str(record.get("since")).partition(".")[0]
         owner = f"process {record.get('process')} on {record.get('host')} since {since}"
-    return f"{what} {path} is being written by {owner}; let that end or stop it, then run this again"
+    return f"{label} {path} is being written by {owner}; wait for that process or stop it, then run this again"

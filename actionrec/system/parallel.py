@@ -1,4 +1,4 @@
-"""Jobs in worker processes, where a process that dies costs its own job only."""
+"""Jobs in a pool of worker processes; a process that dies fails its own job only."""
 
 import multiprocessing
 import os
@@ -12,11 +12,11 @@ import cv2
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from actionrec.system.errors import ActionRecError
-from actionrec.system.hardware import keep_freed_memory, usable_cores
+from actionrec.system.hardware import disable_malloc_trim, usable_cores
 
 Key = TypeVar("Key")
 TICK_SECONDS = 0.5
-_counter: "Synchronized[int] | None" = None  # of a worker process
+_counter: "Synchronized[int] | None" = None  # set in worker processes, shared with the parent
 
 
 def run_jobs(
@@ -26,23 +26,23 @@ def run_jobs(
     progress: Callable[[int], None] = lambda amount: None,
     spawn: bool = False,
 ) -> Iterator[tuple[Key, Any]]:
-    """Call `function` with the arguments of every job, and yield its key and result as each is finished.
+    """Call `function` with the arguments of every job; yield the key and the result of each job when it is finished.
 
-    Jobs are started in the order given. Where a job raises an ActionRecError, or its process dies, that error is its
-    result. When the generator ends, for whatever reason, no process of it is left.
+    Jobs start in the order given. If a job raises an ActionRecError or its process dies, the result is the error. All
+    processes have ended when the generator ends, also if it ends by an exception or is closed.
 
     Args:
-        function: of a module, so that processes can import it.
+        function: a function of a module, so that worker processes can import it.
         jobs: arguments by key.
-        workers: processes.
-        progress: called about twice a second and after every job, with the sum of what the jobs gave `advance`.
-        spawn: start processes afresh, as jobs that use torch need it.
+        workers: number of processes.
+        progress: called about twice a second and after every job, with the total that the jobs passed to `advance`.
+        spawn: start processes by spawn instead of fork; required for jobs that use torch.
 
     Raises:
-        Exception: a job raised anything but an ActionRecError.
+        Exception: a job raised an exception that is no ActionRecError.
     """
-    # Named, since joblib's workers have a default of their own. A fork is ready at once where a fresh process imports
-    # for half a second; OpenCV and NumPy stand it, torch and macOS do not.
+    # Choose the start method explicitly, since joblib changes the default. Fork starts at once, where spawn imports for
+    # half a second; fork is safe for OpenCV and NumPy, but not for torch or on macOS.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" and not spawn else "spawn")
     counter = context.Value("Q", 0)
     threads = max(usable_cores() // workers, 1)
@@ -69,7 +69,7 @@ def run_jobs(
 
 
 def advance(amount: int = 1) -> None:
-    """Count work that the job calling this has done."""
+    """Add to the progress of `run_jobs`; called by jobs, and a no-op outside of one."""
     if _counter is not None:
         with _counter.get_lock():
             _counter.value += amount
@@ -82,15 +82,15 @@ def _result(future: "ProcessFuture[Any]", key: Any) -> Any:
         return error
     except ProcessExpired as error:
         return ActionRecError(
-            f"{key}: its process died (status {error.exitcode}), out of memory or broken by the file; "
-            "try it again alone, or take the file out of the lists"
+            f"{key}: its worker process died (status {error.exitcode}), out of memory or crashed by the file; "
+            "try this file again alone, or take it out of the lists"
         )
 
 
 def _start(counter: "Synchronized[int]", threads: int) -> None:
-    """Make a worker ready, and keep it from taking more than its share of the cores."""
+    """Initialise a worker process, and limit its threads to its share of the cores."""
     global _counter
     _counter = counter
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is loaded, which only a job may do
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # takes effect if a job imports torch later
     cv2.setNumThreads(0)
-    keep_freed_memory()
+    disable_malloc_trim()

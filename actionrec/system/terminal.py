@@ -1,7 +1,7 @@
-"""The terminal: colours, log lines, and a last line below them that says what a command is doing.
+"""The terminal: colours, log lines, and a status line below the log lines.
 
-Where stderr is no terminal (a file, a pipe, `TERM=dumb`) there is no last line and no escape code; after half a minute
-without a line the log gets one that says the same. `NO_COLOR` and `COLUMNS` are heeded.
+If stderr is no terminal (a file, a pipe, `TERM=dumb`), there is no status line and no escape code; the log gets the
+text of the status line after half a minute without a log line. `NO_COLOR` and `COLUMNS` are respected.
 """
 
 import logging
@@ -17,12 +17,12 @@ from typing import Any, TextIO
 
 log = logging.getLogger(__name__)
 
-REDRAWN = 0.25  # seconds between two drawings of the last line
-SILENCE = 30.0  # seconds without a line after which a log that is no terminal gets one
+REDRAWN = 0.25  # seconds between two drawings of the status line
+SILENCE = 30.0  # seconds without a log line after which a log outside of a terminal gets the status
 BOLD, DIM, RED, YELLOW, CYAN = "1", "2", "1;31", "33", "36"  # parameters of the escape code for graphics (ECMA-48 SGR)
 _ERASE = "\r\x1b[K"
 
-Text = Callable[[int], str]  # what to show in that many columns
+Text = Callable[[int], str]  # number of columns → status text of at most that width
 
 
 def is_terminal(stream: Any = None) -> bool:
@@ -30,19 +30,22 @@ def is_terminal(stream: Any = None) -> bool:
     stream = stream or sys.stderr
     try:
         return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
-    except (AttributeError, ValueError):  # none at all, or closed
+    except (AttributeError, ValueError):  # the stream is None or closed
         return False
 
 
 def paint(text: str, style: str, stream: Any = None) -> str:
-    """A text in a style such as `RED`, where the stream (default: stderr) shows colours; see https://no-color.org."""
+    """A text with the escape codes of a style such as `RED`, if the stream (default: stderr) shows colours.
+
+    The environment variable `NO_COLOR` turns colours off, see https://no-color.org.
+    """
     return f"\x1b[{style}m{text}\x1b[0m" if text and is_terminal(stream) and not os.environ.get("NO_COLOR") else text
 
 
 def columns() -> int:
-    """Width of the terminal at stderr, less the last column, in which some terminals begin a new line."""
+    """Width of the terminal at stderr without its last column, after which some terminals wrap the line."""
     if "COLUMNS" not in os.environ:
-        try:  # stdout, which shutil asks, may be a pipe
+        try:  # shutil.get_terminal_size asks stdout, which may be a pipe
             return max(os.get_terminal_size(sys.stderr.fileno()).columns - 1, 1)
         except (OSError, ValueError):
             pass
@@ -50,25 +53,25 @@ def columns() -> int:
 
 
 class Formatter(logging.Formatter):
-    """Log lines, on a terminal with warnings in yellow, errors in red, a dim time and bold accuracies."""
+    """Log lines; on a terminal, warnings are yellow, errors red, times dim and accuracies bold."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)
         stamp = f"[{getattr(record, 'asctime', '')}]"
-        stamp, said = (stamp, line[len(stamp) :]) if line.startswith(stamp) else ("", line)
+        stamp, message = (stamp, line[len(stamp) :]) if line.startswith(stamp) else ("", line)
         if record.levelno >= logging.WARNING:
-            said = paint(said, RED if record.levelno >= logging.ERROR else YELLOW)
+            message = paint(message, RED if record.levelno >= logging.ERROR else YELLOW)
         else:
-            said = re.sub(r"\b(?:val|test)/acc \d\.\d+", lambda found: paint(found[0], BOLD), said)
-        return paint(stamp, DIM) + said
+            message = re.sub(r"\b(?:val|test)/acc \d\.\d+", lambda match: paint(match[0], BOLD), message)
+        return paint(stamp, DIM) + message
 
 
 class Console(logging.StreamHandler):
-    """Writes to what `sys.stderr` is at the time, so above the last line."""
+    """Writes to the current `sys.stderr`, so that log lines go above the status line."""
 
     @property
     def stream(self) -> Any:
-        """The stream of today, as `logging.lastResort` has it."""
+        """The current `sys.stderr`, looked up at each use, as `logging.lastResort` does."""
         return sys.stderr
 
     @stream.setter
@@ -76,17 +79,17 @@ class Console(logging.StreamHandler):
         pass
 
     def format(self, record: logging.LogRecord) -> str:
-        # Joblib's workers write where the process that began them draws its last line.
+        # Joblib's worker processes write to the terminal on which their parent process draws its status line.
         erase = _ERASE if is_terminal() and not isinstance(sys.stderr, _Above) else ""
         return erase + super().format(record)
 
     def emit(self, record: logging.LogRecord) -> None:
         super().emit(record)
-        _line.spoke = time.monotonic()
+        _line.logged = time.monotonic()
 
 
 class _Above:
-    """A stream whose text goes above the last line."""
+    """A stream whose text is written above the status line."""
 
     def __init__(self, stream: TextIO):
         self.stream = stream
@@ -105,14 +108,14 @@ class _Above:
 
 
 class _LastLine:
-    """Draws the text that was pushed last, from a thread, so that a line ticks whatever the command is busy with.
+    """The status line: draws the text that was pushed last from a thread, so that it is updated during long calls.
 
-    The texts read Python values alone, never a GPU's memory: a copy waits for the device, and one from this thread
-    would break a CUDA graph that the main thread is capturing.
+    Texts must not read GPU memory: a copy to the CPU synchronises the device, and a copy from this thread would break
+    a CUDA graph that the main thread is capturing.
     """
 
     def __init__(self) -> None:
-        self.spoke = 0.0  # when the last line of the log was written
+        self.logged = 0.0  # time of the last log line
         self._texts: list[Text] = []
         self._live = self._drawing = self._drawn = self._open = self._forked = False
         self._shown = self._rest = ""
@@ -124,17 +127,17 @@ class _LastLine:
         self.refresh()
 
     def pop(self, text: Text) -> None:
-        if text in self._texts:  # not in a fork
+        if text in self._texts:  # a forked process has no texts, see `forget`
             self._texts.remove(text)
         self.refresh()
 
     @contextmanager
     def live(self) -> Iterator[None]:
-        """Draw within the context."""
+        """Draw the line while the block runs."""
         if self._live:
             yield
             return
-        self._live, self._drawing, self.spoke = True, is_terminal(), time.monotonic()
+        self._live, self._drawing, self.logged = True, is_terminal(), time.monotonic()
         self._ended.clear()
         streams = sys.stdout, sys.stderr
         if self._drawing:
@@ -153,7 +156,7 @@ class _LastLine:
                 self._live = self._drawing = False
 
     def refresh(self) -> None:
-        """Draw the text of now; where there is no terminal, log it after a silence."""
+        """Draw the current text; without a terminal, log it if nothing was logged for `SILENCE` seconds."""
         texts = self._texts[-1:]
         if not self._live or not texts:
             return
@@ -163,14 +166,14 @@ class _LastLine:
                 if shown != self._shown or not self._drawn:
                     self._shown = shown
                     self._draw()
-        elif time.monotonic() - self.spoke > SILENCE:
-            self.spoke = time.monotonic()
-            log.info("%s", texts[0](200).rstrip())  # without the lock, since handlers have one that they take first
+        elif time.monotonic() - self.logged > SILENCE:
+            self.logged = time.monotonic()
+            log.info("%s", texts[0](200).rstrip())  # without self._lock: handlers lock first, so it could deadlock
 
     def write(self, stream: TextIO, text: str) -> int:
-        """Write to a stream above the line."""
+        """Write to a stream above the status line; returns the number of characters."""
         with self._lock:
-            if self._forked:  # whole lines, each in one piece: the parent draws meanwhile
+            if self._forked:  # the parent draws at the same time, so whole lines are written with one call
                 lines, end, self._rest = (self._rest + text).rpartition("\n")
                 if end:
                     stream.write(f"{_ERASE}{lines}{end}")
@@ -185,7 +188,7 @@ class _LastLine:
         return count
 
     def flush(self, stream: TextIO) -> None:
-        """Write a fork's last line that has no end."""
+        """Flush a stream; in a forked process, an unfinished line is written first."""
         with self._lock:
             if self._forked and self._rest:
                 stream.write(f"{_ERASE}{self._rest}")
@@ -193,7 +196,7 @@ class _LastLine:
             stream.flush()
 
     def forget(self) -> None:
-        """In a fork: the line, and the thread, are the parent's."""
+        """Reset the state in a forked process: the parent owns the status line, and threads are not forked."""
         self._lock = threading.RLock()
         self._forked |= self._drawing
         self._texts, self._live, self._drawing, self._drawn, self._rest = [], False, False, False, ""
@@ -224,19 +227,20 @@ class _LastLine:
         try:
             stream.write(text)
             stream.flush()
-        except (OSError, ValueError):  # the terminal is gone, which is no reason to end a training
+        except (OSError, ValueError):  # a closed terminal must not end a training
             pass
 
 
 _line = _LastLine()
-# Else a process that is forked while the thread draws would wait for ever for a lock that no thread of its own has.
+# Fork while no thread holds the lock. Otherwise a child that is forked during a drawing inherits a held lock and
+# deadlocks, since the thread that would release the lock does not exist in the child.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_line.lock, after_in_parent=_line.unlock, after_in_child=_line.forget)
 
 
 @contextmanager
 def showing(text: Text) -> Iterator[None]:
-    """Have the last line show a text, anew four times a second; a no-op outside of `live`."""
+    """Show a text on the status line, updated four times a second, while the block runs; a no-op outside of `live`."""
     _line.push(text)
     try:
         yield
@@ -245,20 +249,20 @@ def showing(text: Text) -> Iterator[None]:
 
 
 @contextmanager
-def live(what: str) -> Iterator[None]:
-    """Own the terminal, and show what this process is doing, with seconds; `doing` changes what.
+def live(activity: str) -> Iterator[None]:
+    """Draw the status line while the block runs; it shows the activity and its seconds until `doing` changes them.
 
-    For the one process of a command that was started by its user; in others, and in a library, nothing is drawn.
+    Only the process of a command that the user has started calls this; worker processes and library code do not.
     """
-    doing(what)
+    doing(activity)
     with _line.live(), showing(_doing):
         yield
 
 
-def doing(what: str) -> None:
-    """Say what this process does from now on, such as `reading the data`."""
+def doing(activity: str) -> None:
+    """Set the activity that the status line shows, such as `reading the data`, and restart its seconds."""
     global _now
-    _now = what, time.monotonic()
+    _now = activity, time.monotonic()
     _line.refresh()
 
 
@@ -266,10 +270,10 @@ _now = ("", 0.0)
 
 
 def _doing(width: int) -> str:
-    what, since = _now
+    activity, since = _now
     seconds = time.monotonic() - since
-    said = f"{what} …" if seconds < 1 else f"{what} … {duration(seconds)}"
-    return paint(said[:width], DIM)
+    text = f"{activity} …" if seconds < 1 else f"{activity} … {duration(seconds)}"
+    return paint(text[:width], DIM)
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ from actionrec.experiment.extraction import flow_of
 from actionrec.flow.estimators import Estimator, create
 from actionrec.flow.field import dequantize, quantize
 from actionrec.storage import flow as store
-from actionrec.storage import pictures as clipfile
+from actionrec.storage import pictures as picture_zip
 from actionrec.storage.flow import FlowSettings
 from actionrec.storage.video import iter_frames
 from actionrec.system.errors import ActionRecError
@@ -72,13 +72,14 @@ def _row(
     sizes, by_bits, by_jpeg = [], [], []
     for field in fields:
         codes = quantize(field, settings.bound)
-        data = clipfile.encode(store.as_picture(codes))
+        data = picture_zip.encode(store.as_picture(codes))
         restored = dequantize(codes, settings.bound)
         sizes.append(len(data) / 1000)
         by_bits.append(_distance(restored, np.clip(field, -settings.bound, settings.bound)))
         by_jpeg.append(
             _distance(
-                dequantize(clipfile.decode(data, cv2.IMREAD_GRAYSCALE).reshape(codes.shape), settings.bound), restored
+                dequantize(picture_zip.decode(data, cv2.IMREAD_GRAYSCALE).reshape(codes.shape), settings.bound),
+                restored,
             )
         )
     row |= {"kB/field": float(np.mean(sizes)), "8 bits": float(np.mean(by_bits)), "JPEG": float(np.mean(by_jpeg))}

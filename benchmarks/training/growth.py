@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from actionrec.experiment.build import create_data
-from actionrec.system.hardware import keep_freed_memory
+from actionrec.system.hardware import disable_malloc_trim
 from benchmarks.common import fresh, megabytes
 from benchmarks.data import small_pictures, write_stills
 from benchmarks.training.stages import compose_stage
@@ -43,7 +43,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[st
 
 
 def _grow(data: Path, batch: int, workers: int) -> tuple[float, float]:
-    keep_freed_memory()
+    disable_malloc_trim()
     settings = ["data.actions=all", f"data.batch_size={batch}", f"data.num_workers={workers}"]
     loader = create_data(compose_stage(data, "frame", *settings)).train_dataloader()
     began, samples = 0.0, -1

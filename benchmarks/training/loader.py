@@ -12,7 +12,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from actionrec.experiment.build import create_data
-from actionrec.system.hardware import keep_freed_memory
+from actionrec.system.hardware import disable_malloc_trim
 from benchmarks.common import fresh, median
 from benchmarks.data import write_stills
 from benchmarks.training.plain import BATCH, plain_loader
@@ -62,7 +62,7 @@ def _plain_rate(data: Path, actions: str = "shared", batch: int = BATCH) -> floa
 
 
 def _rate(data: Path, name: str, *overrides: str) -> float:
-    keep_freed_memory()  # as the trainer does
+    disable_malloc_trim()  # as the trainer does
     module = create_data(compose_stage(data, name, "data.num_workers=1", *overrides))
     return _median_rate(module.train_dataloader())
 

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch.nn import functional as F
 
-from actionrec.system.hardware import fast_precision, keep_freed_memory
+from actionrec.system.hardware import disable_malloc_trim, fast_precision
 from benchmarks.common import fresh, median
 
 ROUNDS = 3
@@ -33,7 +33,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[st
 
 def _rate(left_out: tuple[str, ...], compiled: bool) -> float:
     if "freed memory kept" not in left_out:
-        keep_freed_memory()
+        disable_malloc_trim()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     layout = torch.contiguous_format if "channels_last" in left_out else torch.channels_last
     network = torchvision.models.resnet18(num_classes=12).to(device, memory_format=layout)

@@ -12,7 +12,7 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from actionrec.callbacks import BestCheckpoint, LogValidationImages, validation
 from actionrec.callbacks.pictures import RED, grid, note, sample_pictures, tile
 from actionrec.callbacks.tensorboard import TensorBoard, writer_of
-from actionrec.networks.fusions import FUSIONS
+from actionrec.networks.fusions import FUSION_LAYERS
 from tests.callbacks.conftest import ACTIONS, FrameAnswers, PairAnswers, Samples, events, image, stream
 
 LABELS, ANSWERS = [0, 0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 0, 2, 0]
@@ -95,7 +95,7 @@ def test_grad_cam_finds_the_square_that_decides():
     assert not changed[130:, 130:].any()
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", FUSION_LAYERS)
 def test_two_streams_show_both_and_project_the_features_of_both(fit, fusion):
     dataset = samples(modalities=("frame", "flow"))
     folder = fit(PairAnswers(fusion), dataset, dataset, [LogValidationImages()])

@@ -131,7 +131,7 @@ def test_the_demo_set_is_sound(run, demo_root, dataset):
     ("overrides", "line"),
     [
         (["dataset=demo", "check=true"], "use dataset=hmdb51 paths=demo"),
-        (["dataset=folder"], "say where the clips are: dataset.videos=<folder>, or dataset.csv=<list of them>"),
+        (["dataset=folder"], "dataset=folder has no clips; set dataset.videos=<folder> or dataset.csv=<list>"),
         (["dataset=folder", "dataset.videos=x", "source=x"], "dataset=folder is read from its own folder"),
         (["dataset=hmdb51", "check=maybe"], "check=maybe: use true or false"),
     ],

@@ -1,4 +1,4 @@
-"""Which data module is made of a data set and streams, and what its batches hold."""
+"""The data module for each data set and choice of streams, and the contents of its batches."""
 
 import pytest
 import torch
@@ -54,10 +54,10 @@ def test_stills_have_theirs(tmp_path):
 @pytest.mark.parametrize(
     ("stills", "options", "line"),
     [
-        (True, {"frame": FRAME, **INSTANTS}, r"data\.position: stills have no instants; say data=stills"),
-        (True, {"clip": Clip()}, "has stills, and the stream clip sees clips"),
-        (False, {"frame": FRAME}, "say data=clips"),
-        (False, INSTANTS, "choose some, such as stream="),
+        (True, {"frame": FRAME, **INSTANTS}, r"data\.position: stills have no instants; use data=stills"),
+        (True, {"clip": Clip()}, "has stills, and the stream clip needs clips"),
+        (False, {"frame": FRAME}, "use data=clips"),
+        (False, INSTANTS, "choose one or more, such as stream="),
         (False, {**INSTANTS, "frame": None}, r"data\.frame: neither a setting"),
         (False, {**INSTANTS, "label": FRAME}, r"data\.label: neither a setting"),
     ],

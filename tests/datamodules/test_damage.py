@@ -1,4 +1,4 @@
-"""Files that vanish, are cut or rot between the index and the sample: one line that names the file."""
+"""Files that vanish or are damaged after indexing give an error of one line that names the file."""
 
 import shutil
 
@@ -10,7 +10,7 @@ from actionrec.system.errors import ActionRecError
 
 @pytest.fixture(scope="module")
 def copies(demo_root, demo_flow, tmp_path_factory):
-    """The demo set, its flow and its frames, to be damaged."""
+    """The demo set with its flow and frames, to be damaged by the tests."""
     folder = tmp_path_factory.mktemp("copies")
     shutil.copytree(demo_root, folder / "data")
     shutil.copytree(demo_flow, folder / "flow")
@@ -19,7 +19,7 @@ def copies(demo_root, demo_flow, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sets(compose_config, copies):
-    """Data modules that are set up, by what their samples are read from."""
+    """Data modules after setup, by the kind of files that they read."""
     places = [f"paths.root={copies / 'data'}", f"paths.flow={copies / 'flow'}", f"paths.frames={copies / 'frames'}"]
     found = {}
     for kind, stage in (("stills", "stanford40_frame"), ("frames", "hmdb51_frame"), ("flow", "hmdb51_flow")):

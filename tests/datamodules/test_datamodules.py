@@ -1,4 +1,4 @@
-"""The data modules on clips whose content encodes who they are."""
+"""The data modules, on clips whose pixels encode the clip and the frame."""
 
 from itertools import combinations
 
@@ -20,13 +20,13 @@ ACTIONS = ["clap", "wave"]
 
 
 def identity_of(frame: torch.Tensor) -> torch.Tensor:
-    """Which clip a frame is of: its brightness in red."""
+    """The number of the clip of a frame, from its brightness in red."""
     return ((frame[:, 0].float().mean(dim=(1, 2)) - 20) / 10).round().long()
 
 
 @pytest.fixture
 def identity_module(tmp_path):
-    """Clip i is red 20 + 10 i, its frame t is blue 10 + 15 t; its field t holds x = i, y = t as codes."""
+    """Clip i has red 20 + 10 i, frame t has blue 10 + 15 t, and field t has the codes x = i, y = t."""
     settings = FlowSettings("dis", {"preset": "ultrafast"})
     tags: dict[str, dict[str, int]] = {action: {} for action in ACTIONS}
     identity = {}
@@ -151,7 +151,7 @@ def test_frames_lie_as_the_network_wants_them(identity_module):
 
 
 def test_views_differ_by_process_and_epoch_and_repeat_by_seed(identity_module):
-    """Two processes with the same draws would show pairs of samples the same crop and flip."""
+    """Loader processes with the same random numbers would give pairs of samples the same crop and flip."""
     module = identity_module[0]("middle", workers=2, augmentation="strong")
     dataset = module.datasets["train"]
     dataset.clips = [dataset.clips[0]] * 12  # so that all that differs is the view

@@ -52,7 +52,7 @@ def test_shared_needs_all_twelve():
 
 @pytest.mark.slow
 def test_a_set_of_ones_own_classes_goes_through_every_verb(run, tmp_path):
-    """Some of them are called as Stanford40 calls what HMDB51 calls otherwise."""
+    """Some actions of the data set have the names of Stanford40, which differ from HMDB51's."""
     tags: dict[str, dict[str, int]] = {}
     for number, action in enumerate(("running", "walking", "boxing")):
         for person in range(6):

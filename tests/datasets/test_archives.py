@@ -41,12 +41,12 @@ def zip_bytes(files: dict[str, bytes]) -> bytes:
 
 
 def fake_rar_bytes(files: dict[str, bytes]) -> bytes:
-    """What the fake tools unpack: a zip behind the first bytes of a rar."""
+    """An archive for the fake tools: a zip after the first bytes of a rar."""
     return b"Rar!\x1a\x07\x00" + zip_bytes(files)
 
 
 def rar_bytes(files: dict[str, bytes]) -> bytes:
-    """A real rar 5 archive, uncompressed."""
+    """A real, uncompressed rar 5 archive."""
 
     def block(*fields: bytes) -> bytes:
         body = b"".join(fields)
@@ -93,7 +93,7 @@ def install(folder: Path, tool: str, action: str = UNPACK) -> None:
 
 @pytest.fixture
 def tools(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder that is the whole of PATH."""
+    """An empty folder, the only one in PATH."""
     folder = tmp_path_factory.mktemp("bin")
     monkeypatch.setenv("PATH", str(folder))
     return folder
@@ -101,7 +101,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """A folder that must hold at the end what it held before, and complete targets."""
+    """A folder that at the end holds its old files and complete targets only."""
     folder = tmp_path / "place"
     folder.mkdir()
     yield folder
@@ -215,7 +215,7 @@ def test_never_touches_a_target_that_is_there(place: Path) -> None:
     archives.unpack(place / "a.zip", place / "empty")
     (place / "old").mkdir()
     (place / "old/a").write_text("old")
-    with pytest.raises(ActionRecError, match="there already"):
+    with pytest.raises(ActionRecError, match="exists and is not an empty folder"):
         archives.unpack(place / "a.zip", place / "old")
     assert contents(place / "old") == {"a": b"old"}
 
@@ -249,7 +249,7 @@ def test_unpacks_rar_with_each_tool(place: Path, tools: Path, tool: str) -> None
 
 def test_tries_the_next_tool(place: Path, tools: Path) -> None:
     install(tools, "unrar", FAIL)
-    install(tools, "7z", "pass")  # unpacks nothing, and says that all went well
+    install(tools, "7z", "pass")  # unpacks nothing and exits with status 0
     (place / "a.rar").write_bytes(fake_rar_bytes({"a": b"1"}))
     refused(place / "a.rar", place / "new", r"unrar: it is broken; 7z: it unpacked nothing.*install one of .*bsdtar")
     install(tools, "bsdtar")
@@ -393,7 +393,7 @@ def test_opened_cleans_up_when_interrupted(place: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_contents_get_usual_permissions(place: Path, kind: str) -> None:
-    """Also what an archive calls setuid."""
+    """A setuid bit in the archive is dropped, too."""
     if kind == "zip":
         with zipfile.ZipFile(place / "a.zip", "w") as file:
             entry = zipfile.ZipInfo("tool")

@@ -27,7 +27,7 @@ def mp4(path: Path, frames: int, seed: int, size: tuple[int, int] = (64, 48)) ->
 
 @pytest.fixture
 def data(tmp_path: Path) -> Folder:
-    """Two actions of four clips with sides."""
+    """A data set of two actions with four clips each, and their parts."""
     rows = ["path,action,split"]
     for number, action in enumerate(("hop", "sit")):
         for index, part in enumerate(PARTS):
@@ -108,14 +108,14 @@ def test_short_clips_and_those_cut_short_are_noted(data, tmp_path, monkeypatch):
     monkeypatch.setattr("actionrec.datasets.check.inspect", shortened)
     report = check(data, 1)
     assert report.notes == [
-        "1 have far fewer frames than their files announce, cut short perhaps: hop1.mp4",
-        "1 have fewer than 9 frames, too few for a stack of eight fields of flow: sit2.mp4",
+        "1 have far fewer frames than their files announce and may be truncated: hop1.mp4",
+        "1 have fewer than 9 frames, too few for a stack of eight flow fields: sit2.mp4",
     ]
     assert not report.wrong
 
 
 def shortened(path: Path, kind: str) -> Facts:
-    """As of a file whose container announces twice the frames."""
+    """The container announces twice the frames of the file."""
     facts = inspect(path, kind)
     return facts._replace(announced=2 * facts.frames) if path.name == "hop1.mp4" else facts
 

@@ -33,7 +33,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def splits(root) -> dict[tuple[str, int], dict[str, int]]:
-    """Tag by clip name, by action and split."""
+    """Tags by clip name, by action and split."""
     tags = {}
     for action in SHARED:
         for split in (1, 2, 3):
@@ -195,7 +195,7 @@ def test_a_complete_set_is_left_alone(root, monkeypatch):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """A set in which nothing is drawn: for what happens to folders."""
+    """A data set without drawing, for tests of the folders."""
     monkeypatch.setattr(demo, "_run", lambda jobs, workers: None)
 
 

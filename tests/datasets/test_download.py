@@ -19,7 +19,7 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 
 @dataclass
 class Site:
-    """A web server with one file, and how it misbehaves."""
+    """A web server with one file, and settings of its misbehaviour."""
 
     url: str = ""
     data: bytes = DATA
@@ -89,9 +89,9 @@ def fails(match: str, url: str, path: Path, size: int | None = None, sha256: str
 
 
 def interrupted(site: Site, path: Path, have: int) -> None:
-    """Leave a part behind, as a call whose connection breaks each time."""
+    """Leave a part, as a call does whose connections break."""
     site.cuts = [have, 0, 0]
-    fails("run it again to go on", site.url, path)
+    fails("run this again to resume", site.url, path)
     assert path.with_name(path.name + ".part").stat().st_size == have
     assert not path.exists()
     site.sent.clear()
@@ -110,7 +110,7 @@ def test_file_addresses(tmp_path: Path) -> None:
     (tmp_path / "a b").write_bytes(DATA)
     download.download((tmp_path / "a b").as_uri(), tmp_path / "new", size=len(DATA), sha256=SHA256)
     assert (tmp_path / "new").read_bytes() == DATA
-    fails("No such file.*fetch it by hand", (tmp_path / "absent").as_uri(), tmp_path / "other")
+    fails("No such file.*download it by hand", (tmp_path / "absent").as_uri(), tmp_path / "other")
 
 
 @pytest.mark.parametrize("etag", ['"1"', 'W/"weak"', None])
@@ -145,7 +145,7 @@ def test_starts_over_if_ranges_are_ignored(site: Site, tmp_path: Path) -> None:
 
 def test_gives_up_if_ranges_are_ignored_and_nothing_new_comes(site: Site, tmp_path: Path) -> None:
     site.takes_ranges, site.cuts = False, [90_000] * 9
-    fails("closed after 90000 of 512000 bytes; run it again to go on from 0.1 MB", site.url, tmp_path / "a")
+    fails("closed after 90000 of 512000 bytes; run this again to resume at 0.1 MB", site.url, tmp_path / "a")
     assert len(site.sent) == 3
 
 
@@ -171,7 +171,7 @@ def test_starts_over_for_another_address_and_keeps_an_unknown_part(site: Site, t
     download.download(site.url + "?mirror", tmp_path / "a", sha256=SHA256)
     assert site.sent == [(200, len(DATA))]
     (tmp_path / "b.part").write_bytes(b"a browser's")
-    with pytest.raises(ActionRecError, match=r"b\.part is there, and no part that was begun here; move it away"):
+    with pytest.raises(ActionRecError, match=r"b\.part was not written by actionrec; move it away"):
         download.download(site.url, tmp_path / "b", sha256=SHA256)
     assert (tmp_path / "b.part").read_bytes() == b"a browser's"
 
@@ -204,7 +204,7 @@ def test_wrong_files(site: Site, tmp_path: Path) -> None:
     fails(wrong_size, site.url, path, size=7)
     assert list(tmp_path.iterdir()) == []
     path.write_bytes(DATA)
-    fails(wrong_size + "; remove it", site.url, path, size=7)
+    fails(wrong_size + "; remove the file", site.url, path, size=7)
     assert path.read_bytes() == DATA
 
 
@@ -213,14 +213,14 @@ def test_tries_again_if_the_server_is_busy(site: Site, tmp_path: Path, status: i
     site.statuses = [status, 200]
     download.download(site.url, tmp_path / "a", sha256=SHA256)
     site.statuses = [status] * 9
-    fails(f"answered {status}.*run it again", site.url, tmp_path / "b")
+    fails(f"answered {status}.*run this again", site.url, tmp_path / "b")
     assert len(site.statuses) == 6
 
 
 def test_gives_up_at_once_if_the_file_is_not_there(site: Site, tmp_path: Path) -> None:
     interrupted(site, tmp_path / "a", have=100_000)
     site.statuses = [404] * 9
-    fails(f"answered 404 Not Found; fetch it by hand and save it as {tmp_path}/a", site.url, tmp_path / "a")
+    fails(f"answered 404 Not Found; download it by hand and save it as {tmp_path}/a", site.url, tmp_path / "a")
     assert len(site.sent) == 1
     assert (tmp_path / "a.part").stat().st_size == 100_000
 
@@ -231,8 +231,8 @@ def test_other_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/a"
-        fails("timed out; run it again", address, tmp_path / "a")
-    fails("Connection refused; run it again", address, tmp_path / "a")
+        fails("timed out; run this again", address, tmp_path / "a")
+    fails("Connection refused; run this again", address, tmp_path / "a")
     fails("unknown url type", "no address", tmp_path / "a")
     fails("control characters", "http://127.0.0.1/a b", tmp_path / "a")
     monkeypatch.setattr(socket, "getaddrinfo", raise_error(socket.gaierror(-2, "Name or service not known")))

@@ -24,7 +24,7 @@ def lay_out(root: Path, tags: dict[str, dict[str, int]], on_disk: bool = True) -
 
 
 def clips_of(action: str, sources: int, each: int = 2) -> dict[str, int]:
-    """Two thirds of the sources train, the rest test, and one unused clip."""
+    """Two thirds of the sources are for training, the others for the test; one clip is unused."""
     names = {
         f"film{source}_{action}_f_cm_np1_fr_med_{n}.avi": 1 if source < sources * 2 // 3 else 2
         for source in range(sources)
@@ -114,10 +114,10 @@ def test_an_action_without_clips_is_named(tmp_path):
         path.unlink()
     with pytest.raises(ActionRecError, match="no clips to train wave on"):
         index(videos, lists, 1, "all", strict=False)
-    with pytest.raises(ActionRecError, match=r"split=2: there is no split 2 in .*, but 1"):
+    with pytest.raises(ActionRecError, match=r"split=2: there is no split 2 in .*; use 1"):
         index(videos, lists, 2, ["clap", "wave"])
     (lists / "wave_test_split1.txt").rename(lists / "wave_test_split3.txt")
-    with pytest.raises(ActionRecError, match=r"split=abc: there is no split abc in .*, but 1, 3"):
+    with pytest.raises(ActionRecError, match=r"split=abc: there is no split abc in .*; use 1, 3"):
         index(videos, lists, "abc", ["clap", "wave"])
     with pytest.raises(ActionRecError, match=r"paths\.hmdb51=.*is not a folder"):
         index(tmp_path / "none", lists, 1, "all")
@@ -144,7 +144,7 @@ def test_a_line_that_is_none_is_quoted(tmp_path):
         (b"..\\x.avi 1\n", "is no plain file name"),
         (b".. 1\n", "is no plain file name"),
         (b"a\0b.avi 1\n", "is no plain file name"),
-        (b"x" * 300 + b".avi 1\n", r"l\.txt:1: 'x+'… is longer than a file name may be"),
+        (b"x" * 300 + b".avi 1\n", r"l\.txt:1: 'x+'… has more than 255 bytes"),
         (b"a.avi 1\r\nb.avi 2\r\na.avi 2\r\n", r"l\.txt:3: a\.avi has the tag 2, and 1 above"),
         (b"a.avi 1\na.avi 0\n", r"l\.txt:2: a\.avi has the tag 0, and 1 above"),
         (b"a.avi 1\nf\xeate.avi 2\n", r"l\.txt:2: not UTF-8 text; save the list as UTF-8"),
@@ -197,7 +197,7 @@ def test_a_source_video_of_one_action_on_both_sides_is_told(tmp_path, caplog):
 
 
 def test_random_lists_are_read_right_or_are_one_line(tmp_path):
-    """Whatever the bytes: the tags of plain names, each once, or a line that names the file."""
+    """For any bytes, the result is one tag per plain name, or an error of one line that names the file."""
     path = tmp_path / "l.txt"
     name = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(["../a", "/a", "a" * 300])
     line = st.tuples(name, st.sampled_from([" 0", " 1", " 2", " 3", "", "  1 "])).map("".join)
@@ -225,7 +225,7 @@ def test_random_lists_are_read_right_or_are_one_line(tmp_path):
 
 
 def test_random_sides_are_indexed_right_or_are_one_line(tmp_path):
-    """A clip is on the side that its tag says, whatever order and repetition the lists have."""
+    """The tag decides the part of a clip, in any order and with any repetition of the lines."""
     names = [f"film{source}_{{}}_f_{clip}.avi" for source in range(8) for clip in range(2)]
     for action in ("clap", "wave"):
         (tmp_path / "videos" / action).mkdir(parents=True)

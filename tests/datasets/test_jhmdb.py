@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from actionrec.datasets import gather
+from actionrec.datasets import install
 from actionrec.datasets.hmdb51 import tagged_clips
 from actionrec.datasets.jhmdb import JHMDB
 from actionrec.system.errors import ActionRecError
@@ -19,7 +19,7 @@ TAGS = {
 
 @pytest.fixture
 def archives(tmp_path: Path) -> Path:
-    """The two archives as the authors publish them, with what a Mac has added."""
+    """The two published archives, with the extra files of macOS."""
     write_splits(tmp_path / "splits", TAGS, splits=(1, 2, 3))
     folder = tmp_path / "archives"
     folder.mkdir()
@@ -38,10 +38,10 @@ def archives(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_authors_archives_are_gathered(archives, tmp_path):
+def test_the_authors_archives_are_installed(archives, tmp_path):
     numbers = {f"split {split}, {part}": number for split in (1, 2, 3) for part, number in (("train", 32), ("test", 8))}
     places = tmp_path / "out/videos", tmp_path / "out/splits"
-    found = gather.clips(
+    found = install.clips(
         JHMDB.release._replace(official=numbers), [archives], [archives], *places, tmp_path / "downloads"
     )
     assert found.lists == {key: (number, number) for key, number in numbers.items()}
@@ -51,7 +51,7 @@ def test_the_authors_archives_are_gathered(archives, tmp_path):
     assert (actions, len(splits.test)) == (("kick_ball", "wave"), 8)
     assert len(data.clips("all")) == 40
     with pytest.raises(ActionRecError, match="names 32 files, officially 660"):
-        gather.clips(JHMDB.release, [archives], [archives], *places, tmp_path / "downloads")
+        install.clips(JHMDB.release, [archives], [archives], *places, tmp_path / "downloads")
 
 
 def test_its_settings_are_named(archives, tmp_path):

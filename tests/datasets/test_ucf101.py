@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from actionrec.datasets import gather
+from actionrec.datasets import install
 from actionrec.datasets.records import Clip
 from actionrec.datasets.ucf101 import UCF101, listed_clips, read_classes, read_list, source_of
 from actionrec.system.errors import ActionRecError
@@ -87,7 +87,7 @@ def test_what_is_wrong_is_named_with_its_setting(root, tmp_path):
         replace(data, videos=tmp_path / "none").index("all")
     with pytest.raises(ActionRecError, match=r"dataset\.splits=.*is not a folder"):
         replace(data, splits=tmp_path / "none").index("all")
-    with pytest.raises(ActionRecError, match="split=4: there is no split 4 of UCF101, but 1, 2, 3"):
+    with pytest.raises(ActionRecError, match="split=4: there is no split 4 of UCF101; use 1, 2 or 3"):
         replace(data, split=4).index("all")
     with pytest.raises(ActionRecError, match=r"no action Archer; did you mean Archery\?"):
         data.index(["Archer", "HandstandPushups"])
@@ -126,7 +126,7 @@ def pack(archive: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("form", ["folder", "archives", "folder of archives"])
-def test_it_is_gathered(root, tmp_path_factory, form):
+def test_it_is_installed(root, tmp_path_factory, form):
     place = tmp_path_factory.mktemp("data")
     archives = [
         pack(place / "UCF101.zip", root / "UCF-101"),
@@ -136,13 +136,13 @@ def test_it_is_gathered(root, tmp_path_factory, form):
     numbers = {f"split {split}, {part}": number for split in (1, 2, 3) for part, number in (("train", 32), ("test", 8))}
     release = UCF101.release._replace(official=numbers)
     videos, lists = place / "out/videos", place / "out/lists"
-    found = gather.clips(release, sources, sources, videos, lists, place / "downloads")
+    found = install.clips(release, sources, sources, videos, lists, place / "downloads")
     assert found.lists == {key: (number, number) for key, number in numbers.items()}
     assert (found.files, found.missing, found.unlisted) == (40, (), ())
     assert len(UCF101("ucf101", videos, lists, 3).clips("all")) == 40
-    assert gather.clips(release, [], [], videos, lists, place / "downloads") == found
+    assert install.clips(release, [], [], videos, lists, place / "downloads") == found
     with pytest.raises(ActionRecError, match="names 32 files, officially 9,537"):
-        gather.clips(UCF101.release, [], [], videos, lists, place / "downloads")
+        install.clips(UCF101.release, [], [], videos, lists, place / "downloads")
 
 
 def test_the_official_set_has_13320_clips_in_every_split():

@@ -207,7 +207,7 @@ def test_a_stage_that_another_process_trains_is_waited_for(call, tmp_path, monke
         monkeypatch.setattr(locks.log, "info", end)
         stages, _ = call("upto=hmdb51_flow")
     assert stages == ["hmdb51_flow"]
-    assert said == ["waits: %s"]
+    assert said == ["waiting: %s"]
 
 
 def test_a_multirun_is_a_chain_a_job(call, tmp_path):

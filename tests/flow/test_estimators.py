@@ -19,7 +19,7 @@ TOLERANCE = {
 
 
 def moving_texture(dx: int, dy: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two frames (96, 128) of a texture that moves by (dx, dy)."""
+    """Two frames (96, 128) of a texture that moves by (dx, dy) pixels."""
     noise = np.random.default_rng(1).integers(0, 256, (160, 200), np.uint8)
     texture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2.5), None, 0, 255, cv2.NORM_MINMAX)
     return texture[30:126, 30:158], texture[30 - dy : 126 - dy, 30 - dx : 158 - dx]
@@ -59,7 +59,7 @@ def raft_weights(tmp_path_factory) -> str:
 
 @pytest.mark.slow
 def test_raft_is_torchvisions_for_any_size_and_batch(raft_weights):
-    """Random weights from a file: the frames reach the network as its own preset gives them, and no field is lost."""
+    """With random weights from a file, the network gets the frames as from torchvision's preset; no field is lost."""
     estimator = create("raft", {"network": "raft_small", "weights": raft_weights, "updates": 2})
     frames = list(np.random.default_rng(0).integers(0, 256, (3, 136, 128, 3), np.uint8))
     found = estimator.fields(frames)

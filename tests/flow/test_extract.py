@@ -1,4 +1,4 @@
-"""Extraction: what it writes, what it leaves when it is disturbed, and its command lines."""
+"""Extraction of flow: its files, its state after interruptions, and its command line."""
 
 import os
 import resource
@@ -42,7 +42,7 @@ def out(tmp_path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a store, temporary ones too."""
+    """Every file of a store, including temporary files."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -142,7 +142,7 @@ def die_on_b(clip: Clip, settings: FlowSettings):
 def test_a_process_that_dies_costs_its_clip_only(out, clips, tmp_path):
     summary = fill(clips, out, SETTINGS, 1, die_on_b)
     assert (summary.written, len(summary.failed)) == (2, 1)
-    assert "#b (c)!_wave_2.avi: its process died (status -9)" in summary.failed[0]
+    assert "#b (c)!_wave_2.avi: its worker process died (status -9)" in summary.failed[0]
     assert len(contents(out)) == 2  # and nothing temporary
     extract(clips, out, SETTINGS, workers=1)
     extract(clips, tmp_path / "undisturbed", SETTINGS, workers=2)
@@ -150,7 +150,7 @@ def test_a_process_that_dies_costs_its_clip_only(out, clips, tmp_path):
 
 
 def test_what_a_killed_run_left_is_removed(out, clips):
-    """But nothing of clips that are not this run's."""
+    """Temporary files of clips of other runs stay."""
     with atomic_path(clip_path(out, clips[0])) as temporary:
         left = temporary.with_name(temporary.name[:-5] + "_.zip")
     left.write_bytes(b"half")
@@ -163,7 +163,7 @@ def test_what_a_killed_run_left_is_removed(out, clips):
 
 
 def test_what_another_process_writes_is_left_alone(out, clips):
-    """Its temporary file, by which it would else be left without one; and a store has one writer."""
+    """A second run must not remove the first one's temporary files; the lock allows one writer per store."""
     path = clip_path(out, clips[0])
     with atomic_path(path) as temporary:
         temporary.write_bytes(b"half")
@@ -244,12 +244,12 @@ def undisturbed(data, tmp_path_factory) -> dict[str, bytes]:
 
 
 def heed_interrupts() -> None:
-    """A process that a shell started in the background ignores them, and so would what it starts."""
+    """A process that a shell starts in the background ignores SIGINT, and its children inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class TestCommandLine:
-    """`actionrec extract_flow` on clips long enough to be disturbed."""
+    """`actionrec extract_flow` on clips that take long enough to be interrupted."""
 
     @pytest.mark.slow
     @pytest.mark.parametrize(("sign", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -279,7 +279,7 @@ class TestCommandLine:
 
     @pytest.mark.slow
     def test_a_store_that_cannot_be_written(self, command, tmp_path):
-        """As on a full disk, which a limit on the size of files stands for."""
+        """A limit on the file size stands for a full disk."""
         limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # noqa: E731
         done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
         assert done.returncode == 1
@@ -305,7 +305,7 @@ class TestCommandLine:
         outcome = run("extract_flow", *places, f"paths.flow={tmp_path / 'none'}", "data.actions=[wave,clap]")
         assert outcome.status == 1
         assert "35 of 35 clips have missing or wrong flow" in outcome.err
-        assert outcome.err.count("extract it with") == 35 + 1  # each, and the first again in the last line
+        assert outcome.err.count("extract the flow with") == 35 + 1  # each, and the first again in the last line
         assert not (tmp_path / "none").exists()
 
     def test_a_preview_shows_frame_flow_and_magnitude(self, run, demo_root, tmp_path):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from actionrec.flow.estimators import create
-from actionrec.flow.field import dequantize, magnitude, mirror, negate, quantize, stack, turn
+from actionrec.flow.field import dequantize, magnitude, mirror, negate, quantize, rotate, stack
 
 BOUND = 20.0
 
@@ -36,7 +36,7 @@ def test_negation_is_that_of_the_motion_and_keeps_rest():
 
 
 def test_mirroring_a_clip_mirrors_the_field_and_negates_x():
-    """Against an estimate: the flow of two mirrored frames is the mirrored flow of the two frames."""
+    """The estimated flow of two mirrored frames is the mirrored flow of the two frames."""
     rng = np.random.default_rng(0)
     texture = cv2.GaussianBlur(rng.integers(0, 256, (140, 200), np.uint8), (0, 0), 2)
     first, second = texture[20:100, 20:140], texture[18:98, 17:137]  # the scene moves by (3, 2)
@@ -51,7 +51,7 @@ def test_mirroring_a_clip_mirrors_the_field_and_negates_x():
 
 
 def test_turning_a_quarter_moves_right_to_up():
-    turned = dequantize(turn(codes_of((5, 0)), 90), BOUND)
+    turned = dequantize(rotate(codes_of((5, 0)), 90), BOUND)
     assert turned == pytest.approx(np.array([[[0, -5]]]), abs=0.2)  # y points down
 
 

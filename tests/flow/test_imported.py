@@ -28,7 +28,7 @@ def code(displacement: float) -> int:
 
 
 def layout(root: Path, clip: Clip, kind: str, fields: int = FRAMES - 1, first: int = 1) -> Path:
-    """Write `fields` fields of which the i-th moves everywhere by (i, -i) pixels."""
+    """Write `fields` fields; every displacement of field i is (i, -i) pixels."""
     name = clip.path.stem
     for i in range(fields):
         number = i + first
@@ -111,7 +111,7 @@ def test_the_command_line_imports_and_says_what_failed(tmp_path, clip, run):
     into = tmp_path / "store"
     places = [f"paths.root={data}", "data.actions=[wave,clap]", f"paths.flow={into}", "workers=1", f"source={source}"]
     outcome = run("import_flow", *places)
-    assert "flow.bound=None: say how many pixels" in outcome.err
+    assert "flow.bound=None: use the largest displacement" in outcome.err
     outcome = run("import_flow", *places, "flow.bound=15", "flow.params.by=tvl1")
     assert outcome.status == 1
     assert "no flow of c_clap_1.avi" in outcome.err

@@ -15,7 +15,7 @@ BOUND = 20.0
 
 
 def test_the_colours_are_those_of_the_field():
-    """Against torchvision, which scales by the longest displacement."""
+    """Compared with torchvision, which scales by the longest displacement."""
     field = np.random.default_rng(0).normal(0, 3, (20, 30, 2)).astype(np.float32)
     expected = flow_to_image(torch.from_numpy(field).permute(2, 0, 1)).permute(1, 2, 0).numpy()
     found = flow_colours(field, float(np.hypot(field[..., 0], field[..., 1]).max()) + 1e-4)

@@ -1,4 +1,4 @@
-"""Pretrained weights that need no network."""
+"""Substitutes for pretrained weights, which need no download."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from torchvision.models._api import WeightsEnum
 
 @pytest.fixture
 def pretrained(monkeypatch):
-    """Have torchvision and timm build networks as they do with weights, which are random ones."""
+    """Make torchvision and timm build networks as with pretrained weights, but with random ones."""
 
     def random_weights(member, *_, **__):
         kinds = torchvision.models, torchvision.models.video

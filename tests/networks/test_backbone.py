@@ -28,7 +28,7 @@ def test_inflation_keeps_the_response_to_a_constant_input(channels):
 
 @pytest.mark.parametrize(("name", "device"), [*((n, "meta") for n in TORCHVISION), *((n, "cpu") for n in REGNETS)])
 def test_every_torchvision_classifier_gives_features(name, device):
-    """On the meta device: shapes without the time or the memory."""
+    """The meta device computes shapes without the time and the memory of values."""
     size = 299 if name == "inception_v3" else 224
     with torch.device(device):
         network = create(name, None, in_channels=8)
@@ -93,7 +93,7 @@ def test_weights_with_other_names_are_matched_by_order_and_said_so(tmp_path, cap
 
 
 def test_weights_in_another_order_of_kinds_are_refused(tmp_path):
-    """A batch norm's weight, bias, mean and variance have one shape."""
+    """The shapes do not distinguish a batch norm's weight, bias, mean and variance, but the names do."""
     theirs = torchvision.models.shufflenet_v2_x0_5().state_dict()
     names = {"weight": "bias", "bias": "weight"}
     other = {
@@ -109,7 +109,7 @@ def test_weights_in_another_order_of_kinds_are_refused(tmp_path):
 def test_a_checkpoint_or_list_is_no_state_dict(tmp_path):
     for content in ({"state_dict": {}, "epoch": 1}, [torch.zeros(1)], {1: torch.zeros(1)}):
         torch.save(content, tmp_path / "weights.pth")
-        with pytest.raises(ActionRecError, match="not a state dict, which has tensors by name"):
+        with pytest.raises(ActionRecError, match="not a state dict; use a file"):
             create("resnet18", str(tmp_path / "weights.pth"))
 
 
@@ -137,7 +137,7 @@ def test_networks_without_a_convolution_or_with_two_stems_are_one_line():
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "mend"),
+    ("name", "size", "hint"),
     [
         ("vit_b_16", 112, r"use data\.size=224"),
         ("inception_v3", 64, r"use a larger data\.size"),
@@ -145,14 +145,14 @@ def test_networks_without_a_convolution_or_with_two_stems_are_one_line():
         ("alexnet", 32, r"use a larger data\.size"),
     ],
 )
-def test_sizes_that_a_backbone_does_not_take_are_one_line(name, size, mend):
-    """Where the module is made, before an epoch begins."""
+def test_sizes_that_a_backbone_does_not_take_are_one_line(name, size, hint):
+    """The check runs when the module is created, before the first epoch."""
     with torch.device("meta"):
         network = create(name, None)
         backbone.check_size(network, name, 224, 3)
         assert network.training
         with pytest.raises(
-            ActionRecError, match=rf"^backbone\.name={name} does not take data\.size={size} .*{mend}"
+            ActionRecError, match=rf"^backbone\.name={name} does not take data\.size={size} .*{hint}"
         ) as said:
             backbone.check_size(network, name, size, 3)
         assert "\n" not in str(said.value)
@@ -161,7 +161,7 @@ def test_sizes_that_a_backbone_does_not_take_are_one_line(name, size, mend):
 
 
 def test_features_that_are_not_finite_are_refused():
-    """Such as those of VGG's weights for detectors, whose classifier has none."""
+    """VGG's weights for detectors, for example, have NaN in the classifier."""
     network = create("shufflenet_v2_x0_5", None)
     nn.init.constant_(first_convolution(network).weight, float("nan"))
     with pytest.raises(ActionRecError, match="gives features that are not finite"):

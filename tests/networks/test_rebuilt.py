@@ -1,4 +1,4 @@
-"""A network that is built without weights and then loaded is the one that was saved, normalisation included."""
+"""A network built without weights and loaded from its checkpoint equals the saved one, with its normalisation."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def flow_module(backbone: dict, size: int = 64, **stack) -> FlowModule:
 
 
 def checkpoint_of(module, **lineage) -> dict:
-    """What Lightning saves of it."""
+    """The checkpoint that Lightning saves of a module."""
     module.lineage = {"model": type(module).__name__, "inputs": module.inputs, "actions": ACTIONS, **lineage}
     saved = {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}
     module.on_save_checkpoint(saved)
@@ -51,7 +51,7 @@ def rebuilt(checkpoint: dict, kind, path):
 
 
 def of_before(checkpoint: dict) -> dict:
-    """The same without the constants, and with the lineage of before, but for its backbone."""
+    """The checkpoint of an earlier version: without the constants, and with its lineage, except for the backbone."""
     state = {key: value for key, value in checkpoint["state_dict"].items() if not key.endswith((".mean", ".std"))}
     inputs = checkpoint["lineage"]["inputs"]
     flow = {key: value for key, value in inputs["streams"].get("flow", {}).items() if key != "_target_"}
@@ -89,7 +89,7 @@ def test_flow_streams_of_pretrained_networks_are_rebuilt(pretrained, tmp_path, n
 
 
 def test_weights_for_larger_pictures_are_rebuilt_for_them(pretrained):
-    """On the meta device, since it is large."""
+    """The network is large, so it is built on the meta device."""
     with torch.device("meta"):
         module = frame_module(settings("vit_b_16", "IMAGENET1K_SWAG_E2E_V1"), 384)
         again = FrameModule(**module.hparams)
@@ -123,7 +123,7 @@ def test_every_backbone_has_the_constants_of_its_weights(pretrained, name, weigh
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_inceptions_see_what_torchvision_shows_them(pretrained, name):
-    """torchvision turns ImageNet's normalisation into theirs within the network."""
+    """torchvision converts ImageNet's normalisation to Inception's within the network."""
     torch.manual_seed(0)
     ours = frame_module(settings(name), 96).eval()
     theirs = torchvision.models.get_model(name, weights="DEFAULT").eval()
@@ -144,7 +144,7 @@ def test_users_may_set_the_constants():
 
 
 def test_flow_is_scaled_alike_for_every_backbone():
-    """Its codes are small, and a batch norm's epsilon would swallow the response to still smaller ones."""
+    """The codes of flow are small; with a larger divisor the batch norm's epsilon would dominate the response."""
     for name, std in (("shufflenet_v2_x0_5", 57.63), ("efficientnet_lite0", 57.63)):
         for representation, mean in (("xy", 128.0), ("magnitude", 0.0)):
             module = flow_module(settings(name, None), representation=representation)

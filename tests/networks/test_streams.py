@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from actionrec.networks.backbone import Backbone
-from actionrec.networks.fusions import FUSIONS, Average, Max
+from actionrec.networks.fusions import FUSION_LAYERS, Average, Max
 from actionrec.networks.streams import VOLUME, MultiStream, Stream
 from actionrec.networks.video import VideoBackbone
 from actionrec.system.errors import ActionRecError
@@ -20,7 +20,7 @@ def stream(channels: int, features: int, classes: int = 5) -> Stream:
 
 
 def clip_stream(features: int = 6, stride: int = 1) -> Stream:
-    """Of clips; its maps are 6/`stride` places high and wide."""
+    """A video backbone whose feature maps are 6/`stride` pixels high and wide."""
     body = nn.Sequential(nn.Conv3d(3, features, 3, (1, stride, stride)), nn.ReLU(), nn.AdaptiveAvgPool3d(1))
     network = VideoBackbone(nn.Sequential(*body, nn.Flatten()), features, "1", (128.0,), (60.0,))
     return Stream(network, 5, (128.0, 100.0, 90.0), (60.0,), dimensions=VOLUME)
@@ -28,7 +28,7 @@ def clip_stream(features: int = 6, stride: int = 1) -> Stream:
 
 @pytest.fixture
 def inputs():
-    """What three streams see."""
+    """The inputs of three streams."""
     torch.manual_seed(0)
     return [torch.randint(0, 256, (4, channels, 8, 8), dtype=torch.uint8) for channels in CHANNELS.values()]
 
@@ -65,7 +65,7 @@ def test_learned_fusion_starts_as_the_average_of_the_logits(fusion, count, input
     assert torch.allclose(network(*inputs[:count]), torch.stack(logits).mean(0), atol=1e-5)
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", FUSION_LAYERS)
 def test_clips_are_fused_with_pictures(fusion, inputs):
     streams = {"frame": stream(3, 6), "clip": clip_stream()}
     network = MultiStream(streams, 5, fusion).eval()
@@ -81,7 +81,7 @@ def test_conv_refuses_maps_of_two_sizes(inputs):
 
 
 def test_conv_sees_where_the_streams_agree(inputs):
-    """Unlike the other fusions, which see means over the places."""
+    """The other fusions use spatial means only."""
     network = create("conv")
     torch.nn.init.normal_(network.fusion.mix.weight)
     moved = inputs[1].roll(3, dims=3)
@@ -107,7 +107,7 @@ def test_average_and_max_are_of_the_probabilities(count, inputs):
     assert torch.allclose(network(*inputs).exp(), chances.amax(0), atol=1e-6)
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", FUSION_LAYERS)
 def test_everything_that_counts_learns_unless_frozen(fusion, inputs):
     inputs = inputs[:2]
     for frozen in ((), ("frame",), ("frame", "flow")):
@@ -133,7 +133,7 @@ def test_a_frozen_stream_keeps_its_statistics(inputs):
     assert not torch.equal(before[1], after[1])
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", FUSION_LAYERS)
 def test_the_layers_that_decide_see_the_features(fusion, inputs):
     network, seen = create(fusion, count=3), []
     for layer in network.fusion.deciding_layers(network.streams):

@@ -16,7 +16,7 @@ GRAY = (114.75,) * 3, (57.375,) * 3
 
 @pytest.fixture(scope="module")
 def classifiers(tmp_path_factory):
-    """torchvision's own small networks by name, with the files of their weights."""
+    """Small video networks of torchvision by name, with the files of their weights."""
     torch.manual_seed(0)
     made = {}
     for name in ("mc3_18", "s3d", "swin3d_t"):
@@ -107,19 +107,19 @@ def test_clips_are_normalised_with_the_constants_of_the_weights(pretrained, name
         network = create(name, weights, 16, 224)
     assert network.mean == pytest.approx(expected[0], abs=1e-3)
     assert network.std == pytest.approx(expected[1], abs=1e-3)
-    assert not network.chosen
+    assert not network.custom_constants
 
 
 def test_users_may_set_the_constants():
     with torch.device("meta"):
         network = create("r3d_18", None, 8, 64, mean=[0.5, 0.4, 0.3], std=[0.2, 0.2, 0.2])
-        assert (network.mean, network.std, network.chosen) == ((127.5, 102.0, 76.5), (51.0, 51.0, 51.0), True)
-        with pytest.raises(ActionRecError, match=r"^model\.clip\.backbone\.std=\[0\.2, 0\.2, 0\]: three numbers"):
+        assert (network.mean, network.std, network.custom_constants) == ((127.5, 102.0, 76.5), (51.0, 51.0, 51.0), True)
+        with pytest.raises(ActionRecError, match=r"^model\.clip\.backbone\.std=\[0\.2, 0\.2, 0\]: use three numbers"):
             create("r3d_18", None, 8, 64, std=[0.2, 0.2, 0])
 
 
 @pytest.mark.parametrize(
-    ("name", "frames", "size", "mend"),
+    ("name", "frames", "size", "hint"),
     [
         ("mvit_v2_s", 8, 224, r"use data\.clip\.frames=16 with data\.size=224, or"),
         ("mvit_v1_b", 16, 112, r"use data\.clip\.frames=16 with data\.size=224, or"),
@@ -127,12 +127,12 @@ def test_users_may_set_the_constants():
     ],
 )
 def test_clips_that_a_network_does_not_take_are_one_line_before_anything_is_downloaded(
-    monkeypatch, name, frames, size, mend
+    monkeypatch, name, frames, size, hint
 ):
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *_, **__: pytest.fail("downloaded"))
     match = (
         rf"^model\.clip\.backbone\.name={name} does not take data\.clip\.frames={frames} of data\.size={size}"
-        rf"[^\n]*{mend} another model\.clip\.backbone\.name$"
+        rf"[^\n]*{hint} another model\.clip\.backbone\.name$"
     )
     with pytest.raises(ActionRecError, match=match):
         create(name, "DEFAULT", frames, size)

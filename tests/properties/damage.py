@@ -1,4 +1,4 @@
-"""How files are damaged, and how many ways are tried."""
+"""Random damage of files for property tests, and the number of examples."""
 
 import os
 from collections.abc import Callable
@@ -15,7 +15,7 @@ FACTOR = int(os.environ.get("ACTIONREC_EXAMPLES", "1"))  # 1 for a look at every
 
 
 def examples(count: int) -> Callable[[T], T]:
-    """Try so many, the same each time; `ACTIONREC_EXAMPLES=100` tries a hundred times as many, others each time."""
+    """Settings for a fixed set of examples; `ACTIONREC_EXAMPLES=100` tries a hundred times as many, random ones."""
     return settings(
         max_examples=count * FACTOR,
         deadline=None,
@@ -27,8 +27,10 @@ def examples(count: int) -> Callable[[T], T]:
 
 @st.composite
 def damaged(draw: st.DrawFn, data: bytes) -> bytes:
-    """The bytes of a file cut off, with some flipped, overwritten, left out or put in; where zips say what they hold
-    as likely as elsewhere."""
+    """A file's bytes, truncated, flipped, overwritten, removed or inserted.
+
+    Half of the damage is in the last 400 bytes, where a zip has its index.
+    """
     place = st.one_of(st.integers(0, len(data) - 1), st.integers(max(len(data) - 400, 0), len(data) - 1))
     kind = draw(st.sampled_from(["cut", "flip", "flip", "flip", "write", "leave out", "put in"]))
     if kind == "cut":
@@ -74,7 +76,7 @@ junk = st.recursive(
 
 
 def places(tree: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The way to every value of a tree of dictionaries and lists, and to a new key of every dictionary."""
+    """Paths to all values of a tree of dictionaries and lists, and to a new key of every dictionary."""
     found = [above] if above else []
     if isinstance(tree, dict):
         for key, value in tree.items():
@@ -87,7 +89,7 @@ def places(tree: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def changed(tree: Any, place: tuple[Any, ...], value: Any) -> Any:
-    """A copy of a tree with another value at a place."""
+    """A copy of a tree with another value at a path."""
     if not place:
         return value
     if isinstance(tree, list):
@@ -96,7 +98,7 @@ def changed(tree: Any, place: tuple[Any, ...], value: Any) -> Any:
 
 
 def attempt(read: Callable[[], T]) -> T | None:
-    """What `read` gives, or None where it raises `ActionRecError` with one line; anything else fails the test."""
+    """The result of `read`, or None if it raises an `ActionRecError` of one line; other exceptions fail the test."""
     try:
         return read()
     except ActionRecError as error:

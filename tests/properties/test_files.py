@@ -1,4 +1,4 @@
-"""Damaged and forged files are read right, or refused in one line: never a traceback, nor a wrong number."""
+"""Damaged and forged files are read correctly or give an error of one line: no traceback, and no wrong numbers."""
 
 import io
 import json
@@ -168,7 +168,7 @@ def clip(tmp_path_factory) -> Clip:
 
 @pytest.fixture(scope="module")
 def stored_flow(clip, tmp_path_factory) -> tuple[bytes, np.ndarray]:
-    """A store's file, and its fields."""
+    """A file of the flow store, and its fields."""
     path = tmp_path_factory.mktemp("flow") / "a.zip"
     rng = np.random.default_rng(0)
     store.write(path, clip, [np.repeat(rng.integers(0, 256, (2, 4, 1), np.uint8), 8, 2) for _ in range(3)], SETTINGS)
@@ -213,7 +213,7 @@ def test_forged_headers_of_flow_are_headers_or_refused(tmp_path, clip, stored_fl
 @pytest.fixture(scope="module")
 def stored_frames(clip, tmp_path_factory) -> tuple[bytes, list[np.ndarray]]:
     folder = tmp_path_factory.mktemp("frames")
-    frames.gather([clip], folder, [0, 0.5, 1], 1)
+    frames.extract_missing([clip], folder, [0, 0.5, 1], 1)
     path = frames.clip_path(folder, clip)
     return path.read_bytes(), frames.read(path, [0, 3, 5])
 
@@ -227,7 +227,7 @@ def test_damaged_frames_are_read_right_refused_or_taken_again(tmp_path, clip, st
     found = attempt(lambda: frames.read(path, [0, 3, 5]))
     assert found is None or all(map(np.array_equal, found, pictures))
     if data.draw(st.booleans()):
-        frames.gather([clip], tmp_path, [0, 0.5, 1], 1)
+        frames.extract_missing([clip], tmp_path, [0, 0.5, 1], 1)
         assert frames.count(path) == 6
 
 

@@ -1,4 +1,4 @@
-"""Truncated and flipped clips and pictures are decoded alike by every reader, or refused in one line."""
+"""All readers decode truncated or flipped clips and pictures to the same result, or raise an error of one line."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def avi(tmp_path_factory) -> bytes:
 
 @pytest.fixture(scope="module")
 def large() -> bytes:
-    """A photo that is large enough to be decoded at a fraction of its size."""
+    """A photo large enough to be decoded at a reduced size."""
     noise = np.random.default_rng(0).integers(0, 256, (360, 480, 3), np.uint8)
     data = cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
     assert len(data) > 300_000

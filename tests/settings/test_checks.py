@@ -217,7 +217,7 @@ def test_choices_are_those_of_the_code():
     assert takes("data.position", [*sampling.POSITIONS, sampling.RANDOM])
     assert takes("data.*.representation", flow.CHANNELS_OF_A_FIELD)
     assert takes("views.crops", transforms.EVAL_VIEWS)
-    assert takes("model.fusion", fusions.FUSIONS)
+    assert takes("model.fusion", fusions.FUSION_LAYERS)
     assert takes("backbone.stem", backbone.STEMS)
     assert set(checks.FLOW_PARAMS) == set(estimators.ESTIMATORS)
     assert all(checks.FLOW_PARAMS["dis"]["preset"](preset) is None for preset in estimators.DIS_PRESETS)

@@ -1,4 +1,4 @@
-"""Pictures in memory: what is decoded when, and that samples stay what they were."""
+"""The cache of decoded pictures: when files are decoded, and that samples do not change."""
 
 import pickle
 import shutil
@@ -24,7 +24,7 @@ def empty():
 
 @pytest.fixture
 def decoded():
-    """What was decoded, in order, and a reader that notes it."""
+    """The list of decoded pictures, and a reader that appends to it."""
     found = []
 
     def read(path, numbers):
@@ -81,7 +81,7 @@ def test_a_set_that_does_not_fit_is_refused_before_memory_is_full(decoded, tmp_p
     for path in files:
         path.touch()
     monkeypatch.setattr(cache, "free_memory", lambda: 3900)  # four bytes a picture
-    with pytest.raises(ActionRecError, match=r"data\.cache=ram needs about .* GB are free; leave data\.cache out"):
+    with pytest.raises(ActionRecError, match=r"data\.cache=ram needs about .* GB are free; use data\.cache=null"):
         cache.fill(Source(path, (0,), read) for path in files)
     assert len(found) < 100
     cache.read(Source(files[0], (0,), read))
@@ -111,7 +111,7 @@ def test_samples_are_the_same_with_and_without(compose_config, paths, stage):
 
 
 def test_large_photos_are_kept_as_large_as_each_job_needs(compose_config, paths, demo_root, tmp_path):
-    """Jobs of a multirun with other sizes share the process, and must not share what was shrunk for the other."""
+    """Multirun jobs of different sizes share the process, but must not share pictures shrunk for one of them."""
     root = tmp_path / "Stanford40"
     shutil.copytree(demo_root / "Stanford40", root)
     noise = np.random.default_rng(0).integers(0, 255, (900, 900, 3), np.uint8)
@@ -128,7 +128,7 @@ def test_large_photos_are_kept_as_large_as_each_job_needs(compose_config, paths,
 
 
 def test_loader_processes_read_from_memory(compose_config, paths, demo_root, tmp_path):
-    """The files are damaged once they are kept."""
+    """The files are damaged after they are cached."""
     root = tmp_path / "Stanford40"
     shutil.copytree(demo_root / "Stanford40", root)
     places = [*paths, f"paths.stanford40={root}"]
@@ -143,7 +143,7 @@ def test_loader_processes_read_from_memory(compose_config, paths, demo_root, tmp
 
 
 def test_data_sets_can_be_sent_to_fresh_processes(compose_config, paths):
-    """As macOS and Windows start theirs."""
+    """Processes are spawned, as on macOS and Windows."""
     data = create_data(compose_config("train", "experiment=hmdb51_two_stream", *paths, *QUICK))
     dataset = data.datasets["val"]
     expected = dataset[0]

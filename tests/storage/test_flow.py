@@ -8,7 +8,7 @@ import pytest
 
 from actionrec.datasets.records import Clip
 from actionrec.storage import flow as store
-from actionrec.storage import pictures as clipfile
+from actionrec.storage import pictures as picture_zip
 from actionrec.storage.flow import FlowSettings
 from actionrec.storage.pictures import clip_path
 from actionrec.system.errors import ActionRecError
@@ -87,7 +87,7 @@ def test_settings_that_make_no_sense_are_named(settings):
 
 
 def test_missing_damaged_and_short_files_are_named(path, clip):
-    with pytest.raises(ActionRecError, match=r"extract it with actionrec extract_flow"):
+    with pytest.raises(ActionRecError, match=r"extract the flow with actionrec extract_flow"):
         store.read_fields(path, [0])
     path.parent.mkdir(parents=True)
     path.write_bytes(b"no zip")
@@ -99,7 +99,7 @@ def test_missing_damaged_and_short_files_are_named(path, clip):
 
 
 def rewrite(path, change) -> None:
-    """Replace entries of a stored clip by what `change` makes of them, or leave them out where it gives None."""
+    """Replace each entry of a stored clip by `change(name, data)`; an entry for which that is None is removed."""
     with zipfile.ZipFile(path) as archive:
         entries = {name: change(name, archive.read(name)) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
@@ -109,7 +109,7 @@ def rewrite(path, change) -> None:
 
 
 def shrink(name: str, data: bytes) -> bytes:
-    return clipfile.encode(np.full((20, 10), 128, np.uint8)) if name == "00001.jpg" else data
+    return picture_zip.encode(np.full((20, 10), 128, np.uint8)) if name == "00001.jpg" else data
 
 
 def of_another_format(name: str, data: bytes) -> bytes:
@@ -129,7 +129,7 @@ def of_another_format(name: str, data: bytes) -> bytes:
     ],
 )
 def test_verify_reads_all_and_names_what_is_wrong(path, clip, change, complete, says):
-    """`is_complete` looks at the header and the last field only, for speed."""
+    """`is_complete` reads the header and the last field only, for speed."""
     store.write(path, clip, smooth_fields(3), SETTINGS)
     rewrite(path, change)
     assert store.is_complete(path, clip, SETTINGS) == complete
@@ -151,7 +151,7 @@ def test_flow_of_another_file_of_that_name_is_not_complete(path, clip):
 
 
 def test_a_field_is_found_without_reading_the_rest(path, clip):
-    """The others' bytes are gone; and a file that is written anew is not read by the places of the old one."""
+    """The bytes of all other fields are erased; a rewritten file is not read with the old file's index."""
     store.write(path, clip, smooth_fields(40), SETTINGS)
     whole = store.read_fields(path, range(20, 24))
     with zipfile.ZipFile(path) as archive:
@@ -173,7 +173,7 @@ def test_a_field_is_found_without_reading_the_rest(path, clip):
 @pytest.mark.parametrize("offset", [6, 7, 8, 10, 11, 24, 28, 42, 46, 50], ids=lambda offset: f"byte{offset}")
 @pytest.mark.parametrize("entry", [0, -1], ids=["picture", "header"])
 def test_flipped_bytes_of_the_directory_are_named(path, clip, entry, offset):
-    """Version, flags, method, size, length of the name, place and name: zipfile has an exception for each."""
+    """zipfile raises different exceptions for version, flags, method, size, name length, offset and name."""
     store.write(path, clip, smooth_fields(3), SETTINGS)
     whole = path.read_bytes()
     start = [index for index in range(len(whole)) if whole.startswith(b"PK\x01\x02", index)][entry]

@@ -104,7 +104,7 @@ def test_small_images_keep_their_size(tmp_path):
 
 
 def encoded(kind: str) -> bytes:
-    """A small picture of a kind, as a file's bytes."""
+    """The bytes of a small picture in a file format."""
     rgb = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8))
     buffer = BytesIO()
     form, mode, options = {
@@ -150,7 +150,7 @@ def test_pictures_of_any_kind_are_rgb(tmp_path, kind):
 
 
 def turned(orientation: int) -> bytes:
-    """A picture that is red on its left half, and says by EXIF how it is to be turned."""
+    """A picture with a red left half and an EXIF orientation."""
     picture = np.zeros((32, 48, 3), np.uint8)
     picture[:, :24, 0] = 250
     exif = Image.Exif()
@@ -177,7 +177,7 @@ def test_pictures_are_turned_as_they_say(tmp_path, orientation, red):
 
 
 def bomb(kind: str) -> bytes:
-    """A few bytes that claim to be a picture of two thousand million pixels."""
+    """A few bytes whose header announces a picture of two thousand million pixels."""
     if kind == "png":
         header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
         chunks = [header, b"IDAT" + zlib.compress(bytes(1000)), b"IEND"]
@@ -225,7 +225,7 @@ NO_MEDIA = {
 
 @pytest.mark.parametrize("kind", NO_MEDIA)
 def test_what_only_looks_like_media_is_refused_and_names_no_other_file(tmp_path, kind):
-    """A playlist must not have the clip beside it read in its place."""
+    """A playlist must be refused, not replaced by the clip that it lists."""
     gray_levels(tmp_path / "clip.avi", [10, 60])
     for name in ("a.avi", "a.mp4", "a.m3u8", "a.jpg"):
         path = tmp_path / name

@@ -1,4 +1,4 @@
-"""The contract of modalities, held by each of them."""
+"""The interface of modalities, tested for each modality."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def clip(tmp_path_factory) -> Clip:
 
 @pytest.fixture(scope="module")
 def folder(clip, tmp_path_factory) -> str:
-    """Where modalities read; the flow of the clip is there."""
+    """Folders from which the modalities read; the flow of the clip exists."""
     folder = tmp_path_factory.mktemp("folder")
     fields = np.random.default_rng(0).integers(0, 256, (N_FRAMES - 1, 2, 48, 64), np.uint8)
     store.write(clip_path(folder / "flow", clip), clip, fields, FLOW)
@@ -48,7 +48,7 @@ def modality(request, folder, clip) -> streams.Modality:
 
 def seen(modality, clip, instant=6, view=WHOLE, augmentation=None) -> torch.Tensor:
     source = modality.source(clip, [instant])
-    pictures = source.read(source.path, source.numbers)
+    pictures = source.read(source.path, source.keys)
     return modality.see(pictures, view, SIZE, augmentation, np.random.default_rng(0))
 
 
@@ -92,19 +92,19 @@ def test_a_mirrored_view_shows_the_mirrored_motion(modality, clip):
 
 
 def test_what_several_instants_need_holds_what_each_needs(modality, clip):
-    """By which the cache knows what to keep."""
+    """The cache uses the keys to find the pictures to hold."""
     together = modality.source(clip, [0, 6, N_FRAMES - 1])
     for instant in (0, 6, N_FRAMES - 1):
-        assert {*modality.source(clip, [instant]).numbers} <= {*together.numbers}
-    assert list(together.numbers) == sorted(set(together.numbers))
+        assert {*modality.source(clip, [instant]).keys} <= {*together.keys}
+    assert list(together.keys) == sorted(set(together.keys))
 
 
 def test_colours_of_a_sample_are_jittered_together(modality, clip):
-    """A clip that stands still has no motion, whatever the jitter."""
+    """A static clip has no motion under any colour jitter."""
     picture = np.random.default_rng(1).integers(60, 120, (48, 64, 3), np.uint8)
     if isinstance(modality, streams.Flow):
         return
-    number = len(modality.source(clip, [6]).numbers)
+    number = len(modality.source(clip, [6]).keys)
     augmentation = Augmentation(jitter=0.4)
     sample = modality.see([picture] * number, WHOLE, SIZE, augmentation, np.random.default_rng(0))
     if len(modality.shape(SIZE)) == 4:

@@ -33,7 +33,7 @@ def image(rng):
 
 @pytest.fixture
 def codes(rng):
-    """Four smooth fields (4, 2, 60, 80) of a few pixels."""
+    """Four smooth fields (4, 2, 60, 80) with displacements of a few pixels."""
     smooth = [cv2.resize(rng.normal(0, 4, (4, 5, 2)).astype(np.float32), (80, 60)) for _ in range(4)]
     return quantize(np.stack(smooth), 20)
 
@@ -63,7 +63,7 @@ def test_a_flipped_stack_is_the_stack_of_the_mirrored_field(codes):
 
 
 def test_frame_and_flow_share_the_geometry():
-    """A bright square and the motion of that square end up in the same place."""
+    """A bright square and its motion have the same position in the frame and in the flow."""
     image = np.zeros((60, 80, 3), np.uint8)
     image[20:30, 40:56] = 255
     motion = np.zeros((4, 60, 80, 2), np.float32)
@@ -77,7 +77,7 @@ def test_frame_and_flow_share_the_geometry():
 
 
 def test_turning_turns_the_motion_too():
-    """A field that points away from the centre still does when it is turned with the image."""
+    """A field that points away from the centre still does so after a rotation."""
     y, x = np.mgrid[-30:31, -30:31].astype(np.float32)
     codes = quantize(np.stack([x, y], axis=-1)[None] / 5, 20)
     turned = view_flow(codes, WHOLE._replace(degrees=30.0), 61, "xy")
@@ -85,7 +85,7 @@ def test_turning_turns_the_motion_too():
 
 
 def test_a_flipped_and_turned_motion_is_first_turned_then_mirrored():
-    """As the frame is: a motion to the right goes up by a counter-clockwise turn, and then up and to the left."""
+    """As for frames: a counter-clockwise rotation turns motion to the right upwards; the flip then mirrors it."""
     codes = quantize(np.full((1, 60, 80, 2), (10, 0), np.float32), 20)
     seen = view_flow(codes, WHOLE._replace(flip=True, degrees=30.0), 64, "xy")
     assert dequantize(seen, 20)[32, 32] == pytest.approx((-10 * np.cos(np.pi / 6), -10 * np.sin(np.pi / 6)), abs=0.2)
@@ -101,7 +101,7 @@ def test_a_flipped_and_turned_motion_is_first_turned_then_mirrored():
 @example(crop=(1, 1, 0, 0), flip=True, degrees=20.0, motion=(4, 0), grows=1.0)
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_the_viewed_flow_is_the_flow_of_the_viewed_frames(crop, flip, degrees, motion, grows):
-    """Against an estimate, on a texture that moves and grows; flow keeps its length in the clip's pixels."""
+    """Compared with estimated flow of a texture that moves and grows; lengths stay in the clip's pixels."""
     width, height, left, top = crop
     view = View(left * (1 - width), top * (1 - height), width, height, flip, degrees)
     noise = np.random.default_rng(0).integers(0, 256, (96, 128), np.uint8)

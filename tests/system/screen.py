@@ -1,4 +1,4 @@
-"""What a terminal shows of a stream of text with the escape codes that this project writes."""
+"""A simulated terminal for text with the escape codes that this project writes."""
 
 import io
 import os
@@ -13,7 +13,7 @@ _PIECES = re.compile(r"\r\n|\n|\r|\x1b\[K|\x1b\[[\d;]*m|[^\r\n\x1b]+|\x1b")
 
 
 class Screen(io.StringIO):
-    """A stream that claims to be a terminal, and keeps all that is written."""
+    """A stream that claims to be a terminal and records all text."""
 
     encoding = "utf-8"
 
@@ -22,14 +22,14 @@ class Screen(io.StringIO):
 
 
 class Shown(NamedTuple):
-    """The lines of a screen at the end, and every state that the lowest one had."""
+    """The final lines of a screen, and every state of its lowest line."""
 
     lines: list[str]
     states: list[str]
 
 
 class Session(NamedTuple):
-    """What a command wrote to a terminal, with the second at which each piece came; and its status."""
+    """Output of a command on a terminal, with the time of each piece in seconds, and the exit status."""
 
     pieces: list[tuple[float, str]]
     status: int
@@ -40,7 +40,7 @@ class Session(NamedTuple):
 
 
 def shown(text: str) -> Shown:
-    """Follow carriage returns, line ends and erasures; styles change nothing, and other codes stay in sight."""
+    """Interpret carriage returns, line ends and erasures; styles are dropped, other codes stay visible."""
     lines, line, column, states = [], "", 0, []
     for piece in _PIECES.findall(text):
         if piece in ("\r\n", "\n"):
@@ -66,13 +66,13 @@ def on_terminal(command: Sequence[str], environment: dict[str, str]) -> Session:
         while True:
             try:
                 rest += os.read(ours, 65536)
-            except OSError:  # Linux's way to say that nobody has the other end any more
+            except OSError:  # Linux raises EIO when the other end is closed
                 break
             if not rest:
                 break
             try:
                 piece, rest = rest.decode(), b""
-            except UnicodeDecodeError:  # cut within a character
+            except UnicodeDecodeError:  # the piece ends within a character
                 continue
             pieces.append((time.monotonic() - begun, piece))
     os.close(ours)

@@ -67,7 +67,7 @@ def test_a_replacement_that_was_killed_between_its_steps_is_made_up_for(tmp_path
 
 
 def test_an_error_of_the_system_names_the_file_that_was_to_be_written(tmp_path, monkeypatch):
-    """Which a full disk does not, and of a folder that cannot be written to would be the temporary one."""
+    """A full disk is reported without a file name, an unwritable folder with the name of the temporary file."""
     path = tmp_path / "metrics.json"
 
     def fails():

@@ -1,4 +1,4 @@
-"""Who may write: decided between processes that really are several."""
+"""Locks, tested with several real processes."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ NO_LOCKS = "locks.fcntl.lockf = without_locks\n"
 
 @pytest.fixture
 def other():
-    """Start another process; returns when it says that it holds the lock."""
+    """Start another process; returns when it prints that it holds the lock."""
     started = []
 
     def start(path, code, waits=True):
@@ -104,7 +104,7 @@ def test_a_dead_owner_is_none(tmp_path, other):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_fork_neither_holds_the_lock_nor_lets_go_of_it(tmp_path, other):
-    """A loader process that ends, and one that lives on after its parent."""
+    """One loader process ends before its parent, another one outlives its parent."""
     path = tmp_path / "run"
     owner = other(
         path,
@@ -154,7 +154,7 @@ def test_one_may_wait_for_the_first_to_end(tmp_path, other, caplog):
 
 
 def test_no_two_are_in_at_once(tmp_path, other):
-    """Six processes take turns at adding to a number that is read, and written later."""
+    """Six processes increment a number in a file, each with a pause between reading and writing."""
     (tmp_path / "number").write_text("0")
     code = """
     locks._RETRY_SECONDS = 0.001
@@ -182,7 +182,7 @@ def test_without_record_locks_the_heartbeat_decides(tmp_path, other, no_record_l
 
 
 def test_a_record_lock_of_one_machine_alone_does_not_hide_the_writer_on_another(tmp_path, other, quick):
-    """Another machine's owner, of whose lock this one's kernel does not know."""
+    """The owner is on another machine, so this machine's kernel does not know its record lock."""
     path = tmp_path / "run"
     owner = other(path, NO_LOCKS + "locks.socket.gethostname = lambda: 'elsewhere'\n" + HOLD + "time.sleep(60)")
     with pytest.raises(BusyError, match=f"process {owner.pid} on elsewhere"):

@@ -20,7 +20,7 @@ def job(value: int) -> int:
 
 @pytest.fixture
 def others() -> set:
-    """Processes that tests before have left, such as loaders whose error is still referred to."""
+    """Child processes of earlier tests, such as loaders that a stored exception keeps alive."""
     return set(multiprocessing.active_children())
 
 
@@ -34,7 +34,7 @@ def test_every_job_has_its_result(spawn, others):
         "job 2": 4,
     }
     assert str(results["job 3"]) == "three is wrong"
-    assert "job 4: its process died (status 7)" in str(results["job 4"])
+    assert "job 4: its worker process died (status 7)" in str(results["job 4"])
     assert sums[-1] == 3
     assert set(multiprocessing.active_children()) <= others
 

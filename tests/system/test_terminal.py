@@ -13,7 +13,7 @@ log = logging.getLogger("actionrec.tests")
 
 
 def on_screen(monkeypatch):
-    """A terminal of 60 columns as stderr and stdout; not a fixture's, after which pytest sets its own streams."""
+    """Set stderr and stdout to a terminal of 60 columns; no fixture, since pytest sets its streams after fixtures."""
     found = Screen()
     for name, value in {"TERM": "xterm", "COLUMNS": "61"}.items():
         monkeypatch.setenv(name, value)
@@ -153,7 +153,7 @@ def test_nothing_is_drawn_outside_of_live(monkeypatch):
 
 
 class File:
-    """A file that claims to be a terminal, which processes share."""
+    """A file that claims to be a terminal and is shared by processes."""
 
     encoding = "utf-8"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from actionrec.datasets import archives, gather
+from actionrec.datasets import archives, install
 from actionrec.datasets import hmdb51 as hmdb51_lists
 from actionrec.datasets.download import Address
-from actionrec.datasets.gather import stanford40
+from actionrec.datasets.install import stanford40
 from actionrec.system.errors import ActionRecError
 from tests.conftest import raise_error
 
@@ -23,7 +23,7 @@ def tree(folder: Path) -> dict[str, int]:
 
 
 def pack(archive: Path, folder: Path, prefix: str = "", head: bytes = b"") -> Path:
-    """A zip of a folder, as a Mac makes it; with `head`, a rar for the fake unrar."""
+    """A zip of a folder with the extra files of macOS; with `head`, a rar for the fake unrar."""
     archive.write_bytes(head)
     with zipfile.ZipFile(archive, "a") as file:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -37,7 +37,7 @@ def pack(archive: Path, folder: Path, prefix: str = "", head: bytes = b"") -> Pa
 @pytest.fixture
 def stanford(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with three images of two actions, the whole data set for this test."""
-    monkeypatch.setattr(gather, "STANFORD40", {"train": 2, "test": 1})
+    monkeypatch.setattr(install, "STANFORD40", {"train": 2, "test": 1})
     lists = {"train": ["applauding_001.jpg", "riding_a_bike_001.jpg"], "test": ["applauding_002.jpg"]}
     for name in ("JPEGImages", "ImageSplits"):
         (tmp_path / "have" / name).mkdir(parents=True)
@@ -48,7 +48,7 @@ def stanford(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "have"
 
 
-STANFORD40_FOUND = gather.Found(3, {"clap": 2, "ride_bike": 1}, {"test": (1, 1), "train": (2, 2)}, (), ())
+STANFORD40_FOUND = install.Found(3, {"clap": 2, "ride_bike": 1}, {"test": (1, 1), "train": (2, 2)}, (), ())
 
 
 @pytest.mark.parametrize("form", ["folder", "nested", "parts", "zip", "zips", "folder of zips", "addresses"])
@@ -93,7 +93,7 @@ def test_stanford40_fills_what_is_absent(stanford: Path, tmp_path: Path) -> None
 def test_stanford40_incomplete(stanford: Path, tmp_path: Path) -> None:
     target, other, downloads = tmp_path / "data", tmp_path / "other", tmp_path / "downloads"
     (stanford / "JPEGImages/applauding_002.jpg").rename(stanford / "JPEGImages/applauding_003.jpg")
-    with pytest.raises(ActionRecError, match=r"1 listed files are missing \(applauding_002.jpg\), 3 are there; give"):
+    with pytest.raises(ActionRecError, match=r"1 listed files are missing \(applauding_002.jpg\), 3 are present; give"):
         stanford40([stanford], target, downloads)
     assert not target.exists()
     found = stanford40([stanford], target, downloads, expect_complete=False)
@@ -103,11 +103,11 @@ def test_stanford40_incomplete(stanford: Path, tmp_path: Path) -> None:
     with pytest.raises(ActionRecError, match="test names 0 files, officially 1; get the official lists"):
         stanford40([stanford], other, downloads)
     (stanford / "ImageSplits/test.txt").unlink()
-    with pytest.raises(ActionRecError, match=r"ImageSplits needs test.txt"):
+    with pytest.raises(ActionRecError, match=r"ImageSplits lacks test.txt"):
         stanford40([stanford], other, downloads, expect_complete=False)
-    with pytest.raises(ActionRecError, match=r"nothing for .*JPEGImages/\*.jpg in the sources"):
+    with pytest.raises(ActionRecError, match=r"the sources have no files for .*JPEGImages/\*.jpg"):
         stanford40([stanford / "ImageSplits"], other, downloads)
-    with pytest.raises(ActionRecError, match="no address is known"):
+    with pytest.raises(ActionRecError, match="no download address is known"):
         stanford40([], other, downloads)
     assert not other.exists()
 
@@ -124,10 +124,10 @@ def test_stanford40_interrupted(
     assert [path.name for path in tmp_path.rglob(".*")] == []
 
 
-def hmdb51(*places: object, **options: bool) -> gather.Found:
-    """Gather HMDB51, of which `hmdb` is the whole."""
+def hmdb51(*places: object, **options: bool) -> install.Found:
+    """Install HMDB51, with `hmdb` as the complete data set."""
     numbers = {"split 1, train": 2, "split 1, test": 1, "split 1, unused": 1, "split 2, test": 2}
-    return gather.clips(hmdb51_lists.RELEASE._replace(official=numbers), *places, **options)
+    return install.clips(hmdb51_lists.RELEASE._replace(official=numbers), *places, **options)
 
 
 @pytest.fixture
@@ -197,7 +197,9 @@ def test_hmdb51_refuses_two_versions_of_a_clip(hmdb: Path, tmp_path: Path) -> No
 def test_hmdb51_incomplete(hmdb: Path, tmp_path: Path) -> None:
     shutil.rmtree(hmdb / "videos/clap")
     targets = tmp_path / "videos", tmp_path / "splits", tmp_path / "downloads"
-    with pytest.raises(ActionRecError, match=r"2 listed files are missing \(clap/#20 .*_0.avi, clap/.*\), 2 are there"):
+    with pytest.raises(
+        ActionRecError, match=r"2 listed files are missing \(clap/#20 .*_0.avi, clap/.*\), 2 are present"
+    ):
         hmdb51([hmdb], [hmdb], *targets)
     assert not any(target.exists() for target in targets)
     found = hmdb51([hmdb], [hmdb], *targets, expect_complete=False)
@@ -210,7 +212,7 @@ def test_a_folder_of_something_else_is_neither_replaced_nor_added_to(hmdb: Path,
     (target / name).parent.mkdir(parents=True)
     (target / name).write_text("mine")
     for folders in ((target, tmp_path / "splits"), (tmp_path / "videos", target)):
-        with pytest.raises(ActionRecError, match=f"{target} is there already and not empty"):
+        with pytest.raises(ActionRecError, match=f"{target} exists and is not an empty folder"):
             hmdb51([hmdb], [hmdb], *folders, tmp_path / "downloads")
         assert list(tree(target)) == [name]
         assert not any(folder.exists() for folder in folders if folder != target)
@@ -236,20 +238,20 @@ def test_own_files_beside_the_data_set_stay(stanford: Path, tmp_path: Path) -> N
 
 def test_place_links_or_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_text("1")
-    gather.place({"clap/a": tmp_path / "a"}, tmp_path / "linked")
+    install.place({"clap/a": tmp_path / "a"}, tmp_path / "linked")
     assert (tmp_path / "linked/clap/a").samefile(tmp_path / "a")
     monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError(18, "Invalid cross-device link")))
-    gather.place({"clap/a": tmp_path / "a"}, tmp_path / "copied")
+    install.place({"clap/a": tmp_path / "a"}, tmp_path / "copied")
     assert not (tmp_path / "copied/clap/a").samefile(tmp_path / "a")
     assert (tmp_path / "copied/clap/a").read_text() == "1"
     with pytest.raises(ActionRecError, match=r"cannot fill .*: No such file"):
-        gather.place({"a": tmp_path / "a", "b": tmp_path / "absent"}, tmp_path / "half")
+        install.place({"a": tmp_path / "a", "b": tmp_path / "absent"}, tmp_path / "half")
     assert not (tmp_path / "half").exists()
 
 
 def test_count_and_few() -> None:
     lists = {"train": ["clap/a", "clap/b"], "test": ["wave/c", "wave/d"]}
-    found = gather.count(["clap/a", "wave/c", "wave/x"], lists, lambda name: name.partition("/")[0])
+    found = install.count(["clap/a", "wave/c", "wave/x"], lists, lambda name: name.partition("/")[0])
     assert found == (3, {"clap": 1, "wave": 2}, {"test": (2, 1), "train": (2, 1)}, ("clap/b", "wave/d"), ("wave/x",))
-    assert gather.few(["a", "b"]) == "a, b"
-    assert gather.few([*"abcdefgh"]) == "a, b, c and 5 more"
+    assert install.few(["a", "b"]) == "a, b"
+    assert install.few([*"abcdefgh"]) == "a, b, c and 5 more"
