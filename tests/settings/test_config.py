@@ -302,7 +302,7 @@ def test_runs_of_before_settings_were_added_are_the_same_run(compose_config):
         ("data.num_workers=3", False),
         ("paths.outputs=/elsewhere", False),
         ("paths.stanford40=/elsewhere", False),
-        ("data.dataset.root=/elsewhere", False),
+        ("dataset.root=/elsewhere", False),
         ("data.frame.folder=/elsewhere", False),
         ("split=2", False),  # of stills
         ("flow=farneback", False),
