@@ -26,6 +26,7 @@ from actionrec.settings import untrusted
 from actionrec.storage import flow as store
 from actionrec.storage import frames
 from actionrec.storage.flow import FlowSettings
+from actionrec.system.errors import ActionRecError
 from tests.conftest import noise_video
 from tests.properties.damage import attempt, changed, damaged, examples, junk, places, write
 from tests.reporting.trees import made_scores, write_run, write_studies
@@ -149,7 +150,7 @@ def test_forged_hyper_parameters_name_what_is_listed(data):
     attempt(lambda: untrusted.check_hyper_parameters(hparams, Path("x.ckpt")))
     try:
         untrusted.check_hyper_parameters(hparams, Path("x.ckpt"))
-    except untrusted.ActionRecError:
+    except ActionRecError:
         return
     assert {hparams[key]["_target_"] for key in ("optimizer", "scheduler") if hparams.get(key)} <= {
         "torch.optim.Adam",
