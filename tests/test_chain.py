@@ -13,9 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from actionrec.commands import train
 from actionrec.evaluation import scores
 from actionrec.evaluation.metrics import measure
-from actionrec.experiment import measurement
 from actionrec.modules import FlowModule, FrameModule, TwoStreamModule
 from actionrec.modules.checkpoint import read
+from actionrec.runs import measurements
 from actionrec.system.files import sha256
 from tests.conftest import QUICK, TABLES, TAGS, metrics_of, noise_video, numbers
 from tests.reporting.browser import check_layout, opened
@@ -178,11 +178,11 @@ def test_another_protocol_has_a_record_of_its_own(chain, tmp_path, paths, run):
     assert outcome.status == 0, outcome.err
     assert (three / "metrics.json").read_bytes() == before
     [record] = (three / "measurements").iterdir()
-    assert record.name == f"1x1-middle-{measurement.read(three)['test']['precision']}"
-    assert measurement.read(record)["test"]["segments"] == 1
-    assert measurement.read(record)["test"]["checkpoint"] == sha256(three / "checkpoints/best.ckpt")
+    assert record.name == f"1x1-middle-{measurements.read(three)['test']['precision']}"
+    assert measurements.read(record)["test"]["segments"] == 1
+    assert measurements.read(record)["test"]["checkpoint"] == sha256(three / "checkpoints/best.ckpt")
     found = scores.load(record / "scores.npz")
-    assert found.protocol == measurement.read(record)["test"]
+    assert found.protocol == measurements.read(record)["test"]
     assert measure(found, "test")["test/acc"] == pytest.approx(numbers(record / "metrics.json")["test/acc"])
     copy_of(chain, "hmdb51_flow", tmp_path / "outputs")
     for each in (three, tmp_path / "outputs/demo/hmdb51_flow/split1-seed0"):

@@ -179,7 +179,7 @@ def killed_in_a_worker(dataset, index):
     ("place", "does", "line"),
     [
         (
-            "modules.checkpoint_io.os.fsync",
+            "system.checkpoint_io.os.fsync",
             raise_error(OSError(errno.ENOSPC, "")),
             r"\S+/best\.ckpt: No space left .*; make",
         ),

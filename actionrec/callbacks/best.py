@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint, StochasticWeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from actionrec.modules.checkpoint_io import HPC
+from actionrec.system.checkpoint_io import HPC
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import atomic_path
 

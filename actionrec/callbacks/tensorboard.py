@@ -12,7 +12,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from actionrec.experiment.runs import varying_keys
+from actionrec.runs.folder import varying_keys
 from actionrec.settings.composition import CONF, in_multirun, plain
 
 

@@ -15,7 +15,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from actionrec.experiment.runs import is_first_process
+from actionrec.runs.folder import is_first_process
 from actionrec.settings import checks, overrides, rules
 from actionrec.settings.composition import CONF, config_groups, in_multirun
 from actionrec.settings.messages import is_users, one_line

@@ -12,10 +12,10 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from actionrec.experiment import manifest
-from actionrec.experiment.manifest import Manifest
-from actionrec.experiment.runs import RunFolder, run_folder
 from actionrec.experiment.stages import composed, key_of, named, overrides_of, stage_of, told
+from actionrec.runs import manifest
+from actionrec.runs.folder import RunFolder, run_folder
+from actionrec.runs.manifest import Manifest
 from actionrec.settings import chain as declared
 from actionrec.settings import checks, rules
 from actionrec.settings.chain import STILLS, ChainConfig

@@ -7,7 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from actionrec.experiment import manifest, measurement, outcome, saved
+from actionrec.experiment import measurement, outcome, saved
+from actionrec.runs import manifest, measurements
 from actionrec.settings import checks
 from actionrec.settings.composition import plain
 from actionrec.settings.untrusted import read_config, read_metrics
@@ -107,7 +108,7 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
         write_json(written, {**earlier, **metrics})
     counts = {part: len(data.names(part)) for part in parts if part != "train"}
     found = f"\n\n{outcome.table(metrics, counts)}\n" if counts else ""
-    log.info("%s, %s%s", folder, measurement.name(protocols[parts[0]]), found)
+    log.info("%s, %s%s", folder, measurements.name(protocols[parts[0]]), found)
     return metrics
 
 
@@ -161,41 +162,41 @@ def _check_inputs(config: DictConfig, inputs: dict[str, Any], path: Path) -> Non
 
 def _precision(run: Path) -> str | None:
     """The precision of the run's measurement; None if there is no record."""
-    for protocol in measurement.read(run).values():
+    for protocol in measurements.read(run).values():
         return protocol.get("precision")
     return None
 
 
-def _folder(config: DictConfig, run: Path | None, protocols: Mapping[str, measurement.Protocol]) -> Path:
+def _folder(config: DictConfig, run: Path | None, protocols: Mapping[str, measurements.Protocol]) -> Path:
     """Folder of a measurement, such that no measurement of another protocol, checkpoint or data is replaced."""
     from actionrec.evaluation.scores import FILES
 
     protocol = next(iter(protocols.values()))
     if config.output:
         folder = Path(config.output)
-        record = measurement.read(folder)
+        record = measurements.read(folder)
         if not record and any((folder / name).exists() for name in ("metrics.json", *FILES.values())):
-            raise ActionRecError(f"output={folder} holds results without {measurement.FILE}; name another folder")
+            raise ActionRecError(f"output={folder} holds results without {measurements.FILE}; name another folder")
         for part, there in record.items():
-            if not measurement.same(there, protocol) or there.get("checkpoint") != protocol["checkpoint"]:
+            if not measurements.same(there, protocol) or there.get("checkpoint") != protocol["checkpoint"]:
                 raise ActionRecError(
-                    f"output={folder} holds {part} scores of another measurement ({measurement.name(there)} of "
+                    f"output={folder} holds {part} scores of another measurement ({measurements.name(there)} of "
                     f"checkpoint {str(there.get('checkpoint'))[:10]}); name another folder"
                 )
         return folder
     assert run
-    own = measurement.read(run) or _of_before(run)
+    own = measurements.read(run) or _of_before(run)
     for part, made in protocols.items():
         if part in own and own[part].get("names", made["names"]) != made["names"]:
             raise ActionRecError(
                 f"the {part} samples are not those that {run} was measured on; name another folder: output=<folder>"
             )
-    if not own or all(measurement.same(each, protocol) for each in own.values()):
+    if not own or all(measurements.same(each, protocol) for each in own.values()):
         return run
-    return run / measurement.FURTHER / measurement.name(protocol)
+    return run / measurements.FURTHER / measurements.name(protocol)
 
 
-def _of_before(run: Path) -> dict[str, measurement.Protocol]:
+def _of_before(run: Path) -> dict[str, measurements.Protocol]:
     """The protocol of a run without a measurement record, as far as the run's settings tell it."""
     if not (run / "config.yaml").is_file():
         return {}

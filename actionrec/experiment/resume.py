@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from actionrec.experiment.runs import RunFolder
+from actionrec.runs.folder import RunFolder
 from actionrec.settings.untrusted import read_tensors
 from actionrec.system.errors import ActionRecError
 

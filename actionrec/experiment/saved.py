@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from actionrec.experiment import manifest
+from actionrec.runs import manifest
 from actionrec.settings.untrusted import check_data, check_targets, read_config, writes
 from actionrec.system.errors import ActionRecError
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from actionrec.experiment import measurement
-from actionrec.experiment.runs import RunFolder
+from actionrec.runs import measurements
+from actionrec.runs.folder import RunFolder
 from actionrec.settings import chain
 from actionrec.settings.composition import plain
 from actionrec.system.errors import ActionRecError
@@ -40,7 +40,7 @@ def fuse(config: DictConfig) -> None:
     for name in [name for name, path in trained.items() if not RunFolder(path).finished]:
         log.info("%s is not trained; its row is left out", trained.pop(name))
     for found in parts.values():
-        measurement.require_same({name: each.protocol for name, each in zip(runs, found, strict=True)})
+        measurements.require_same({name: each.protocol for name, each in zip(runs, found, strict=True)})
     held_out = {name for part in ("val", "test") for found in parts[part] for name in found.names}
     whole = {name: scores.load(run / scores.FILES["test"]) for name, run in trained.items()}
     measured = [(run, {part: found[row] for part, found in parts.items()}) for row, run in enumerate(runs.values())]
@@ -55,7 +55,7 @@ def fuse(config: DictConfig) -> None:
     against = fusion.best_on_validation(dict(zip(runs, matched["val"], strict=True)))
     better = networks[against].scores
     networks |= {name: function(matched) for name, function in fusion.SCORE_FUSIONS.items()}
-    measurement.require_same({"streams": better.protocol, **{name: found.protocol for name, found in whole.items()}})
+    measurements.require_same({"streams": better.protocol, **{name: found.protocol for name, found in whole.items()}})
     networks |= {name: fusion.Fused(found) for name, found in whole.items()}
 
     rows = [_row(name, found, against, better) for name, found in networks.items()]
@@ -64,7 +64,7 @@ def fuse(config: DictConfig) -> None:
     table = fusion_table(Fusion(folder.name, rows))
     text = lines_of(texts(table))
     write_text(folder / "fusion.md", text + "\n")
-    seen = measurement.name(better.protocol) if better.protocol else "unrecorded views"
+    seen = measurements.name(better.protocol) if better.protocol else "unrecorded views"
     print(f"{text}\n\nMeasured at {seen}. {table.note}")
 
 

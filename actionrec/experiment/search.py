@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from actionrec.experiment import manifest
 from actionrec.experiment.evaluation import remeasure
-from actionrec.experiment.manifest import Manifest
-from actionrec.experiment.runs import RunFolder
 from actionrec.experiment.training import train
+from actionrec.runs import manifest
+from actionrec.runs.folder import RunFolder
+from actionrec.runs.manifest import Manifest
 from actionrec.settings import checks
 from actionrec.settings.composition import in_multirun, plain
 from actionrec.settings.rules import direction

@@ -15,8 +15,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from actionrec.experiment import measurement
-from actionrec.experiment.runs import MULTIRUN, job_name
+from actionrec.runs import measurements
+from actionrec.runs.folder import MULTIRUN, job_name
 from actionrec.settings.messages import one_line
 from actionrec.settings.rules import direction
 from actionrec.settings.untrusted import read_metrics, read_overrides
@@ -140,8 +140,8 @@ def study_rows(folder: Path, swept: Swept, objective: str = "val/acc") -> list[d
     keys = [key for key in swept.values if key not in REPEATS]
     for values, metrics in jobs.items():
         setting = tuple(value for key, value in zip(swept.values, values, strict=True) if key in keys)
-        protocol = measurement.read(metrics.parent).get("test")
-        views = measurement.name(protocol) if protocol else None
+        protocol = measurements.read(metrics.parent).get("test")
+        views = measurements.name(protocol) if protocol else None
         runs.setdefault(setting, {}).setdefault(views, []).append(read_metrics(metrics))
     order = [setting for setting in product(*(swept.values[key] for key in keys)) if setting in runs]
     return [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from actionrec.experiment import manifest, measurement, outcome, saved
+from actionrec.experiment import measurement, outcome, saved
 from actionrec.experiment.build import (
     create_callbacks,
     create_data,
@@ -21,9 +21,10 @@ from actionrec.experiment.build import (
     stream_names,
 )
 from actionrec.experiment.compilation import compiled
-from actionrec.experiment.manifest import Manifest
 from actionrec.experiment.resume import check_resumable, goes_on
-from actionrec.experiment.runs import RunFolder, is_first_process, run_folder
+from actionrec.runs import manifest
+from actionrec.runs.folder import RunFolder, is_first_process, run_folder
+from actionrec.runs.manifest import Manifest
 from actionrec.settings import checks
 from actionrec.settings.composition import in_multirun, plain
 from actionrec.settings.untrusted import read_tensors

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from actionrec.evaluation.metrics import BINS, per_action, reliability
 from actionrec.evaluation.significance import compare
-from actionrec.experiment import measurement
 from actionrec.reporting.chain import Chain
 from actionrec.reporting.records import Run
 from actionrec.reporting.results import BY_SOURCE, estimate, noted, seen, tagged
 from actionrec.reporting.tables import Estimate, Table, cell, few_sources
+from actionrec.runs import measurements
 from actionrec.system.errors import ActionRecError
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five"}
@@ -56,7 +56,7 @@ def comparison_table(chain: Chain, damage: Callable[[Run, str], None]) -> Table 
         if not (first.scores and second.scores):
             continue
         try:
-            measurement.require_same({run.stage: run.protocol for run in (first, second)})
+            measurements.require_same({run.stage: run.protocol for run in (first, second)})
             found = compare(first.scores, second.scores)
         except ActionRecError as error:
             damage(first, f"not comparable with {second.stage}: {error}")

@@ -16,11 +16,11 @@ from actionrec.datasets.records import Splits
 from actionrec.evaluation.gradcam import overlay, saliency
 from actionrec.evaluation.metrics import probabilities_of
 from actionrec.evaluation.scores import Scores
-from actionrec.experiment.runs import RunFolder
 from actionrec.modules.checkpoint import load_module, read
 from actionrec.reporting.chain import Chain
 from actionrec.reporting.comparison import fused, networks
 from actionrec.reporting.records import Run
+from actionrec.runs.folder import RunFolder
 from actionrec.settings.messages import one_line
 from actionrec.settings.untrusted import check_data, writes
 from actionrec.system.errors import ActionRecError

@@ -9,10 +9,10 @@ from typing import Any
 
 from actionrec.evaluation import metrics, scores
 from actionrec.evaluation.scores import Scores
-from actionrec.experiment import measurement
-from actionrec.experiment.runs import RunFolder
 from actionrec.modules.checkpoint import read
 from actionrec.reporting.records import Checkpoint, Damage, Fusion, Measured, Outputs, Run, Study, name_of
+from actionrec.runs import measurements
+from actionrec.runs.folder import RunFolder
 from actionrec.settings import chain as declared
 from actionrec.settings import untrusted
 from actionrec.settings.chain import ChainConfig
@@ -115,14 +115,14 @@ def _run(outputs: Outputs, stage: str, path: Path) -> Run | None:
             Damage(best, "not there: the run's lineage is not known, and later stages cannot start from the run")
         )
     split, seed, tag = _split_seed_tag(path.name, config or {})
-    record = outputs.attempt(path, measurement.read) or {}
+    record = outputs.attempt(path, measurements.read) or {}
     return Run(stage, path, split, seed, numbers, found, config, checkpoint, tag, record.get("test"))
 
 
 def _measured(outputs: Outputs, run: Run) -> Iterator[Measured]:
-    for folder in sorted(run.path.glob(f"{measurement.FURTHER}/*/")):
+    for folder in sorted(run.path.glob(f"{measurements.FURTHER}/*/")):
         numbers = outputs.attempt(folder / "metrics.json", _numbers)
-        record = outputs.attempt(folder, measurement.read) or {}
+        record = outputs.attempt(folder, measurements.read) or {}
         found = outputs.attempt(folder / scores.FILES["test"], scores.load)
         if numbers and "test/acc" in numbers and "test" in record:
             yield Measured(run, record["test"], numbers, len(found.names) if found else None)

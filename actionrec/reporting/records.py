@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from actionrec.evaluation.scores import Scores
-from actionrec.experiment.measurement import Protocol
+from actionrec.runs.measurements import Protocol
 from actionrec.settings.chain import ChainConfig, load
 from actionrec.settings.messages import one_line
 from actionrec.system.errors import ActionRecError

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev, variance
 from typing import Any
 
-from actionrec.experiment import measurement
-from actionrec.experiment.measurement import Protocol
 from actionrec.reporting.records import Outputs, Run
 from actionrec.reporting.tables import Estimate, Table, few_sources
+from actionrec.runs import measurements
+from actionrec.runs.measurements import Protocol
 
 BY_SOURCE = "95 % intervals have the source video as their unit"
 _ESTIMATES = {"top-1": "test/acc", "mean class": "test/acc_macro", "mAP": "test/map", "F1": "test/f1_macro"}
@@ -46,7 +46,7 @@ def measured_table(outputs: Outputs) -> Table | None:
         (
             each.run.stage,
             each.run.name,
-            measurement.name(each.protocol),
+            measurements.name(each.protocol),
             each.samples,
             *(estimate(each.metrics, tag) for tag in _ESTIMATES.values()),
             each.metrics.get("test/loss"),
@@ -62,7 +62,7 @@ def seen(protocol: Protocol | None) -> str:
     """Views and precision of a protocol, as a text for tables."""
     if not protocol:
         return "not recorded"
-    parts = measurement.views(protocol), protocol.get("position"), protocol.get("precision")
+    parts = measurements.views(protocol), protocol.get("position"), protocol.get("precision")
     return ", ".join(str(part) for part in parts if part)
 
 

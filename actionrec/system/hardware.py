@@ -67,7 +67,7 @@ def create_trainer(precision: str = "auto", **options: Any) -> "Trainer":
     from lightning.fabric.plugins.io import CheckpointIO
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-    from actionrec.modules.checkpoint_io import AtomicCheckpointIO
+    from actionrec.system.checkpoint_io import AtomicCheckpointIO
 
     plugins = options.get("plugins") or []
     plugins = list(plugins) if isinstance(plugins, Sequence) else [plugins]

@@ -6,7 +6,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from actionrec.experiment.runs import job_name
+from actionrec.runs.folder import job_name
 from benchmarks.common import run_verb
 
 TRAINING = (

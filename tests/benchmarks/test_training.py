@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from actionrec.datasets import stanford40
-from actionrec.experiment.manifest import settings_of
 from actionrec.modules import FrameModule
+from actionrec.runs.manifest import settings_of
 from actionrec.streams import Frame
 from benchmarks.common import fresh, main, megabytes
 from benchmarks.data import small_pictures, write_stills

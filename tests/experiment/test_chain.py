@@ -10,10 +10,11 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from actionrec.commands.chain import arguments, quoted
-from actionrec.experiment import chain, extraction, manifest, training
+from actionrec.experiment import chain, extraction, training
 from actionrec.experiment.chain import wanted
-from actionrec.experiment.runs import run_folder
 from actionrec.flow import extract
+from actionrec.runs import manifest
+from actionrec.runs.folder import run_folder
 from actionrec.settings.chain import load
 from actionrec.system import locks
 from actionrec.system.errors import ActionRecError

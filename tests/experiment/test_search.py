@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from actionrec.experiment import manifest, search
+from actionrec.experiment import search
+from actionrec.runs import manifest
 from actionrec.system.errors import DivergedError
 from tests.conftest import QUICK, raise_error
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from omegaconf import OmegaConf
 
-from actionrec.experiment.manifest import settings_of
+from actionrec.runs.manifest import settings_of
 from actionrec.settings import chain
 from actionrec.settings.chain import DEFAULT, load, read
 from actionrec.settings.composition import CONF

@@ -13,7 +13,7 @@ from lightning import LightningDataModule, LightningModule
 from omegaconf import OmegaConf
 
 from actionrec.experiment.build import create_callbacks, create_data, create_loggers, create_module
-from actionrec.experiment.manifest import Manifest, settings_of
+from actionrec.runs.manifest import Manifest, settings_of
 from actionrec.settings.composition import CONF
 from actionrec.system.errors import ActionRecError
 from tests.conftest import QUICK, VERBS

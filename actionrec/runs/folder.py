@@ -13,8 +13,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from actionrec.experiment import manifest
-from actionrec.experiment.manifest import Manifest
+from actionrec.runs import manifest
+from actionrec.runs.manifest import Manifest
 from actionrec.settings.composition import in_multirun
 from actionrec.settings.untrusted import read_json, read_metrics
 from actionrec.system.errors import ActionRecError

@@ -9,7 +9,7 @@ import signal
 import pytest
 import torch
 
-from actionrec.modules.checkpoint_io import AtomicCheckpointIO
+from actionrec.system.checkpoint_io import AtomicCheckpointIO
 from actionrec.system.hardware import create_trainer
 from tests.conftest import raise_error
 
@@ -24,7 +24,7 @@ def path(tmp_path):
 def test_the_checkpoint_before_stays_until_the_new_one_is_whole(path, monkeypatch):
     with monkeypatch.context() as full:
         full.setattr(
-            "actionrec.modules.checkpoint_io.os.fsync", raise_error(OSError(errno.ENOSPC, "No space left on device"))
+            "actionrec.system.checkpoint_io.os.fsync", raise_error(OSError(errno.ENOSPC, "No space left on device"))
         )
         with pytest.raises(OSError, match=r"No space left on device: '.*/last\.ckpt'"):
             AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
@@ -46,7 +46,7 @@ def test_a_writer_that_is_killed_leaves_the_checkpoint_before_and_nothing_in_tmp
     """TMPDIR is a place that does not exist, and what the killed one has begun is removed by the next."""
     with monkeypatch.context() as killed:
         killed.setattr("tempfile.tempdir", str(tmp_path / "none"))
-        killed.setattr("actionrec.modules.checkpoint_io.os.fsync", lambda _: os.kill(os.getpid(), signal.SIGKILL))
+        killed.setattr("actionrec.system.checkpoint_io.os.fsync", lambda _: os.kill(os.getpid(), signal.SIGKILL))
         assert in_a_fork(lambda: AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)) == -signal.SIGKILL
     assert torch.load(path, weights_only=True) == {"epoch": 0}
     assert len(list(path.parent.iterdir())) == 2

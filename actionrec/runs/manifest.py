@@ -18,7 +18,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from actionrec.experiment import provenance
+from actionrec.runs import provenance
 from actionrec.settings.earlier import renew_flat
 from actionrec.settings.untrusted import read_config, read_json
 from actionrec.system.errors import ActionRecError

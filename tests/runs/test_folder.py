@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from omegaconf import OmegaConf
 
-from actionrec.experiment import manifest
-from actionrec.experiment.manifest import Manifest
-from actionrec.experiment.runs import RunFolder, job_name, run_folder
+from actionrec.runs import manifest
+from actionrec.runs.folder import RunFolder, job_name, run_folder
+from actionrec.runs.manifest import Manifest
 from actionrec.system.errors import ActionRecError
 
 WANTED = Manifest(
@@ -266,7 +266,7 @@ def test_what_a_training_goes_on_from_can_be_looked_at_before_anything_is_touche
 
 
 def test_a_link_to_a_run_is_followed(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("actionrec.experiment.runs.in_multirun", lambda: False)
+    monkeypatch.setattr("actionrec.runs.folder.in_multirun", lambda: False)
     finished(run, WANTED)
     link = tmp_path / "link"
     link.symlink_to(run.path, target_is_directory=True)
