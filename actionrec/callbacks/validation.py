@@ -26,7 +26,8 @@ from actionrec.evaluation.plots import confusion_matrix, pixels
 from actionrec.evaluation.scores import Scores
 from actionrec.modules.base import ActionModule
 from actionrec.networks.stem import first_convolution
-from actionrec.networks.streams import MultiStream, Stream
+from actionrec.networks.stream import Stream
+from actionrec.networks.streams import MultiStream
 
 THUMBNAIL = 32  # side of a sample's picture in the projector, in pixels
 

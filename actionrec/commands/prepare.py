@@ -94,7 +94,7 @@ def prepare(config: DictConfig) -> None:
 
 def _check(data: "DataSet") -> None:
     """Print a summary of a data set's files, and raise if a problem would break or bias a training."""
-    from actionrec.datasets import check
+    from actionrec.experiment import check
 
     report = check.check(data, usable_cores())
     print("\n".join(check.lines(report, data.kind)))

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from actionrec.networks.backbone import last_maps
-from actionrec.networks.streams import MultiStream, Stream
+from actionrec.networks.stream import Stream
+from actionrec.networks.streams import MultiStream
 
 OPACITY = 0.65  # of the map over the picture, at the map's maximum
 

@@ -15,7 +15,8 @@ from actionrec.modules.earlier import renew
 from actionrec.modules.metrics import MeanClassAccuracy, RankingMetrics
 from actionrec.modules.norms import held_norms
 from actionrec.modules.optimizers import create_optimizer, create_schedule, parameter_groups
-from actionrec.networks.streams import MultiStream, Stream, channels_last
+from actionrec.networks.stream import Stream, channels_last
+from actionrec.networks.streams import MultiStream
 
 
 class ActionModule(LightningModule):

@@ -12,7 +12,8 @@ from actionrec import streams as modalities
 from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import read
 from actionrec.modules.earlier import CONSTANTS, PREFIX
-from actionrec.networks.streams import MultiStream, Stream
+from actionrec.networks.stream import Stream
+from actionrec.networks.streams import MultiStream
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256
 

@@ -10,7 +10,8 @@ from actionrec.modules.base import ActionModule
 from actionrec.networks import backbone as backbones
 from actionrec.networks import video
 from actionrec.networks.backbone import Backbone
-from actionrec.networks.streams import MultiStream, Stream
+from actionrec.networks.stream import Stream
+from actionrec.networks.streams import MultiStream
 from actionrec.streams import Modality
 from actionrec.system.errors import ActionRecError
 

@@ -8,7 +8,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import reduce
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from hydra.utils import instantiate
@@ -17,12 +17,10 @@ from torch.nn import functional as F
 
 from actionrec.networks.backbone import check_maps
 from actionrec.networks.precision import in_float32
+from actionrec.networks.stream import Stream
 from actionrec.system.errors import ActionRecError
 
-if TYPE_CHECKING:
-    from actionrec.networks.streams import Stream
-
-Streams = Mapping[str, "Stream"]
+Streams = Mapping[str, Stream]
 
 
 class Fusion(nn.Module):

@@ -18,7 +18,8 @@ from actionrec.callbacks.tensorboard import TensorBoard
 from actionrec.datamodules.base import collate
 from actionrec.modules.base import ActionModule
 from actionrec.networks.backbone import Backbone
-from actionrec.networks.streams import MultiStream, Stream
+from actionrec.networks.stream import Stream
+from actionrec.networks.streams import MultiStream
 from actionrec.streams import Flow, Frame
 
 ACTIONS = ("clap", "wave", "run")

@@ -25,7 +25,7 @@ _LIGHTNING_PROFILERS = ("AdvancedProfiler", "SimpleProfiler")
 
 def module_names() -> list[str]:
     """Names of the LightningModules of this project, sorted."""
-    return sorted(set(importlib.import_module("actionrec.modules").__all__) - {"create"})
+    return sorted(set(_content("actionrec.modules")["__all__"]) - {"create"})
 
 
 def modules() -> set[str]:
@@ -40,12 +40,12 @@ def data_modules() -> set[str]:
 
 def data_sets() -> set[str]:
     """Data sets of this project."""
-    return set(concrete("actionrec.datasets", importlib.import_module("actionrec.datasets.base").DataSet))
+    return set(concrete("actionrec.datasets", _content("actionrec.datasets.base")["DataSet"]))
 
 
 def modalities() -> set[str]:
     """Modalities of streams."""
-    found = concrete("actionrec.streams", importlib.import_module("actionrec.streams").Modality)
+    found = concrete("actionrec.streams", _content("actionrec.streams")["Modality"])
     return {*found, *(f"actionrec.streams.{name.rpartition('.')[2]}" for name in found)}
 
 
@@ -60,9 +60,9 @@ def schedulers() -> set[str]:
     """torch's learning-rate schedulers, and the schedules of this project."""
     import torch
 
-    own = importlib.import_module("actionrec.modules.schedules")
-    functions = [each for _, each in inspect.getmembers(own, inspect.isfunction) if each.__module__ == own.__name__]
-    schedules = {f"{own.__name__}.{each.__name__}" for each in functions}
+    place = "actionrec.modules.schedules"
+    functions = [each for each in _content(place).values() if inspect.isfunction(each) and each.__module__ == place]
+    schedules = {f"{place}.{each.__name__}" for each in functions}
     return schedules | _subclasses(torch.optim.lr_scheduler, torch.optim.lr_scheduler.LRScheduler)
 
 
@@ -87,9 +87,14 @@ def trainers() -> set[str]:
     return {"actionrec.system.hardware.create_trainer", "actionrec.hardware.create_trainer"}
 
 
+def _content(module: str) -> dict[str, Any]:
+    """The names of a module and their values; the module is imported by its name, see above."""
+    return vars(importlib.import_module(module))
+
+
 def _public(package: str) -> set[str]:
     """Full names of a package's public classes and functions."""
-    return {f"{package}.{name}" for name in importlib.import_module(package).__all__}
+    return {f"{package}.{name}" for name in _content(package)["__all__"]}
 
 
 def _subclasses(module: Any, base: type) -> set[str]:

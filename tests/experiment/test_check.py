@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from actionrec.datasets.check import Facts, check, inspect, lines
 from actionrec.datasets.folder import Folder
 from actionrec.datasets.stanford40 import Stanford40
+from actionrec.experiment.check import Facts, check, inspect, lines
 from actionrec.system.errors import ActionRecError
 
 PARTS = ("train", "train", "val", "test")
@@ -105,7 +105,7 @@ def test_the_same_bytes_on_one_side_or_under_two_actions_are_a_note(data, tmp_pa
 
 def test_short_clips_and_those_cut_short_are_noted(data, tmp_path, monkeypatch):
     mp4(tmp_path / "sit/sit2.mp4", 8, 5)
-    monkeypatch.setattr("actionrec.datasets.check.inspect", shortened)
+    monkeypatch.setattr("actionrec.experiment.check.inspect", shortened)
     report = check(data, 1)
     assert report.notes == [
         "1 have far fewer frames than their files announce and may be truncated: hop1.mp4",
