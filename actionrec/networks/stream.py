@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from actionrec.networks.backbone import Backbone
 from actionrec.networks.precision import in_float32
 
-PICTURE = 4  # number of dimensions of a batch of pictures (B, C, S, S); clips (B, C, T, S, S) have one more
+PICTURE, VOLUME = 4, 5  # number of dimensions of a batch of pictures (B, C, S, S) and of clips (B, C, T, S, S)
 
 
 class Stream(nn.Module):

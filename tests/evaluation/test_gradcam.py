@@ -5,8 +5,8 @@ from torch import nn
 
 from actionrec.evaluation.gradcam import overlay, saliency
 from actionrec.networks.backbone import Backbone, create, last_maps
-from actionrec.networks.stream import Stream
-from actionrec.networks.streams import VOLUME, MultiStream
+from actionrec.networks.stream import VOLUME, Stream
+from actionrec.networks.streams import MultiStream
 from actionrec.networks.video import VideoBackbone
 
 

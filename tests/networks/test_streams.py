@@ -4,8 +4,8 @@ from torch import nn
 
 from actionrec.networks.backbone import Backbone
 from actionrec.networks.fusions import FUSION_LAYERS, Average, Max
-from actionrec.networks.stream import Stream
-from actionrec.networks.streams import VOLUME, MultiStream
+from actionrec.networks.stream import VOLUME, Stream
+from actionrec.networks.streams import MultiStream
 from actionrec.networks.video import VideoBackbone
 from actionrec.system.errors import ActionRecError
 
