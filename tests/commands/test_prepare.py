@@ -3,7 +3,7 @@ import shutil
 import pytest
 from omegaconf import OmegaConf
 
-from actionrec.datasets import gather
+from actionrec.datasets import install
 from actionrec.datasets.base import create
 from actionrec.settings.composition import CONF
 from tests.conftest import noise_video
@@ -64,9 +64,9 @@ def test_files_come_from_the_authors_or_from_a_mirror(run, monkeypatch, tmp_path
 
     def gathered(release, videos, splits, *places, **options):
         asked.extend([[each.url for each in sources] for sources in (videos, splits)])
-        return gather.Found(0, {}, {}, (), ())
+        return install.Found(0, {}, {}, (), ())
 
-    monkeypatch.setattr(gather, "clips", gathered)
+    monkeypatch.setattr(install, "clips", gathered)
     outcome = run("prepare", "dataset=jhmdb", f"paths.root={tmp_path / 'data'}", *overrides)
     assert outcome.status == (0 if urls else 1)
     assert asked == (urls or [])

@@ -324,4 +324,4 @@ class TestCommandLine:
     def test_workers_are_counted(self, run, demo_root, tmp_path):
         outcome = run("extract_flow", f"paths.root={demo_root}", f"paths.flow={tmp_path}", "workers=0")
         assert outcome.status == 1
-        assert "workers=0: use auto, or at least 1" in outcome.err
+        assert "workers=0: use auto, or a whole number from 1 to" in outcome.err

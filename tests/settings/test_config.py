@@ -321,7 +321,6 @@ def test_places_of_records_count_where_no_list_says_which_they_are(compose_confi
         ("data.num_workers=3", False),
         ("paths.outputs=/elsewhere", False),
         ("paths.stanford40=/elsewhere", False),
-        ("dataset.root=/elsewhere", False),
         ("split=2", False),  # of stills
         ("flow=farneback", False),
         ("resume=false", False),

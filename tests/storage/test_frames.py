@@ -51,7 +51,7 @@ def test_clips_of_one_stem_have_frames_of_their_own(tmp_path):
         noise_video(tmp_path / place, 9, seed)
     (tmp_path / "list.csv").write_text("\n".join(["path,action", *(f"{each},{each.split('/')[1]}" for each in places)]))
     clips = Folder("folder", None, tmp_path / "list.csv", tmp_path / "split.csv").clips("all")
-    frames.gather(clips, tmp_path / "frames", [0.5], workers=1)
+    frames.extract_missing(clips, tmp_path / "frames", [0.5], workers=1)
     stored = {clip.path: clip_path(tmp_path / "frames", clip) for clip in clips}
     assert len(set(stored.values())) == 5
     assert {place: stored[tmp_path / place].relative_to(tmp_path / "frames").as_posix() for place in places[3:]} == {
