@@ -85,7 +85,9 @@ def prepare(config: DictConfig) -> None:
     elif getattr(data, "release", None):
         clips(data, config)
     elif config.source or config.source_splits:
-        raise ActionRecError(f"source={config.source}: dataset={data.name} is read where it lies; say dataset.videos")
+        raise ActionRecError(
+            f"source={config.source}: dataset={data.name} is read from its own folder; set dataset.videos"
+        )
     else:
         actions, splits = data.index("all", strict=config.expect_complete)
         sizes = ", ".join(f"{len(part):,} {name}" for name, part in splits._asdict().items())
