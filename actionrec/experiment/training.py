@@ -106,6 +106,9 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
 
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     parents = open_parents(plain(config)["init_from"], stream_names(config), plain(config)["trust"])
+    if len(stream_names(config)) > 1 and not parents:
+        chain = OmegaConf.select(config, "chain.name")
+        log.warning("%s: chain=%s names no parents, so the streams start from the backbones' weights", run.path, chain)
     terminal.doing("reading the data")
     data = create_data(config)
     split = data_split(config)
