@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from actionrec.datasets.hmdb51 import HMDB51, RELEASE
-from actionrec.datasets.records import Release
+from actionrec.datasets.records import Release, official_numbers
 
 _NUMBERS = {1: (660, 268), 2: (658, 270), 3: (663, 265)}  # number of training and test clips by split
 
@@ -17,11 +17,7 @@ class JHMDB(HMDB51):
     release: ClassVar[Release] = RELEASE._replace(
         archives=("JHMDB_video",),
         list_archives=("splits",),
-        official={
-            f"split {split}, {part}": number
-            for split, numbers in _NUMBERS.items()
-            for part, number in zip(("train", "test"), numbers, strict=True)
-        },
+        official=official_numbers(_NUMBERS),
         addresses=("http://files.is.tue.mpg.de/jhmdb/JHMDB_video.zip",),
         list_addresses=("http://files.is.tue.mpg.de/jhmdb/splits.zip",),
     )

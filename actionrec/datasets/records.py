@@ -185,3 +185,12 @@ def require_filled(splits: Splits, actions: Sequence[str], label: str) -> Splits
 def shared_sources(first: Iterable[Clip], second: Iterable[Clip]) -> set[str]:
     """Source videos with clips on both sides."""
     return {clip.group for clip in first} & {clip.group for clip in second}
+
+
+def official_numbers(numbers: Mapping[int, tuple[int, int]]) -> dict[str, int]:
+    """The `official` numbers of a release by list and part, from the numbers of training and test clips by split."""
+    return {
+        f"split {split}, {part}": number
+        for split, pair in numbers.items()
+        for part, number in zip(("train", "test"), pair, strict=True)
+    }

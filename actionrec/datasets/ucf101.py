@@ -14,6 +14,7 @@ from actionrec.datasets.records import (
     Splits,
     check_name,
     is_clip,
+    official_numbers,
     read_lines,
     require_clips,
     require_folder,
@@ -98,11 +99,7 @@ class UCF101(ClipSet):
         list_archives=("UCF101TrainTestSplits-RecognitionTask",),
         lists=("trainlist0[123].txt", "testlist0[123].txt", "classInd.txt"),
         read=listed_clips,
-        official={
-            f"split {split}, {part}": number
-            for split, numbers in _NUMBERS.items()
-            for part, number in zip(("train", "test"), numbers, strict=True)
-        },
+        official=official_numbers(_NUMBERS),
         addresses=("https://www.crcv.ucf.edu/data/UCF101/UCF101.rar",),
         list_addresses=("https://www.crcv.ucf.edu/data/UCF101/UCF101TrainTestSplits-RecognitionTask.zip",),
     )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from actionrec.settings.untrusted import either, integer, list_of, mapping_of, one_of, reason, text
+from actionrec.settings.values import either, integer, list_of, mapping_of, one_of, reason, text
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import atomic_path
 

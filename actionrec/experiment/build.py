@@ -75,11 +75,10 @@ def create_loggers(config: DictConfig) -> "list[Logger]":
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    settings = config.logger or {}
     made = []
-    for name, each in {"": settings}.items() if "_target_" in settings else settings.items():
+    for name, each in logger_settings(config).items():
         try:
-            made += [instantiate(each)] if each else []
+            made.append(instantiate(each))
         except InstantiationException as error:
             kind = str(each.get("_target_")).rpartition(".")[2]
             if kind in _EXTRAS and isinstance(error.__cause__, ImportError):
@@ -89,6 +88,13 @@ def create_loggers(config: DictConfig) -> "list[Logger]":
                 ) from None
             raise
     return made
+
+
+def logger_settings(config: DictConfig) -> dict[str, Any]:
+    """Settings of the configuration's loggers by name, "" for a single logger, without those that are set to null."""
+    settings = config.logger or {}
+    named = {"": settings} if "_target_" in settings else settings
+    return {str(name): each for name, each in named.items() if each}
 
 
 def create_lineage(

@@ -8,6 +8,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from actionrec.experiment.build import logger_settings
 from actionrec.reporting.tables import Estimate, Table, lines_of, texts
 
 HEADER = ("part", "n", "top-1", "mean class", "loss")
@@ -43,7 +44,7 @@ def places(config: DictConfig, run: Path) -> str:
     data = Path(config.paths.outputs) / config.paths.name
     within = run.absolute().is_relative_to(data.absolute())
     found = {"run": str(run)}
-    if any(str(target).endswith("TensorBoard") for target in _loggers(config)):
+    if any(str(each.get("_target_")).endswith("TensorBoard") for each in logger_settings(config).values()):
         found["TensorBoard"] = f"tensorboard --logdir {shlex.quote(str(data if within else run))}"
     if within and HydraConfig.initialized():
         from actionrec.reporting.missing import Commands
@@ -51,12 +52,6 @@ def places(config: DictConfig, run: Path) -> str:
         choice = str(HydraConfig.get().runtime.choices["paths"])
         found["report"] = Commands(choice, config.paths.name, config.paths.outputs).verb("report")
     return "\n".join(f"{what + ':':13}{where}" for what, where in found.items())
-
-
-def _loggers(config: DictConfig) -> list[Any]:
-    """Classes of the loggers, see `build.create_loggers`."""
-    settings = config.logger or {}
-    return [each.get("_target_") for each in ([settings] if "_target_" in settings else settings.values()) if each]
 
 
 def _estimate(metrics: Mapping[str, Any], tag: str) -> Estimate | float:

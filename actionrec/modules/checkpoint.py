@@ -14,7 +14,7 @@ from torch import Tensor
 
 import actionrec
 from actionrec.modules.earlier import renew
-from actionrec.settings import untrusted
+from actionrec.settings import untrusted, values
 from actionrec.system.errors import ActionRecError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def read(path: Path, key: str = "init_from", trust: Sequence[str] = ()) -> dict[
     try:
         _check_archive(path)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ActionRecError(f"{key}={path}: not a checkpoint ({untrusted.reason(error, 80)})") from None
+        raise ActionRecError(f"{key}={path}: not a checkpoint ({values.reason(error, 80)})") from None
     checkpoint = untrusted.read_tensors(path, key, "a checkpoint")
     if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters", "lineage"} <= set(checkpoint):
         raise ActionRecError(f"{key}={path}: not a checkpoint of actionrec; train the stage with actionrec train")
@@ -113,13 +113,13 @@ def load_module(path: Path, checkpoint: Mapping[str, Any]) -> "ActionModule":
     try:
         module = getattr(actionrec.modules, lineage["model"])(**arguments)
     except (ActionRecError, ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        reason = untrusted.reason(error)
+        reason = values.reason(error)
         raise ActionRecError(f"{path}: its settings build no network ({reason}); train the stage again") from None
     try:
         module.on_load_checkpoint(dict(checkpoint))
         module.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:  # torch's message has a line for each layer
-        reason = untrusted.reason(error)
+        reason = values.reason(error)
         raise ActionRecError(f"{path}: its weights do not fit its network ({reason}); train the stage again") from None
     return module
 

@@ -14,7 +14,7 @@ from actionrec.reporting.records import Checkpoint, Damage, Fusion, Measured, Ou
 from actionrec.runs import measurements
 from actionrec.runs.folder import RunFolder
 from actionrec.settings import chain as declared
-from actionrec.settings import untrusted
+from actionrec.settings import untrusted, values
 from actionrec.settings.chain import ChainConfig
 from actionrec.settings.messages import one_line
 from actionrec.system.errors import ActionRecError
@@ -170,7 +170,7 @@ def _fusion_rows(path: Path) -> list[dict[str, Any]]:
 def _study(outputs: Outputs, path: Path, pictures: tuple[str, ...]) -> list[Study]:
     def read_rows(path: Path) -> dict[str, Any]:
         content = untrusted.read_json(path)
-        untrusted.list_of(_ROW, longest=100_000)(content["rows"], "rows")
+        values.list_of(_ROW, longest=100_000)(content["rows"], "rows")
         for row in content["rows"]:
             for key in [key for key in row if f"{key} sd" in row or key.endswith((" sd", " low", " high"))]:
                 _NUMBER(row[key], key)
@@ -178,7 +178,7 @@ def _study(outputs: Outputs, path: Path, pictures: tuple[str, ...]) -> list[Stud
                 raise ValueError("a row has half an interval")
         for key in ("title", "name", "stage", "note"):
             if content.get(key) is not None:
-                untrusted.text(10_000, resolved=False)(content[key], key)
+                values.text(10_000, resolved=False)(content[key], key)
         return content
 
     content = outputs.attempt(path, read_rows)
@@ -186,12 +186,10 @@ def _study(outputs: Outputs, path: Path, pictures: tuple[str, ...]) -> list[Stud
     return [] if content is None else [Study(path.parent.name, content, there)]
 
 
-_NUMBER = untrusted.optional(untrusted.number(-1e15, 1e15))
-_VALUE = untrusted.either(untrusted.one_of(True, False), _NUMBER, untrusted.text(10_000, resolved=False))
-_VALUES = untrusted.either(
-    _VALUE, untrusted.list_of(_VALUE), untrusted.mapping_of(untrusted.text(1000, resolved=False), _VALUE)
-)
-_ROW = untrusted.mapping_of(untrusted.text(1000, resolved=False), _VALUES)
+_NUMBER = values.optional(values.number(-1e15, 1e15))
+_VALUE = values.either(values.one_of(True, False), _NUMBER, values.text(10_000, resolved=False))
+_VALUES = values.either(_VALUE, values.list_of(_VALUE), values.mapping_of(values.text(1000, resolved=False), _VALUE))
+_ROW = values.mapping_of(values.text(1000, resolved=False), _VALUES)
 
 
 def _split_seed_tag(name: str, config: dict[str, Any]) -> tuple[int | None, int | None, str | None]:

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 
 from actionrec.datasets.records import Clip
-from actionrec.settings.untrusted import FLOW, SHA256, integer, one_of, table
+from actionrec.settings.untrusted import FLOW
+from actionrec.settings.values import SHA256, integer, one_of, table
 from actionrec.storage import pictures as picture_zip
 from actionrec.storage.pictures import identify
 from actionrec.system.errors import ActionRecError

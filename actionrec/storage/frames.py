@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from actionrec.datasets.records import Clip
-from actionrec.settings.untrusted import SHA256, integer, list_of, one_of, table
+from actionrec.settings.values import SHA256, integer, list_of, one_of, table
 from actionrec.storage import pictures as picture_zip
 from actionrec.storage.pictures import clip_path, identify
 from actionrec.storage.video import count_frames, ends_early, probe, read_frames

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from actionrec.datasets.records import Clip
-from actionrec.settings.untrusted import printable, reason
+from actionrec.settings.values import printable, reason
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import atomic_path, sha256, stamp
 

@@ -30,9 +30,8 @@ class FrameWindow(Modality):
             raise ActionRecError(f"{self.key('stride')}={stride} over {length} frames: both must be at least 1")
         self.window, self.stride = length, stride
         self.folder = Path(folder) if folder else None
-        self._lengths: dict[
-            Path, int
-        ] = {}  # number of frames by file; reading a header is slower than decoding a frame
+        # Number of frames by file: reading a header is slower than decoding a frame.
+        self._lengths: dict[Path, int] = {}
 
     def check(self, clips: Sequence[Clip]) -> None:
         pass  # `prepare` extracts all frames

@@ -256,7 +256,7 @@ def test_random_sides_are_indexed_right_or_are_one_line(tmp_path):
     holds()
 
 
-@pytest.mark.skipif(not JHMDB_LISTS.is_dir(), reason="J-HMDB's lists are not beside the checkout")
+@needs(JHMDB_LISTS)
 @pytest.mark.parametrize("split", [1, 2, 3])
 def test_the_lists_of_jhmdb_are_read(split):
     actions = actions_in(JHMDB_LISTS, split)

@@ -16,45 +16,17 @@ from actionrec.settings.untrusted.checkpoints import check_hyper_parameters, che
 from actionrec.settings.untrusted.data import FLOW, check_data, writes
 from actionrec.settings.untrusted.reading import read_config, read_json, read_metrics, read_overrides, read_tensors
 from actionrec.settings.untrusted.targets import check_targets
-from actionrec.settings.values import (
-    SHA256,
-    UnfitError,
-    either,
-    integer,
-    list_of,
-    mapping_of,
-    number,
-    one_of,
-    optional,
-    printable,
-    reason,
-    table,
-    text,
-)
 
 __all__ = [
     "FLOW",
-    "SHA256",
-    "UnfitError",
     "check_data",
     "check_hyper_parameters",
     "check_lineage",
     "check_targets",
-    "either",
-    "integer",
-    "list_of",
-    "mapping_of",
-    "number",
-    "one_of",
-    "optional",
-    "printable",
     "read_config",
     "read_json",
     "read_metrics",
     "read_overrides",
     "read_tensors",
-    "reason",
-    "table",
-    "text",
     "writes",
 ]
