@@ -1,4 +1,4 @@
-"""Compilation of networks by torch, as the setting `compile` asks for."""
+"""Faster forms of networks in training, as the settings `fast_depthwise` and `compile` ask for."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # slow to import; a verb's --help does without
 
 
 @contextmanager
-def compiled(network: "nn.Module", config: DictConfig) -> Iterator[None]:
-    """Have torch compile the backbones while the context lasts.
+def accelerated(network: "nn.Module", config: DictConfig) -> Iterator[None]:
+    """Give depthwise convolutions fast gradients, and have torch compile the backbones while the context lasts.
 
     The backbones are compiled in place, so that the names of their parameters, and thus checkpoints, stay the same. The
     normalisation before them is not compiled: on the CPU, compiled code of torch 2.14 reads past the end of the
@@ -24,6 +24,10 @@ def compiled(network: "nn.Module", config: DictConfig) -> Iterator[None]:
     Raises:
         ActionRecError: the arguments are wrong for torch.compile, or the machine cannot compile.
     """
+    from actionrec.networks.depthwise import use_fast_gradients
+
+    if config.fast_depthwise:
+        use_fast_gradients(network)
     if not config.compile:
         yield
         return

@@ -34,6 +34,7 @@ CHANGEABLE = (
         "overwrite",
         "trust",
         "compile",
+        "fast_depthwise",
         "cache_features",
     ),
 )

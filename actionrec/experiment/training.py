@@ -20,7 +20,7 @@ from actionrec.experiment.build import (
     data_split,
     stream_names,
 )
-from actionrec.experiment.compilation import compiled
+from actionrec.experiment.compilation import accelerated
 from actionrec.experiment.resume import check_resumable, goes_on
 from actionrec.runs import manifest
 from actionrec.runs.folder import RunFolder, is_first_process, run_folder
@@ -130,7 +130,7 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
         if in_multirun():
             _note_overrides(run.partial)
     with _kept_log(run.partial / "log.txt", trainer.is_global_zero):
-        with compiled(module.network, config):
+        with accelerated(module.network, config):
             if config.cache_features:
                 terminal.doing("computing the features of frozen streams")
                 keep_features(trainer, module, data)
@@ -192,7 +192,7 @@ def _try_out(config: DictConfig) -> float:
     module = create_module(config, data, parents)
     start_from(module, parents)
     trainer = create_trainer(config)
-    with compiled(module.network, config):
+    with accelerated(module.network, config):
         trainer.fit(module, data)
     log.info(
         "trainer.fast_dev_run: %d training steps went well, and validation; no run is written", trainer.global_step

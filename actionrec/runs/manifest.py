@@ -38,6 +38,7 @@ _IGNORED = (
     *("chain", "parents"),
     *("paths", "flow", "dataset", "views", "backbone", "recipe", "sweep", "search", "logger", "hydra"),
     *("debug", "objective", "stage_kind", "optimizer.fused", "model.optimizer.fused", "trainer.profiler"),
+    "fast_depthwise",
     *("data.num_workers", "data.cache"),
     *("trainer._target_", "trainer.accelerator", "trainer.default_root_dir", "trainer.log_every_n_steps"),
     *("trainer.num_sanity_val_steps", "trainer.enable_progress_bar", "trainer.enable_model_summary"),

@@ -44,6 +44,7 @@ SETTINGS: dict[str, Check] = {
     "run_again": maybe(rules.folder, None),
     "trust": rules.modules,
     "compile": rules.compilation,
+    "fast_depthwise": flag,
     "cache_features": flag,
     "views.segments": integer(1, 1000),
     "views.crops": one_of(1, 3, 5, 10),

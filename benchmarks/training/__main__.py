@@ -4,12 +4,13 @@ Figures go to `outputs/benchmarks/training.json`.
 """
 
 from benchmarks.common import main
-from benchmarks.training import accuracy, chain, growth, jobs, loader, normalisation, plain, stages, tricks
+from benchmarks.training import accuracy, chain, depthwise, growth, jobs, loader, normalisation, plain, stages, tricks
 
 PARTS = {
     "stages": stages.measure,
     "plain": plain.measure,
     "tricks": tricks.measure,
+    "depthwise": depthwise.measure,
     "loader": loader.measure,
     "growth": growth.measure,
     "jobs": jobs.measure,

@@ -61,6 +61,7 @@ WRONG = {
         "model.dropout": ["2", "-1", "nan"],
         "model.label_smoothing": ["2", "-1", "abc"],
         "compile": ["abc", "1", "null", "{fast: true}"],
+        "fast_depthwise": ["bf16"],
         "cache_features": ["maybe"],
         "resume": ["null", "5", "[]", "''"],
         "init_from": ["5", "''", "{frame: 5}"],
