@@ -77,4 +77,4 @@ def test_an_unknown_part_is_named(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stopped:
         main("benchmarks.training", PARTS, unasked=["accuracy"])
     assert stopped.value.code == 2
-    assert "speed is no part; use stages, plain, tricks, loader" in capsys.readouterr().err
+    assert "speed is no part; use stages, plain, tricks, depthwise, loader" in capsys.readouterr().err
