@@ -316,6 +316,33 @@ def test_fusions_of_the_chains_scores(chain, tmp_path, paths, run):
     assert wrong.status == 1
 
 
+@pytest.mark.ci
+@pytest.mark.slow
+def test_a_gated_chain_trains_its_folds_and_is_evaluated_as_any_other(chain, tmp_path, paths, run):
+    for stage in STAGES:
+        copy_of(chain, stage, tmp_path / "outputs")
+    quick = [each for each in QUICK if each != "~callbacks.validation"]
+    outcome = run("chain", *paths, *quick, "upto=hmdb51_two_stream_gated")
+    assert outcome.status == 0, outcome.err
+    assert [line.split()[-4] for line in outcome.out.splitlines()][:3] == ["before"] * 3
+    folds = sorted(tmp_path.glob("outputs/demo/hmdb51_flow/folds/*"))
+    held_out = [name for fold in folds for name in scores.load(fold / "scores_val.npz").names]
+    trained_on = read(run_of(chain, "hmdb51_flow") / "checkpoints/best.ckpt")["lineage"]["trained_on"]
+    assert sorted(held_out) == sorted(trained_on)
+    run_folder = tmp_path / "outputs/demo/hmdb51_two_stream_gated/split1-seed0"
+    gate = json.loads((run_folder / "gate.json").read_text())
+    assert gate["clips"] == len(held_out) + len(scores.load(run_of(chain, "hmdb51_flow") / "scores_val.npz").names)
+    metrics = json.loads((run_folder / "metrics.json").read_text())
+    measured = [f"checkpoint={run_folder}/checkpoints/best.ckpt", "parts=[test]", f"output={tmp_path / 'again'}"]
+    again = run("evaluate", "experiment=hmdb51_two_stream", *paths, *quick, *measured)
+    assert again.status == 0, again.err
+    assert f"test/loss          {metrics['test/loss']:.4f}" in again.out
+    if gate["chosen"].endswith(" alone"):
+        single = scores.load(run_of(chain, f"hmdb51_{gate['single']}") / "scores.npz")
+        found = scores.load(run_folder / "scores.npz")
+        assert torch.equal(single.logits.argmax(1), found.logits.argmax(1))
+
+
 @pytest.mark.slow
 def test_evaluate_averages_instants_and_crops(chain, tmp_path, paths, run):
     copy_of(chain, "hmdb51_two_stream", tmp_path / "outputs")

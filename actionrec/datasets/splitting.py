@@ -1,6 +1,7 @@
 """Parts of a data set: official splits, and drawn splits that keep all clips of a source video in one part."""
 
 import logging
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -69,6 +70,36 @@ def carve_validation(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
 
     drawn = set(min(folds, key=imbalance))
     return [clip for i, clip in enumerate(clips) if i not in drawn], [clips[i] for i in sorted(drawn)]
+
+
+def refold(train: Sequence[Clip], val: Sequence[Clip], fold: int) -> tuple[list[Clip], list[Clip]]:
+    """Training and validation clips with another validation part: one of four folds of the training clips.
+
+    The folds are stratified, with all clips of a source video in one fold. With the validation part that there is, as
+    fold 0, every clip is in one of `VAL_FOLDS` validation parts: networks of all folds together give scores of every
+    clip by a network that was not trained on its source video.
+
+    Args:
+        train, val: the parts of fold 0.
+        fold: from 1 to `VAL_FOLDS` − 1.
+
+    Raises:
+        ActionRecError: there is no such fold, or there are too few clips or source videos.
+    """
+    folds = VAL_FOLDS - 1
+    if fold not in range(1, VAL_FOLDS):
+        raise ActionRecError(f"data.fold={fold}: use 0 for the data set's own validation part, or 1 to {folds}")
+    labels, groups = [clip.action for clip in train], [clip.group for clip in train]
+    if len(set(groups)) < folds or max(Counter(labels).values()) < folds:
+        raise ActionRecError(
+            f"{len(train)} training clips of {len(set(groups))} source videos cannot be divided into {folds} folds; "
+            "use data.fold=0, and fusions other than model.fusion=gated"
+        )
+    with warnings.catch_warnings():  # of actions with fewer clips than folds
+        warnings.simplefilter("ignore", UserWarning)
+        drawn = list(StratifiedGroupKFold(folds, shuffle=True, random_state=42).split(train, labels, groups))
+    kept, held = drawn[fold - 1]
+    return [*(train[row] for row in kept), *val], [train[row] for row in held]
 
 
 def draw_sources(clips: Sequence[Clip], seed: int, left: int) -> set[str]:

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from actionrec.experiment.stages import composed, key_of, named, overrides_of, stage_of, told
-from actionrec.runs import manifest
+from actionrec.runs import folds, manifest
 from actionrec.runs.folder import RunFolder, run_folder
 from actionrec.runs.manifest import Manifest
 from actionrec.settings import chain as declared
@@ -35,7 +35,7 @@ class Part:
     """A stage or a variant of the plan, and the reasons for training it.
 
     Args:
-        name: of the stage or variant, and of its folder.
+        name: of the stage or variant, or of a fold of a stage.
         whole: the part's settings, as `actionrec train` would compose them, including Hydra's settings.
         folder: of the part's run.
         differs: differences between the run in the folder and the wanted run; empty if there is none, `["missing"]`
@@ -73,7 +73,7 @@ def run(config: DictConfig) -> float | None:
     for part in parts:
         if part.refused and not config.dry_run:
             raise ActionRecError(f"{part.name}: {manifest.refusal(part.folder, part.differs)}")
-    width = max(len(name) for name in names)
+    width = max(len(part.name) for part in parts)
     if config.dry_run:
         for part in parts:
             print(f"{part.name:{width}}  {_said(part)}")
@@ -121,21 +121,42 @@ def wanted(chain: ChainConfig, upto: str | None, variants: bool) -> list[str]:
 def plan(chain: ChainConfig, names: Sequence[str], config: DictConfig) -> Iterator[Part]:
     """Compose and check the parts of a chain, and compare each with the run in its folder."""
     trained: set[str] = set()
+    planned: set[str] = set()
     for name in names:
-        with named(name):
-            whole = compose("train", overrides_of(chain, name, config), return_hydra_config=True)
-            with told(whole) as stage:
-                checks.check(stage)
-                checks.check_stage(stage, HydraConfig.get().runtime.choices, config_groups())
-                folder, now = run_folder(stage), manifest.create(stage)
-                differs = compared(folder, now, stage.resume is True)
-                parents = chain.stages[stage_of(chain, name).name].parents.values()
-                after = [parent for parent in parents if parent in trained]
-                foreign = bool(differs) and differs != ["missing"] and not _by_parents_alone(folder, now)
-                refused = foreign and not stage.overwrite and not stage.trainer.get("fast_dev_run")
-                yield Part(name, whole, folder.path, differs, after, refused)
-        if differs or after:
-            trained.add(name)
+        for part in _with_folds(chain, name, config):
+            if part.name not in planned:  # two gated stages share their parents' folds
+                planned.add(part.name)
+                after = [parent for parent in part.after if parent in trained]
+                if part.differs or after:
+                    trained.add(part.name)
+                yield replace(part, after=after)
+
+
+def _with_folds(chain: ChainConfig, name: str, config: DictConfig) -> Iterator[Part]:
+    """A stage or variant with its parents as `after`; if its fusion is a gate, after the other folds of its parents."""
+    with named(name):
+        whole = compose("train", overrides_of(chain, name, config), return_hydra_config=True)
+        part = _part(name, whole, [*stage_of(chain, name).parents.values()])
+    if folds.is_gated(whole) and not config.trainer.get("fast_dev_run"):
+        for parent in stage_of(chain, name).parents.values():
+            for fold in range(1, folds.COUNT + 1):
+                label = f"{parent} fold {fold}"
+                with named(label):
+                    other = compose("train", overrides_of(chain, parent, config, fold), return_hydra_config=True)
+                    yield _part(label, other, [*stage_of(chain, parent).parents.values()])
+                part.after.append(label)
+    yield part
+
+
+def _part(name: str, whole: DictConfig, parents: list[str]) -> Part:
+    with told(whole) as stage:
+        checks.check(stage)
+        checks.check_stage(stage, HydraConfig.get().runtime.choices, config_groups())
+        folder, now = run_folder(stage), manifest.create(stage)
+        differs = compared(folder, now, stage.resume is True)
+        foreign = bool(differs) and differs != ["missing"] and not _by_parents_alone(folder, now)
+        refused = foreign and not stage.overwrite and not stage.trainer.get("fast_dev_run")
+        return Part(name, whole, folder.path, differs, parents, refused)
 
 
 def compared(folder: RunFolder, wanted: Manifest, going_on: bool) -> list[str]:

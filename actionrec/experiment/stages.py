@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, open_dict
 
+from actionrec.runs.folds import fold_run
 from actionrec.settings.chain import CLIPS, STILLS, ChainConfig, Stage
 from actionrec.settings.composition import config_groups
 from actionrec.settings.messages import is_users, one_line
@@ -17,8 +19,11 @@ from actionrec.system.errors import ActionRecError
 OWN = ("upto", "dry_run", "fuse", "report", STILLS, CLIPS)  # settings of `actionrec chain` that no stage has
 
 
-def overrides_of(chain: ChainConfig, name: str, config: DictConfig) -> list[str]:
-    """Overrides of a command line for one stage or variant; if a key occurs twice, the last value counts."""
+def overrides_of(chain: ChainConfig, name: str, config: DictConfig, fold: int = 0) -> list[str]:
+    """Overrides of a command line for one stage or variant; if a key occurs twice, the last value counts.
+
+    The stage of another `fold` than 0 keeps its last weights, since the clips that are held out may choose nothing.
+    """
     stage = stage_of(chain, name)
     given = list(HydraConfig.get().overrides.task)
     shared = [each for each in given if key_of(each) not in OWN]
@@ -31,7 +36,16 @@ def overrides_of(chain: ChainConfig, name: str, config: DictConfig) -> list[str]
         variant = chain.variants[name]
         place = f"${{paths.outputs}}/${{paths.name}}/{name}/split${{run_split:}}-seed${{seed}}${{suffix:${{tag}}}}"
         return [*found, *variant.overrides, f"run_dir='{place}'"]
-    return found if name == stage.experiment else [*found, f"stage={name}"]
+    found = found if name == stage.experiment else [*found, f"stage={name}"]
+    if not fold:
+        return found
+    held = fold_run(Path(config.paths.outputs) / config.paths.name / name / stage.run(*_chain_of(config)), fold)
+    chosen_by_val = [f"callbacks.{each}=null" for each in ("best", "early_stopping")]
+    return [*found, f"data.fold={fold}", *chosen_by_val, f"run_dir='{held}'"]
+
+
+def _chain_of(config: DictConfig) -> tuple[int, int, str | None]:
+    return config.split, config.seed, config.tag
 
 
 def of_report(config: DictConfig) -> list[str]:

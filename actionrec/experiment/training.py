@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from actionrec.experiment import measurement, outcome, saved
+from actionrec.experiment import gating, measurement, outcome, saved
 from actionrec.experiment.build import (
     create_callbacks,
     create_data,
@@ -22,7 +22,7 @@ from actionrec.experiment.build import (
 )
 from actionrec.experiment.compilation import accelerated
 from actionrec.experiment.resume import check_resumable, goes_on
-from actionrec.runs import manifest
+from actionrec.runs import folds, manifest
 from actionrec.runs.folder import RunFolder, is_first_process, run_folder
 from actionrec.runs.manifest import Manifest
 from actionrec.settings import checks
@@ -120,6 +120,7 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
         log.info("init_from %s", line)
     module.lineage = create_lineage(config, data, parents, module)
 
+    gate = gating.fit(module.network, config) if folds.is_gated(config) else None
     if source := run.source(resume):  # before the run that it is of is touched
         check_resumable(source, module, config)
     trainer = create_trainer(config)
@@ -127,6 +128,8 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
         run.start(resume)
         write_text(run.partial / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
         wanted.write(run.partial)
+        if gate:
+            write_json(run.partial / gating.FILE, gate)
         if in_multirun():
             _note_overrides(run.partial)
     with _kept_log(run.partial / "log.txt", trainer.is_global_zero):

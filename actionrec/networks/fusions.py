@@ -2,11 +2,12 @@
 
 `concat`, `concat_features` and `conv` are trained, and are initialised as the average of the streams' logits.
 `average` and `max` combine the streams' probabilities (Simonyan & Zisserman, NeurIPS 2014) and have no parameters.
+`gated` has the few numbers that `evaluation.gate` chooses.
 """
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any, ClassVar
 
@@ -31,10 +32,12 @@ class Fusion(nn.Module):
     Attributes:
         uses_heads: whether the logits depend on the streams' heads after `start`.
         takes_features: whether the input of a stream may be precomputed features (B, F).
+        is_gate: whether the fusion is fitted to scores of clips that no network was trained on, see `evaluation.gate`.
     """
 
     uses_heads: ClassVar[bool] = True
     takes_features: ClassVar[bool] = True
+    is_gate: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, streams: Streams, inputs: Mapping[str, Tensor]) -> Tensor: ...
@@ -155,12 +158,44 @@ class Max(Fusion):
         return reduce(torch.maximum, _log_probabilities(streams, inputs))
 
 
+class Gated(Fusion):
+    """The streams' log-probabilities, combined as `evaluation.gate.Gate` says; a stream of weight 0 is not computed.
+
+    Before it is fitted, the fusion is the average of the streams' probabilities. The logits are log-probabilities up to
+    a constant for each sample.
+    """
+
+    is_gate = True
+    weights: Tensor
+    temperatures: Tensor
+    mixes: Tensor
+
+    def __init__(self, streams: Streams, classes: int):
+        super().__init__()
+        self.register_buffer("weights", torch.full((len(streams),), 1 / len(streams)))
+        self.register_buffer("temperatures", torch.ones(len(streams)))
+        self.register_buffer("mixes", torch.tensor(True))
+
+    def forward(self, streams: Streams, inputs: Mapping[str, Tensor]) -> Tensor:
+        parts = []
+        for name, weight, temperature in zip(inputs, self.weights.tolist(), self.temperatures.tolist(), strict=True):
+            if weight:
+                seen = (streams[name](inputs[name]) / temperature).log_softmax(dim=1)
+                parts.append(seen + math.log(weight) if self.mixes else seen * weight)
+        return reduce(torch.logaddexp if self.mixes else torch.add, parts)
+
+    def used(self, names: Sequence[str]) -> list[str]:
+        """Those of the streams that the logits depend on."""
+        return [name for name, weight in zip(names, self.weights.tolist(), strict=True) if weight]
+
+
 FUSION_LAYERS: dict[str, type[Fusion]] = {
     "concat": Concat,
     "concat_features": ConcatFeatures,
     "conv": Conv,
     "average": Average,
     "max": Max,
+    "gated": Gated,
 }
 
 

@@ -23,7 +23,7 @@ from actionrec.system.files import replaced_folder
 # Files and folders that this package writes into a run's folder; all others are the user's, and survive a replacement.
 OURS = (
     *("checkpoints", "tensorboard", "measurements", "config.yaml", "overrides.yaml", "manifest.json", "log.txt"),
-    *("csv", "wandb", "profile", "metrics.json", "measurement.json"),
+    *("csv", "wandb", "profile", "metrics.json", "measurement.json", "gate.json"),
     *("scores.npz", "scores_val.npz", "scores_train.npz"),
 )
 _MEASURED = ("measurements", "measurement.json", "metrics.json", "scores*.npz")  # not copied for a resumed training

@@ -18,7 +18,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from actionrec.runs import provenance
+from actionrec.runs import folds, provenance
 from actionrec.settings.earlier import renew_flat
 from actionrec.settings.untrusted import read_config, read_json
 from actionrec.system.errors import ActionRecError
@@ -52,7 +52,7 @@ _STORES = re.compile(r"data\.[^.]+\.folder")
 _PLACES = re.compile(r"data\.dataset\.(root|videos|splits|csv|split_file)")
 # Settings that earlier versions lacked. At these values they do not count, so that runs of before stay the same runs.
 _ADDED = {
-    **{"model.decay_norms": True, "model.batch_norm": "train", "trainer.gradient_clip_val": None},
+    **{"model.decay_norms": True, "model.batch_norm": "train", "data.fold": 0, "trainer.gradient_clip_val": None},
     **dict.fromkeys(("model.head_lr_factor", "model.backbone_lr_factor"), 1.0),
 }
 
@@ -134,7 +134,10 @@ def create(config: DictConfig) -> Manifest:
         settings=settings_of(config),
         choices={key: str(choices[key]) for key in CHOICES if choices.get(key)},
         lists=provenance.hash_of_lists(config),
-        parents={role: sha256(path) if path.is_file() else None for role, path in parent_files(config).items()},
+        parents={
+            role: sha256(path) if path.is_file() else None
+            for role, path in {**parent_files(config), **folds.checkpoints(config)}.items()
+        },
         overrides=list(hydra.overrides.task) if hydra else [],
         command=[provenance.program(), *sys.argv[1:]],
         commit=provenance.commit(),

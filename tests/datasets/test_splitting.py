@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from actionrec.datasets.records import Clip
-from actionrec.datasets.splitting import carve_validation, draw_sources
+from actionrec.datasets.splitting import VAL_FOLDS, carve_validation, draw_sources, refold
 from actionrec.system.errors import ActionRecError
 
 
@@ -12,6 +12,25 @@ def test_a_source_seen_in_two_actions_stays_on_one_side():
     train, val = carve_validation(clips)
     assert not {clip.group for clip in train} & {clip.group for clip in val}
     assert len(train) + len(val) == len(clips)
+
+
+def test_every_clip_is_held_out_by_one_fold():
+    clips = [Clip(Path(f"{a}{s}{n}"), a, f"{a}{s}") for a in ("clap", "wave") for s in range(10) for n in range(3)]
+    train, val = carve_validation(clips)
+    folds = [refold(train, val, fold) for fold in range(1, VAL_FOLDS)]
+    for kept, held in folds:
+        assert sorted(kept + held) == sorted(clips)
+        assert not {clip.group for clip in kept} & {clip.group for clip in held}
+        assert {clip.action for clip in held} == {"clap", "wave"}
+    assert sorted(clip for _, held in folds for clip in held) == sorted(train)
+    assert folds[0] == refold(train, val, 1)
+
+
+@pytest.mark.parametrize(("fold", "sources", "said"), [(5, 9, "1 to 4"), (-1, 9, "1 to 4"), (1, 3, "4 folds")])
+def test_folds_that_cannot_be_are_refused(fold, sources, said):
+    clips = [Clip(Path(f"{s}{n}"), "clap", f"s{s}") for s in range(sources) for n in range(3)]
+    with pytest.raises(ActionRecError, match=said):
+        refold(clips, [], fold)
 
 
 def test_too_few_sources_to_hold_out_are_refused():

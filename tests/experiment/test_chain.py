@@ -91,10 +91,29 @@ def test_a_chain_goes_up_to_a_stage_or_a_variant(call, trained, tmp_path):
     assert call("upto=hmdb51_two_stream_conv", "tag=short")[0] == STAGES
     assert trained[-1].model.fusion == "conv"
     assert trained[-1].run_dir == str(tmp_path / "demo/hmdb51_two_stream_conv/split1-seed0-short")
+    variants = ["hmdb51_two_stream_conv", "hmdb51_two_stream_gated"]
     stages, outcome = call("upto=fusion")
     assert stages == []
-    assert outcome.err.strip().endswith(f"error: upto=fusion: use one of {', '.join(STAGES)}, hmdb51_two_stream_conv")
-    assert wanted(load(), None, variants=True) == [*STAGES, "hmdb51_two_stream_conv"]
+    assert outcome.err.strip().endswith(f"error: upto=fusion: use one of {', '.join([*STAGES, *variants])}")
+    assert wanted(load(), None, variants=True) == [*STAGES, *variants]
+
+
+def test_a_gate_is_fitted_after_the_other_folds_of_its_parents(call, trained, tmp_path):
+    words = ["upto=hmdb51_two_stream_gated", "split=2", "data.size=112"]
+    stages, outcome = call(*words)
+    assert outcome.status == 0, outcome.err
+    assert stages == [*STAGES[:3], *["hmdb51_frame"] * 4, *["hmdb51_flow"] * 4, "hmdb51_two_stream"]
+    assert [config.data.get("fold", 0) for config in trained] == [0, 0, 0, 1, 2, 3, 4, 1, 2, 3, 4, 0]
+    fold, gate = trained[3], trained[-1]
+    assert fold.run_dir == str(tmp_path / "demo/hmdb51_frame/folds/split2-seed0-fold1")
+    assert fold.init_from == trained[1].init_from
+    assert fold.callbacks.best is fold.callbacks.early_stopping is None  # the clips held out choose nothing
+    assert trained[1].callbacks.best
+    assert gate.run_dir == str(tmp_path / "demo/hmdb51_two_stream_gated/split2-seed0")
+    assert len(manifest.read(Path(gate.run_dir)).parents) == 2 + 8
+    assert call(*words)[0] == []
+    (tmp_path / "demo/hmdb51_flow/folds/split2-seed0-fold3/checkpoints/best.ckpt").write_text("another")
+    assert call(*words)[0] == ["hmdb51_two_stream"]
 
 
 def test_a_chain_of_other_stages_is_a_file(call, trained):
@@ -160,7 +179,7 @@ def test_a_chain_is_tried_out_whatever_lies_there_and_leaves_no_run(call, tried,
     there = {path for path in tmp_path.rglob("*") if path.is_file()}
     _, outcome = call("debug=fast", "data.size=112", "fuse=true", "report=true")
     assert outcome.status == 0, outcome.err
-    assert tried == [*STAGES, "hmdb51_two_stream"]  # with the variant
+    assert tried == [*STAGES, *["hmdb51_two_stream"] * 2]  # with the variants
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == there
 
 

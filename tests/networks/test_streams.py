@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from actionrec.evaluation.gate import Gate
 from actionrec.networks.backbone import Backbone
 from actionrec.networks.fusions import FUSION_LAYERS, Average, Max
 from actionrec.networks.stream import VOLUME, Stream
@@ -151,9 +152,36 @@ def test_weights_have_the_names_that_checkpoints_have():
         "conv": {"mix.weight", "mix.bias", "head.weight", "head.bias"},
         "average": set(),
         "max": set(),
+        "gated": {"weights", "temperatures", "mixes"},
     }.items():
         names = [name for name in create(fusion).state_dict() if name.startswith("fusion.")]
         assert {name.removeprefix("fusion.") for name in names} == own
+
+
+@pytest.mark.parametrize("mixes", [True, False])
+def test_a_gate_is_computed_as_it_was_chosen(mixes, inputs):
+    network = create("gated", count=3)
+    gate = Gate((0.25, 0.0, 0.75), (2.0, 1.0, 0.5), mixes)
+    network.fusion.weights.copy_(torch.tensor(gate.weights))
+    network.fusion.temperatures.copy_(torch.tensor(gate.temperatures))
+    network.fusion.mixes.fill_(mixes)
+    logs = torch.stack([each(x).log_softmax(1) for each, x in zip(network.streams.values(), inputs, strict=True)])
+    expected = torch.from_numpy(gate.combine(logs.detach().numpy())).float()
+    torch.testing.assert_close(network(*inputs).log_softmax(1), expected, rtol=1e-4, atol=1e-5)
+    assert network.fusion.used(network.names) == ["frame", "rgb_difference"]
+
+
+def test_a_stream_without_weight_is_not_computed(inputs):
+    network = create("gated")
+    network.fusion.weights.copy_(torch.tensor([0.0, 1.0]))
+    network.frame.forward = None
+    expected = network.flow(inputs[1]).log_softmax(1)
+    torch.testing.assert_close(network(*inputs[:2]).log_softmax(1), expected)
+
+
+def test_a_gate_is_an_average_before_it_is_fitted(inputs):
+    expected = create("average")(*inputs[:2]).log_softmax(1)
+    torch.testing.assert_close(create("gated")(*inputs[:2]).log_softmax(1), expected)
 
 
 def test_unknown_settings_are_refused():

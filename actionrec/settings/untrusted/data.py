@@ -57,6 +57,7 @@ DATA: dict[str, Check] = {
     "augmentation": text(50),
     "position": INPUTS["position"],
     "segments": integer(1, 1000),
+    "fold": integer(0, 4),
 }
 # Arguments of a data set.
 DATASET: dict[str, Check] = {

@@ -1,0 +1,203 @@
+"""A gate over streams: whether and how to fuse them, decided on scores of clips that no network was trained on.
+
+The candidates go from the best single stream to a weighted product. The parameters of a candidate, and its loss, come
+from disjoint sets of source videos (stacked generalisation: Wolpert 1992), and of the candidates that are as good as
+the best one within a standard error the simplest is chosen (one-standard-error rule: Breiman et al. 1984). So a stream
+that adds nothing gets no weight, and the fusion is its better stream.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax, logsumexp
+from sklearn.model_selection import GroupKFold
+
+from actionrec.system.errors import ActionRecError
+
+PARTS = 10  # of the source videos, each of which is left out once
+RIDGE = 0.01  # pull of the weights of a product towards their mean
+NEGLIGIBLE = 0.001  # nats; a smaller gain in log-loss is no reason for a richer candidate
+_RANGE = (-3.0, 3.0)  # of the logarithm of a temperature
+_LEAST = -27.6  # log-probability below which a stream's scores are cut, ln 1e-12
+
+Logs = np.ndarray  # (S, N, K) float64: log-probabilities of N clips by S streams
+
+
+class Gate(NamedTuple):
+    """How the streams' log-probabilities are combined.
+
+    Args:
+        weights: of the streams, at least 0; a stream of weight 0 does not matter.
+        temperatures: of the streams, above 0; they divide the log-probabilities.
+        mixes: whether the probabilities are averaged (a mixture); otherwise the log-probabilities are summed (a
+            product).
+    """
+
+    weights: tuple[float, ...]
+    temperatures: tuple[float, ...]
+    mixes: bool = False
+
+    def combine(self, logs: Logs) -> np.ndarray:
+        """Log-probabilities (N, K) of the streams' log-probabilities."""
+        used = [row for row, weight in enumerate(self.weights) if weight]
+        weights = np.array(self.weights)[used, None, None]
+        seen = log_softmax(logs[used] / np.array(self.temperatures)[used, None, None], axis=2)
+        if self.mixes:
+            return logsumexp(np.log(weights) + seen, axis=0) - np.log(weights.sum())
+        return log_softmax((weights * seen).sum(axis=0), axis=1)
+
+
+class Choice(NamedTuple):
+    """The chosen gate, and how each candidate did.
+
+    Args:
+        gate: fitted to all clips.
+        name: of the candidate.
+        single: index of the best single stream.
+        losses: mean log-loss of each candidate on sources that its parameters were not fitted to, in nats.
+        errors: standard error, over source videos, of each candidate's difference to the best one.
+        accuracies: of each candidate, likewise.
+        worse: share of resamplings of the source videos in which the gate is less accurate than the best single
+            stream.
+    """
+
+    gate: Gate
+    name: str
+    single: int
+    losses: dict[str, float]
+    errors: dict[str, float]
+    accuracies: dict[str, float]
+    worse: float
+
+
+def choose(logs: Logs, labels: np.ndarray, groups: Sequence[str], streams: Sequence[str]) -> Choice:
+    """Choose a gate by the scores of networks that were not trained on the clips' source videos.
+
+    Args:
+        logs: (S, N, K) logits or log-probabilities of S streams.
+        labels: (N,).
+        groups: the N source videos.
+        streams: names of the S streams.
+
+    Raises:
+        ActionRecError: there are fewer than two source videos.
+    """
+    logs = np.maximum(log_softmax(np.asarray(logs, float), axis=2), _LEAST)
+    sources, inverse = np.unique(np.asarray(groups), return_inverse=True)
+    if len(sources) < 2:
+        raise ActionRecError(f"{len(labels)} clips of one source video are too few for a gate; use model.fusion=concat")
+    singles: dict[str, Fit] = {f"{name} alone": _single(row) for row, name in enumerate(streams)}
+    candidates = singles | FUSIONS
+    parts = list(GroupKFold(min(PARTS, len(sources))).split(labels, labels, inverse))
+    scores = {name: _left_out(fit, logs, labels, parts) for name, fit in candidates.items()}
+    losses = {name: -found[np.arange(len(labels)), labels] for name, found in scores.items()}
+    means = {name: float(each.mean()) for name, each in losses.items()}
+    best = min(means, key=lambda name: means[name])
+    errors = {name: _standard_error(each - losses[best], inverse) for name, each in losses.items()}
+    alone = min(singles, key=lambda name: means[name])
+    # The single streams are equally simple, so the best one stands for them.
+    order = [alone, *FUSIONS]
+    name = next(name for name in order if means[name] <= means[best] + errors[name] + NEGLIGIBLE)
+    right = {key: found.argmax(1) == labels for key, found in scores.items()}
+    return Choice(
+        candidates[name](logs, labels),
+        name,
+        list(singles).index(alone),
+        means,
+        errors,
+        {key: float(each.mean()) for key, each in right.items()},
+        _share_below(right[name].astype(float) - right[alone], inverse),
+    )
+
+
+Fit = Callable[[Logs, np.ndarray], Gate]
+
+
+def _single(row: int) -> Fit:
+    def fit(logs: Logs, labels: np.ndarray) -> Gate:
+        weights = tuple(float(each == row) for each in range(len(logs)))
+        return Gate(weights, _temperatures(logs, labels))
+
+    return fit
+
+
+def _average(logs: Logs, labels: np.ndarray) -> Gate:
+    return Gate((1 / len(logs),) * len(logs), (1.0,) * len(logs), mixes=True)
+
+
+def _product(logs: Logs, labels: np.ndarray) -> Gate:
+    temperature = _temperature(logs.sum(axis=0), labels)
+    return Gate((1 / temperature,) * len(logs), (1.0,) * len(logs))
+
+
+def _calibrated(logs: Logs, labels: np.ndarray) -> Gate:
+    return Gate((1 / len(logs),) * len(logs), _temperatures(logs, labels), mixes=True)
+
+
+def _weighted(logs: Logs, labels: np.ndarray) -> Gate:
+    temperatures = _temperatures(logs, labels)
+
+    def loss(shares: np.ndarray) -> float:
+        return _loss(Gate(tuple(np.exp(log_softmax(shares))), temperatures, mixes=True).combine(logs), labels)
+
+    found = minimize(loss, np.zeros(len(logs)), method="L-BFGS-B", bounds=[(-4, 4)] * len(logs)).x
+    return Gate(tuple(map(float, np.exp(log_softmax(found)))), temperatures, mixes=True)
+
+
+def _stacked(logs: Logs, labels: np.ndarray) -> Gate:
+    def loss(weights: np.ndarray) -> float:
+        summed = np.tensordot(weights, logs, axes=1)
+        return _loss(log_softmax(summed, axis=1), labels) + RIDGE * float(np.square(weights - weights.mean()).sum())
+
+    start = np.full(len(logs), 1 / len(logs))
+    found = minimize(loss, start, method="L-BFGS-B", bounds=[(0, 10)] * len(logs)).x
+    return Gate(tuple(map(float, found if found.any() else start)), (1.0,) * len(logs))
+
+
+# From simple to rich.
+FUSIONS: dict[str, Fit] = {
+    "average": _average,
+    "product": _product,
+    "calibrated average": _calibrated,
+    "weighted average": _weighted,
+    "stacking": _stacked,
+}
+
+
+def _left_out(fit: Fit, logs: Logs, labels: np.ndarray, parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Log-probabilities (N, K) of each clip by the candidate that was fitted to other sources."""
+    found = np.empty(logs.shape[1:])
+    for fitted, left in parts:
+        found[left] = fit(logs[:, fitted], labels[fitted]).combine(logs[:, left])
+    return np.maximum(found, _LEAST)
+
+
+def _temperatures(logs: Logs, labels: np.ndarray) -> tuple[float, ...]:
+    return tuple(_temperature(each, labels) for each in logs)
+
+
+def _temperature(logs: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature of the highest likelihood (Guo et al., ICML 2017)."""
+
+    def loss(log: np.ndarray) -> float:
+        return _loss(log_softmax(logs / np.exp(log[0]), axis=1), labels)
+
+    return float(np.exp(minimize(loss, np.zeros(1), method="L-BFGS-B", bounds=[_RANGE]).x[0]))
+
+
+def _loss(logs: np.ndarray, labels: np.ndarray) -> float:
+    return -float(logs[np.arange(len(labels)), labels].mean())
+
+
+def _standard_error(differences: np.ndarray, groups: np.ndarray) -> float:
+    """Standard error of the mean of clips' differences, whose source videos are the independent units."""
+    sums = np.bincount(groups, differences - differences.mean())
+    return float(np.sqrt(np.square(sums).sum() * len(sums) / max(1, len(sums) - 1)) / len(differences))
+
+
+def _share_below(differences: np.ndarray, groups: np.ndarray, rounds: int = 2000) -> float:
+    sums = np.bincount(groups, differences)
+    drawn = np.random.default_rng(0).integers(len(sums), size=(rounds, len(sums)))
+    return float((sums[drawn].sum(axis=1) < 0).mean())
