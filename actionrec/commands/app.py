@@ -166,6 +166,7 @@ def _quieten() -> None:
         ".*callbacks used to create the checkpoint need to be provided.*",  # ~callbacks.<name>, or an earlier version
         ".*lr_scheduler.step\\(\\).*",
         ".*module\\(s\\) in eval mode at the start of training.*",  # frozen streams
+        ".*provided params to be frozen already exist.*",  # batch norms, which BackboneFinetuning leaves learning
         ".*isinstance\\(treespec, LeafSpec\\).*",
     ):
         warnings.filterwarnings("ignore", message)
