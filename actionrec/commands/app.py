@@ -55,6 +55,7 @@ def command(config_name: str, choose: str | None = None) -> Callable[[Task], Cal
                 checks.require("run_again", again, rules.maybe(rules.folder, None))
                 if again and config_name != "train":
                     raise ActionRecError(f"run_again={again}: actionrec train alone trains a run again")
+                checks.check_dataset(config)
                 if not again:  # with run_again the settings come from a run's folder, and the task checks them
                     if choose and not HydraConfig.get().runtime.choices[choose]:
                         options = sorted(path.stem for path in (CONF / choose).glob("*.yaml"))
