@@ -19,7 +19,7 @@ from actionrec.runs.folder import is_first_process
 from actionrec.settings import checks, overrides, rules
 from actionrec.settings.composition import CONF, config_groups, in_multirun
 from actionrec.settings.messages import is_users, one_line
-from actionrec.system import terminal
+from actionrec.system import pipes, terminal
 from actionrec.system.errors import ActionRecError
 
 # OpenMP threads that wait for each other sleep instead of spinning. With one busy process beside a training on two
@@ -47,6 +47,7 @@ def command(config_name: str, choose: str | None = None) -> Callable[[Task], Cal
         command_line: list[str] = []
 
         @wraps(task)
+        @pipes.ends_with_reader()  # here as well, because Hydra would print a line before the error arrives in `main`
         def job(config: DictConfig) -> Any:
             _quieten()  # called again, because this may be a process of a Hydra launcher
             sys.argv = list(command_line)  # Lightning starts the processes of further devices with this command line
