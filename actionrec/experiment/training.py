@@ -113,7 +113,7 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
     data = create_data(config)
     split = data_split(config)
     for parent in parents.values():
-        check_parent(parent, split, data.names("val") + data.names("test"))
+        check_parent(parent, split, data.names("val") + data.names("test"), data.names("train"))
     terminal.doing("making the network")
     module = create_module(config, data, parents)
     for line in start_from(module, parents):
