@@ -46,24 +46,27 @@ def command(config_name: str, choose: str | None = None) -> Callable[[Task], Cal
     def decorate(task: Task) -> Callable[..., None]:
         command_line: list[str] = []
 
+        def checked(config: DictConfig) -> Any:
+            again = config.get("run_again")
+            checks.require("run_again", again, rules.maybe(rules.folder, None))
+            if again and config_name != "train":
+                raise ActionRecError(f"run_again={again}: actionrec train alone trains a run again")
+            checks.check_dataset(config)
+            if not again:  # with run_again the settings come from a run's folder, and the task checks them
+                if choose and not HydraConfig.get().runtime.choices[choose]:
+                    options = sorted(path.stem for path in (CONF / choose).glob("*.yaml"))
+                    raise ActionRecError(f"say which {choose}: {choose}={'|'.join(options)}")
+                checks.check(config)
+                checks.check_stage(config, HydraConfig.get().runtime.choices, config_groups())
+            return task(config)
+
         @wraps(task)
-        @pipes.ends_with_reader()  # here as well, because Hydra would print a line before the error arrives in `main`
         def job(config: DictConfig) -> Any:
             _quieten()  # called again, because this may be a process of a Hydra launcher
             sys.argv = list(command_line)  # Lightning starts the processes of further devices with this command line
             try:
-                again = config.get("run_again")
-                checks.require("run_again", again, rules.maybe(rules.folder, None))
-                if again and config_name != "train":
-                    raise ActionRecError(f"run_again={again}: actionrec train alone trains a run again")
-                checks.check_dataset(config)
-                if not again:  # with run_again the settings come from a run's folder, and the task checks them
-                    if choose and not HydraConfig.get().runtime.choices[choose]:
-                        options = sorted(path.stem for path in (CONF / choose).glob("*.yaml"))
-                        raise ActionRecError(f"say which {choose}: {choose}={'|'.join(options)}")
-                    checks.check(config)
-                    checks.check_stage(config, HydraConfig.get().runtime.choices, config_groups())
-                return task(config)
+                with pipes.ends_with_reader():  # before Hydra prints a line about the error
+                    return checked(config)
             except Exception as error:
                 if not is_users(error) or in_multirun() or traceback_wanted:
                     raise  # in a multirun Hydra runs the other jobs first
