@@ -162,10 +162,22 @@ def present(records: Iterable[Record], label: str, folder: Path, strict: bool) -
 
 
 def require_clips(clips: list[Clip], actions: Sequence[str], videos: Path, key: str) -> list[Clip]:
-    """Return the clips, or raise if there is none; `key` is the key of the folder `videos`, for the message."""
+    """Return the clips, or raise if there is none, or if two have one name; `key` is that of `videos`, for messages."""
     if not clips:
         raise ActionRecError(f"no clips of {', '.join(actions)} under {videos}; check {key} and data.actions")
+    require_names(clips)
     return clips
+
+
+def require_names(clips: Iterable[Clip]) -> None:
+    """Raise if two clips have one name, such as `x.avi` and `x.mp4`: frames, flow and scores are stored by name."""
+    paths: dict[str, Path] = {}
+    for clip in clips:
+        if (other := paths.setdefault(clip.name, clip.path)) != clip.path:
+            raise ActionRecError(
+                f"{other} and {clip.path} share the name {clip.name}, under which frames, flow and scores are stored; "
+                "rename one of them, or move it away"
+            )
 
 
 def require_filled(splits: Splits, actions: Sequence[str], label: str) -> Splits:

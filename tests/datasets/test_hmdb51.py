@@ -70,6 +70,23 @@ def test_validation_is_a_fifth_by_source_video_and_the_same_every_time(tmp_path)
     assert index(*folders, split=1, actions="all") == index(*folders, split=1, actions="all")
 
 
+@pytest.mark.parametrize("other", ["clap/film0_clap_f_cm_np1_fr_med_0.mp4", "wave/film0_clap_f_cm_np1_fr_med_0.avi"])
+def test_two_clips_of_one_name_are_told_apart_by_neither_stage(tmp_path, other):
+    """By the extraction of flow in any case, and by the index if the lists name both."""
+    tags = {action: clips_of(action, 15) for action in ("clap", "wave")}
+    videos, lists = lay_out(tmp_path, tags)
+    (videos / other).touch()
+    names = f"{videos / 'clap/film0_clap_f_cm_np1_fr_med_0.avi'} and {videos / other} share the name film0_clap"
+    data = HMDB51("hmdb51", videos, lists, 1)
+    with pytest.raises(ActionRecError, match=names):
+        data.clips("all")
+    assert len(data.index("all")[1].test) == 20
+    action, _, name = other.partition("/")
+    write_splits(lists, {**tags, action: {**tags[action], name: 2}})
+    with pytest.raises(ActionRecError, match=names):
+        data.index("all")
+
+
 def test_missing_clips_are_an_error_unless_asked_for(tmp_path, caplog):
     tags = {action: clips_of(action, 15) for action in ("clap", "wave")}
     videos, lists = lay_out(tmp_path, tags)
