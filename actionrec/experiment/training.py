@@ -106,9 +106,8 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
 
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     parents = open_parents(plain(config)["init_from"], stream_names(config), plain(config)["trust"])
-    if len(stream_names(config)) > 1 and not parents:
-        chain = OmegaConf.select(config, "chain.name")
-        log.warning("%s: chain=%s names no parents, so the streams start from the backbones' weights", run.path, chain)
+    if not parents:
+        _tell_of_no_parents(config, run)
     terminal.doing("reading the data")
     data = create_data(config)
     split = data_split(config)
@@ -217,6 +216,17 @@ def create_trainer(config: DictConfig, callbacks: "Sequence[Callback]" = ()) -> 
         callbacks = [each for each in callbacks if not isinstance(each, Checkpoint)]
     loggers = [] if tries_out else create_loggers(config)
     return instantiate(config.trainer, callbacks=callbacks, logger=loggers, _convert_="all")
+
+
+def _tell_of_no_parents(config: DictConfig, run: RunFolder) -> None:
+    """Log why a stage starts without parents, where that may not be meant."""
+    name, stages = (OmegaConf.select(config, f"chain.{key}") for key in ("name", "stages"))
+    if len(stream_names(config)) > 1:
+        log.warning("%s: chain=%s names no parents, so the streams start from the backbones' weights", run.path, name)
+    elif config.stage not in (stages or {}) and "init_from" not in saved.given_keys():
+        log.info(
+            "%s is no stage of chain=%s, so it has no parent; init_from=<checkpoint> names one", config.stage, name
+        )
 
 
 def _note_overrides(folder: Path) -> None:
