@@ -39,6 +39,10 @@ class DataSet(ABC):
     def lists(self) -> list[Path]:
         """The existing list files, which assign records to parts; a run's manifest keeps their hashes."""
 
+    def official_splits(self) -> list[int]:
+        """Numbers of the official splits whose lists are there; empty for a data set with one split only."""
+        return []
+
 
 class ClipSet(DataSet):
     """A data set of video clips.

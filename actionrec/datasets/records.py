@@ -194,6 +194,12 @@ def require_filled(splits: Splits, actions: Sequence[str], label: str) -> Splits
     return splits
 
 
+def splits_in(lists: Path, pattern: str) -> list[int]:
+    """Numbers of the splits in a folder of lists: the first group of the pattern, in the files' names."""
+    found = [re.search(pattern, path.name) for path in lists.glob("*.txt")]
+    return sorted({int(match[1]) for match in found if match})
+
+
 def shared_sources(first: Iterable[Clip], second: Iterable[Clip]) -> set[str]:
     """Source videos with clips on both sides."""
     return {clip.group for clip in first} & {clip.group for clip in second}

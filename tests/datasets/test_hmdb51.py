@@ -87,6 +87,17 @@ def test_two_clips_of_one_name_are_told_apart_by_neither_stage(tmp_path, other):
         data.index("all")
 
 
+def test_the_official_splits_are_those_of_the_lists(tmp_path):
+    data = HMDB51("mine", tmp_path, tmp_path, 1)
+    assert data.official_splits() == []
+    names = [
+        f"{action}_test_split{split}.txt" for action, split in (("run", 2), ("wave", 10), ("wave", 2), ("wave", 0))
+    ]
+    for name in (*names, "x.txt"):
+        (tmp_path / name).touch()
+    assert data.official_splits() == [2, 10]
+
+
 def test_missing_clips_are_an_error_unless_asked_for(tmp_path, caplog):
     tags = {action: clips_of(action, 15) for action in ("clap", "wave")}
     videos, lists = lay_out(tmp_path, tags)
