@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 ALL_PARTS = ("val", "test")
 
 
-def train(config: DictConfig, parts: Sequence[str] = ALL_PARTS) -> float:
+def train(config: DictConfig, parts: Sequence[str] = ALL_PARTS, wanted: Manifest | None = None) -> float:
     """Train the stage that the configuration describes; returns the best epoch's `objective`.
 
     The run folder appears when all is written. A run that is finished with the same settings, lists and parents is not
@@ -54,6 +54,7 @@ def train(config: DictConfig, parts: Sequence[str] = ALL_PARTS) -> float:
     Args:
         config: see `conf/train.yaml`.
         parts: what the best checkpoint is measured on.
+        wanted: the run's manifest, if the caller has made it.
     """
     again = Path(config.run_again) if config.run_again else None
     if again:
@@ -68,7 +69,7 @@ def train(config: DictConfig, parts: Sequence[str] = ALL_PARTS) -> float:
             f"trainer.strategy={config.trainer.strategy} starts this command again for every device, which a multirun "
             "cannot share; run its jobs one by one"
         )
-    wanted = manifest.create(config)
+    wanted = wanted or manifest.create(config)
     if again and (then := manifest.read(again)):
         wanted = replace(wanted, choices=then.choices)
         for line in wanted.differences(then):
