@@ -92,9 +92,8 @@ class ActionModule(LightningModule):
         return self
 
     def on_train_start(self) -> None:
-        # A resumed BackboneFinetuning restores its parameter group, but leaves the group's parameters frozen.
-        for optimizer in self.trainer.optimizers:
-            for group in optimizer.param_groups:
+        if self._is_finetuned():  # a resumed BackboneFinetuning adds its parameter group, and leaves it frozen
+            for group in chain.from_iterable(optimizer.param_groups for optimizer in self.trainer.optimizers):
                 for parameter in group["params"]:
                     parameter.requires_grad_(True)
         self._hold_norms()  # trainer.sync_batchnorm has replaced the batch norms
@@ -178,8 +177,7 @@ class ActionModule(LightningModule):
         optimizer = create_optimizer(self.optimizer, self.parameter_groups(), clips)
         if not self.scheduler:
             return optimizer
-        callbacks = [] if self._trainer is None else self.trainer.callbacks  # type: ignore[attr-defined]
-        if any(isinstance(each, BaseFinetuning) for each in callbacks):
+        if self._is_finetuned():
             raise ActionRecError(
                 "callbacks: BackboneFinetuning adds a parameter group that the schedule does not know; use "
                 "scheduler=none"
@@ -190,6 +188,10 @@ class ActionModule(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": create_schedule(self.scheduler, optimizer, total, per_epoch),
         }
+
+    def _is_finetuned(self) -> bool:
+        callbacks = [] if self._trainer is None else self.trainer.callbacks  # type: ignore[attr-defined]
+        return any(isinstance(each, BaseFinetuning) for each in callbacks)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["lineage"] = self.lineage
