@@ -28,7 +28,8 @@ class DataSet(ABC):
             strict: whether a listed file that is missing on disk is an error; otherwise it is left out with a warning.
 
         Raises:
-            ActionRecError: a folder is missing, a list cannot be read, a part has no record, or two clips share a name.
+            ActionRecError: a folder is missing, a list cannot be read, a part has no record, or two clips of an action
+                share a name.
         """
 
     def look(self, actions: str | Sequence[str]) -> tuple[tuple[str, ...], Splits]:
@@ -60,7 +61,7 @@ class ClipSet(DataSet):
         """Every clip of the actions on disk, in any split or in none; flow is extracted for these clips.
 
         Raises:
-            ActionRecError: there is no clip, an action is unknown, or two clips share a name.
+            ActionRecError: there is no clip, an action is unknown, or two clips of an action share a name.
         """
 
 

@@ -162,7 +162,7 @@ def present(records: Iterable[Record], label: str, folder: Path, strict: bool) -
 
 
 def require_clips(clips: list[Clip], actions: Sequence[str], videos: Path, key: str) -> list[Clip]:
-    """Return the clips, or raise if there is none, or if two have one name; `key` is that of `videos`, for messages."""
+    """Return the clips, or raise if there is none, or if two share a name; `key` is that of `videos`, for messages."""
     if not clips:
         raise ActionRecError(f"no clips of {', '.join(actions)} under {videos}; check {key} and data.actions")
     require_names(clips)
@@ -170,13 +170,13 @@ def require_clips(clips: list[Clip], actions: Sequence[str], videos: Path, key: 
 
 
 def require_names(clips: Iterable[Clip]) -> None:
-    """Raise if two clips have one name, such as `x.avi` and `x.mp4`: frames, flow and scores are stored by name."""
-    paths: dict[str, Path] = {}
+    """Raise if two clips of an action have one name, such as `x.avi` and `x.mp4`: frames and flow are stored by it."""
+    paths: dict[tuple[str, str], Path] = {}
     for clip in clips:
-        if (other := paths.setdefault(clip.name, clip.path)) != clip.path:
+        if (other := paths.setdefault((clip.action, clip.name), clip.path)) != clip.path:
             raise ActionRecError(
-                f"{other} and {clip.path} share the name {clip.name}, under which frames, flow and scores are stored; "
-                "rename one of them, or move it away"
+                f"{other} and {clip.path} share the name {clip.name}, under which frames and flow are stored; rename "
+                "one of them, or move it away"
             )
 
 
