@@ -102,6 +102,8 @@ class BestCheckpoint(Checkpoint):
         """
         if trainer.state.fn != TrainerFn.FITTING or not trainer.ckpt_path:
             return
+        if not checkpoint["global_step"]:  # the start, to which LearningRateFinder and BatchSizeFinder return
+            return
         source = Path(trainer.ckpt_path).with_name(BEST)
         kept = _weights_of_same_run(source, checkpoint)
         if kept:

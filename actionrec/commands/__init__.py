@@ -5,6 +5,8 @@ import os
 import sys
 from typing import Any
 
+from actionrec.system import pipes
+
 VERBS = {
     "prepare": "put a data set into its folder, generate the demo set, or check a data set",
     "extract_flow": "compute the optical flow of the clips",
@@ -24,7 +26,11 @@ def main() -> None:
     Raises:
         SystemExit: with a message if the verb is unknown, otherwise with the status of the verb.
     """
-    verb, *rest = sys.argv[1:] or ["--help"]
+    with pipes.ends_with_reader():
+        _run(*sys.argv[1:] or ["--help"])
+
+
+def _run(verb: str, *rest: str) -> None:
     if verb in ("-h", "--help"):
         print(usage())
     elif verb in ("-sc", "--shell-completion"):

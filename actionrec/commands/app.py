@@ -19,7 +19,7 @@ from actionrec.runs.folder import is_first_process
 from actionrec.settings import checks, overrides, rules
 from actionrec.settings.composition import CONF, config_groups, in_multirun
 from actionrec.settings.messages import is_users, one_line
-from actionrec.system import terminal
+from actionrec.system import pipes, terminal
 from actionrec.system.errors import ActionRecError
 
 # OpenMP threads that wait for each other sleep instead of spinning. With one busy process beside a training on two
@@ -46,22 +46,27 @@ def command(config_name: str, choose: str | None = None) -> Callable[[Task], Cal
     def decorate(task: Task) -> Callable[..., None]:
         command_line: list[str] = []
 
+        def checked(config: DictConfig) -> Any:
+            again = config.get("run_again")
+            checks.require("run_again", again, rules.maybe(rules.folder, None))
+            if again and config_name != "train":
+                raise ActionRecError(f"run_again={again}: actionrec train alone trains a run again")
+            checks.check_dataset(config)
+            if not again:  # with run_again the settings come from a run's folder, and the task checks them
+                if choose and not HydraConfig.get().runtime.choices[choose]:
+                    options = sorted(path.stem for path in (CONF / choose).glob("*.yaml"))
+                    raise ActionRecError(f"say which {choose}: {choose}={'|'.join(options)}")
+                checks.check(config)
+                checks.check_stage(config, HydraConfig.get().runtime.choices, config_groups())
+            return task(config)
+
         @wraps(task)
         def job(config: DictConfig) -> Any:
             _quieten()  # called again, because this may be a process of a Hydra launcher
             sys.argv = list(command_line)  # Lightning starts the processes of further devices with this command line
             try:
-                again = config.get("run_again")
-                checks.require("run_again", again, rules.maybe(rules.folder, None))
-                if again and config_name != "train":
-                    raise ActionRecError(f"run_again={again}: actionrec train alone trains a run again")
-                if not again:  # with run_again the settings come from a run's folder, and the task checks them
-                    if choose and not HydraConfig.get().runtime.choices[choose]:
-                        options = sorted(path.stem for path in (CONF / choose).glob("*.yaml"))
-                        raise ActionRecError(f"say which {choose}: {choose}={'|'.join(options)}")
-                    checks.check(config)
-                    checks.check_stage(config, HydraConfig.get().runtime.choices, config_groups())
-                return task(config)
+                with pipes.ends_with_reader():  # before Hydra prints a line about the error
+                    return checked(config)
             except Exception as error:
                 if not is_users(error) or in_multirun() or traceback_wanted:
                     raise  # in a multirun Hydra runs the other jobs first
@@ -166,6 +171,7 @@ def _quieten() -> None:
         ".*callbacks used to create the checkpoint need to be provided.*",  # ~callbacks.<name>, or an earlier version
         ".*lr_scheduler.step\\(\\).*",
         ".*module\\(s\\) in eval mode at the start of training.*",  # frozen streams
+        ".*provided params to be frozen already exist.*",  # batch norms, which BackboneFinetuning leaves learning
         ".*isinstance\\(treespec, LeafSpec\\).*",
     ):
         warnings.filterwarnings("ignore", message)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from actionrec.commands.app import command
 from actionrec.experiment import saved
@@ -21,7 +21,7 @@ def report(config: DictConfig) -> None:
     """
     terminal.doing("reading the runs")
     from actionrec.reporting import results
-    from actionrec.reporting.missing import Commands, splits_in
+    from actionrec.reporting.missing import Commands, splits_of
     from actionrec.reporting.outputs import read_outputs
     from actionrec.reporting.page import write
 
@@ -32,10 +32,10 @@ def report(config: DictConfig) -> None:
         raise ActionRecError(f"no finished run under {folder}; train one, for example: make demo")
     choice = str(HydraConfig.get().runtime.choices["paths"])
     commands = Commands(choice, config.paths.name, config.paths.outputs, outputs.chain.name)
-    lists = OmegaConf.select(config, "paths.hmdb51_splits", throw_on_missing=False)  # own data have none
-    splits = splits_in(Path(lists)) if lists else []
     terminal.doing("writing the page")
-    write(outputs, folder / "report", commands, config.split, config.seed, config.gallery, config.tag, splits)
+    write(
+        outputs, folder / "report", commands, config.split, config.seed, config.gallery, config.tag, splits_of(outputs)
+    )
     if outputs.runs:
         print(lines_of(results.short_lines(outputs)))
     if crossval := results.crossval_table(outputs):

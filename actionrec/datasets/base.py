@@ -28,7 +28,8 @@ class DataSet(ABC):
             strict: whether a listed file that is missing on disk is an error; otherwise it is left out with a warning.
 
         Raises:
-            ActionRecError: a folder is missing, a list cannot be read, or a part has no record.
+            ActionRecError: a folder is missing, a list cannot be read, a part has no record, or two clips of an action
+                share a name.
         """
 
     def look(self, actions: str | Sequence[str]) -> tuple[tuple[str, ...], Splits]:
@@ -38,6 +39,10 @@ class DataSet(ABC):
     @abstractmethod
     def lists(self) -> list[Path]:
         """The existing list files, which assign records to parts; a run's manifest keeps their hashes."""
+
+    def official_splits(self) -> list[int]:
+        """Numbers of the official splits whose lists are there; empty for a data set with one split only."""
+        return []
 
 
 class ClipSet(DataSet):
@@ -56,7 +61,7 @@ class ClipSet(DataSet):
         """Every clip of the actions on disk, in any split or in none; flow is extracted for these clips.
 
         Raises:
-            ActionRecError: there is no clip, or an action is unknown.
+            ActionRecError: there is no clip, an action is unknown, or two clips of an action share a name.
         """
 
 

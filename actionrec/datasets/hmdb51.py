@@ -17,6 +17,7 @@ from actionrec.datasets.records import (
     read_lines,
     require_clips,
     require_folder,
+    splits_in,
 )
 from actionrec.datasets.splitting import official_parts
 from actionrec.system.errors import ActionRecError
@@ -178,6 +179,10 @@ class HMDB51(ClipSet):
     def lists(self) -> list[Path]:
         """See `DataSet.lists`."""
         return sorted(self.splits.glob("*" + _LIST_SUFFIX.format(self.split)))
+
+    def official_splits(self) -> list[int]:
+        """See `DataSet.official_splits`."""
+        return splits_in(self.splits, r"_test_split([1-9]\d{0,3})\.txt$")
 
     def clips(self, actions: str | Sequence[str]) -> list[Clip]:
         """See `ClipSet.clips`."""

@@ -162,10 +162,22 @@ def present(records: Iterable[Record], label: str, folder: Path, strict: bool) -
 
 
 def require_clips(clips: list[Clip], actions: Sequence[str], videos: Path, key: str) -> list[Clip]:
-    """Return the clips, or raise if there is none; `key` is the key of the folder `videos`, for the message."""
+    """Return the clips, or raise if there is none, or if two share a name; `key` is that of `videos`, for messages."""
     if not clips:
         raise ActionRecError(f"no clips of {', '.join(actions)} under {videos}; check {key} and data.actions")
+    require_names(clips)
     return clips
+
+
+def require_names(clips: Iterable[Clip]) -> None:
+    """Raise if two clips of an action have one name, such as `x.avi` and `x.mp4`: frames and flow are stored by it."""
+    paths: dict[tuple[str, str], Path] = {}
+    for clip in clips:
+        if (other := paths.setdefault((clip.action, clip.name), clip.path)) != clip.path:
+            raise ActionRecError(
+                f"{other} and {clip.path} share the name {clip.name}, under which frames and flow are stored; rename "
+                "one of them, or move it away"
+            )
 
 
 def require_filled(splits: Splits, actions: Sequence[str], label: str) -> Splits:
@@ -180,6 +192,12 @@ def require_filled(splits: Splits, actions: Sequence[str], label: str) -> Splits
             f"no {label} to train {', '.join(absent)} on; add {label} or leave these actions out of data.actions"
         )
     return splits
+
+
+def splits_in(lists: Path, pattern: str) -> list[int]:
+    """Numbers of the splits in a folder of lists: the first group of the pattern, in the files' names."""
+    found = [re.search(pattern, path.name) for path in lists.glob("*.txt")]
+    return sorted({int(match[1]) for match in found if match})
 
 
 def shared_sources(first: Iterable[Clip], second: Iterable[Clip]) -> set[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from actionrec.datasets.records import Clip, Splits, present, require_filled, shared_sources
+from actionrec.datasets.records import Clip, Splits, present, require_filled, require_names, shared_sources
 from actionrec.system.errors import ActionRecError
 
 log = logging.getLogger(__name__)
@@ -24,9 +24,13 @@ def official_parts(
     """The class list and the parts of an official split; a fifth of the training clips becomes the validation part.
 
     The validation part does not depend on the run's seed, so that runs of different seeds use the same clips.
+
+    Raises:
+        ActionRecError: see `present`, `require_names` and `require_filled`.
     """
     train = present(train, f"training clips of split {split}", videos, strict)
     test = present(test, f"test clips of split {split}", videos, strict)
+    require_names([*train, *test])
     if shared := shared_sources(train, test):
         log.warning("the lists of split %d put clips of %d source videos into train and test", split, len(shared))
     sides = [{(clip.action, clip.group) for clip in side} for side in (train, test)]

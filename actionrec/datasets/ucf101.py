@@ -18,6 +18,7 @@ from actionrec.datasets.records import (
     read_lines,
     require_clips,
     require_folder,
+    splits_in,
 )
 from actionrec.datasets.splitting import official_parts
 from actionrec.system.errors import ActionRecError
@@ -127,6 +128,10 @@ class UCF101(ClipSet):
     def lists(self) -> list[Path]:
         """See `DataSet.lists`."""
         return sorted(self.splits.glob(f"*list{self.split:02}.txt"))
+
+    def official_splits(self) -> list[int]:
+        """See `DataSet.official_splits`."""
+        return splits_in(self.splits, r"^trainlist(\d\d)\.txt$")
 
     def clips(self, actions: str | Sequence[str]) -> list[Clip]:
         """See `ClipSet.clips`."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
@@ -30,6 +31,18 @@ OF_A_STAGE = ("experiment", "stage", "init_from", "parents", "run_dir", "run_aga
 log = logging.getLogger(__name__)
 
 
+class Found(NamedTuple):
+    """What lies in a run's folder: no finished run, or one with these differences from the wanted run."""
+
+    missing: bool
+    differences: Sequence[str] = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether the wanted run is finished."""
+        return not (self.missing or self.differences)
+
+
 @dataclass(frozen=True)
 class Part:
     """A stage or a variant of the plan, and the reasons for training it.
@@ -38,8 +51,7 @@ class Part:
         name: of the stage or variant, or of a fold of a stage.
         whole: the part's settings, as `actionrec train` would compose them, including Hydra's settings.
         folder: of the part's run.
-        differs: differences between the run in the folder and the wanted run; empty if there is none, `["missing"]`
-            if there is no finished run.
+        found: what lies in the folder.
         after: parents that have to be trained first.
         refused: whether the folder holds a run of other settings, which needs `overwrite=true`.
     """
@@ -47,7 +59,7 @@ class Part:
     name: str
     whole: DictConfig
     folder: Path
-    differs: list[str]
+    found: Found
     after: list[str]
     refused: bool
 
@@ -72,7 +84,7 @@ def run(config: DictConfig) -> float | None:
     parts = list(plan(chain, names, config))
     for part in parts:
         if part.refused and not config.dry_run:
-            raise ActionRecError(f"{part.name}: {manifest.refusal(part.folder, part.differs)}")
+            raise ActionRecError(f"{part.name}: {manifest.refusal(part.folder, part.found.differences)}")
     width = max(len(part.name) for part in parts)
     if config.dry_run:
         for part in parts:
@@ -127,7 +139,7 @@ def plan(chain: ChainConfig, names: Sequence[str], config: DictConfig) -> Iterat
             if part.name not in planned:  # two gated stages share their parents' folds
                 planned.add(part.name)
                 after = [parent for parent in part.after if parent in trained]
-                if part.differs or after:
+                if after or not part.found.done:
                     trained.add(part.name)
                 yield replace(part, after=after)
 
@@ -153,21 +165,21 @@ def _part(name: str, whole: DictConfig, parents: list[str]) -> Part:
         checks.check(stage)
         checks.check_stage(stage, HydraConfig.get().runtime.choices, config_groups())
         folder, now = run_folder(stage), manifest.create(stage)
-        differs = compared(folder, now, stage.resume is True)
-        foreign = bool(differs) and differs != ["missing"] and not _by_parents_alone(folder, now)
+        found = compared(folder, now, stage.resume is True)
+        foreign = bool(found.differences) and not _by_parents_alone(folder, now)
         refused = foreign and not stage.overwrite and not stage.trainer.get("fast_dev_run")
-        return Part(name, whole, folder.path, differs, parents, refused)
+        return Part(name, whole, folder.path, found, parents, refused)
 
 
-def compared(folder: RunFolder, wanted: Manifest, going_on: bool) -> list[str]:
-    """Differences between a finished run and the wanted run; `["missing"]` if there is no finished run."""
+def compared(folder: RunFolder, wanted: Manifest, going_on: bool) -> Found:
+    """What lies in a run's folder; a run that `going_on` resumes with more epochs counts as missing."""
     if not folder.finished:
-        return ["missing"]
+        return Found(missing=True)
     there = manifest.read(folder.path)
-    found = wanted.differences(there) if there else ["its settings are not known"]
-    if going_on and there and found and not wanted.differences(there, ("trainer.max_epochs",)):
-        return ["missing"]  # a resume with more epochs
-    return found
+    differences = wanted.differences(there) if there else ["its settings are not known"]
+    if going_on and there and differences and not wanted.differences(there, ("trainer.max_epochs",)):
+        return Found(missing=True)
+    return Found(missing=False, differences=differences)
 
 
 def prepare(config: DictConfig, prepared: set[tuple[Path, str]]) -> None:
@@ -200,28 +212,28 @@ def _train(config: DictConfig, prepared: set[tuple[Path, str]]) -> str:
     folder = run_folder(config)
     with only_writer(folder.path, "the run", wait=True):
         now = manifest.create(config)
-        if not compared(folder, now, config.resume is True):
+        if compared(folder, now, config.resume is True).done:
             return "done before"
         if _by_parents_alone(folder, now):
             log.info("%s: the parents' checkpoints have changed since this run, so it is trained again", folder.path)
             config.overwrite = True
         prepare(config, prepared)
         if _is_one_process(config):
-            _start(config)
+            _start(config, now)
             return "trained"
     _start(config)  # after the lock, which is the other process's
     return "trained"
 
 
-def _start(config: DictConfig) -> None:
-    """Train a stage, in this process where it takes one device.
+def _start(config: DictConfig, wanted: Manifest | None = None) -> None:
+    """Train a stage, in this process where it takes one device; `wanted` is its manifest if that is made already.
 
     Several devices are several processes, each of which runs the command line again: that of this stage alone.
     """
     from actionrec.experiment.training import train
 
     if _is_one_process(config):
-        train(config)
+        train(config, wanted=wanted)
         return
     overrides = [*HydraConfig.get().overrides.task, f"overwrite={config.overwrite}"]
     _in_process_of_its_own([sys.executable, "-m", "actionrec", "train", *overrides])
@@ -285,8 +297,8 @@ def _check(config: DictConfig, chain: ChainConfig) -> None:
 
 
 def _said(part: Part) -> str:
-    if not part.differs and not part.after:
+    if part.found.done and not part.after:
         return "done"
-    why = [*(each for each in part.differs if each != "missing"), *(f"{each} is trained first" for each in part.after)]
-    state = "missing" if part.differs == ["missing"] else "stale"
+    why = [*part.found.differences, *(f"{each} is trained first" for each in part.after)]
+    state = "missing" if part.found.missing else "stale"
     return state + (f" ({manifest.listed(why)})" if why else "") + ("; needs overwrite=true" if part.refused else "")

@@ -92,7 +92,9 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
     data = create_data(config)
     if "views.segments" in saved.given_keys() and not hasattr(data, "segments"):
         raise ActionRecError("views.segments: stills have no segments; leave it out")
-    check_parent(Parent(path, checkpoint), data_split(config), data.names("val") + data.names("test"))
+    check_parent(
+        Parent(path, checkpoint), data_split(config), data.names("val") + data.names("test"), data.names("train")
+    )
     terminal.doing("loading the network")
     module = load_module(path, checkpoint)
 

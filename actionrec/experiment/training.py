@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 ALL_PARTS = ("val", "test")
 
 
-def train(config: DictConfig, parts: Sequence[str] = ALL_PARTS) -> float:
+def train(config: DictConfig, parts: Sequence[str] = ALL_PARTS, wanted: Manifest | None = None) -> float:
     """Train the stage that the configuration describes; returns the best epoch's `objective`.
 
     The run folder appears when all is written. A run that is finished with the same settings, lists and parents is not
@@ -54,6 +54,7 @@ def train(config: DictConfig, parts: Sequence[str] = ALL_PARTS) -> float:
     Args:
         config: see `conf/train.yaml`.
         parts: what the best checkpoint is measured on.
+        wanted: the run's manifest, if the caller has made it.
     """
     again = Path(config.run_again) if config.run_again else None
     if again:
@@ -68,7 +69,7 @@ def train(config: DictConfig, parts: Sequence[str] = ALL_PARTS) -> float:
             f"trainer.strategy={config.trainer.strategy} starts this command again for every device, which a multirun "
             "cannot share; run its jobs one by one"
         )
-    wanted = manifest.create(config)
+    wanted = wanted or manifest.create(config)
     if again and (then := manifest.read(again)):
         wanted = replace(wanted, choices=then.choices)
         for line in wanted.differences(then):
@@ -106,14 +107,13 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
 
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     parents = open_parents(plain(config)["init_from"], stream_names(config), plain(config)["trust"])
-    if len(stream_names(config)) > 1 and not parents:
-        chain = OmegaConf.select(config, "chain.name")
-        log.warning("%s: chain=%s names no parents, so the streams start from the backbones' weights", run.path, chain)
+    if not parents:
+        _tell_of_no_parents(config, run)
     terminal.doing("reading the data")
     data = create_data(config)
     split = data_split(config)
     for parent in parents.values():
-        check_parent(parent, split, data.names("val") + data.names("test"))
+        check_parent(parent, split, data.names("val") + data.names("test"), data.names("train"))
     terminal.doing("making the network")
     module = create_module(config, data, parents)
     for line in start_from(module, parents):
@@ -220,6 +220,17 @@ def create_trainer(config: DictConfig, callbacks: "Sequence[Callback]" = ()) -> 
         callbacks = [each for each in callbacks if not isinstance(each, Checkpoint)]
     loggers = [] if tries_out else create_loggers(config)
     return instantiate(config.trainer, callbacks=callbacks, logger=loggers, _convert_="all")
+
+
+def _tell_of_no_parents(config: DictConfig, run: RunFolder) -> None:
+    """Log why a stage starts without parents, where that may not be meant."""
+    name, stages = (OmegaConf.select(config, f"chain.{key}") for key in ("name", "stages"))
+    if len(stream_names(config)) > 1:
+        log.warning("%s: chain=%s names no parents, so the streams start from the backbones' weights", run.path, name)
+    elif config.stage not in (stages or {}) and "init_from" not in saved.given_keys():
+        log.info(
+            "%s is no stage of chain=%s, so it has no parent; init_from=<checkpoint> names one", config.stage, name
+        )
 
 
 def _note_overrides(folder: Path) -> None:

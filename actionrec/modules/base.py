@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
-from torch import Tensor
+from lightning.pytorch.callbacks import BaseFinetuning
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
@@ -17,6 +18,7 @@ from actionrec.modules.norms import held_norms
 from actionrec.modules.optimizers import create_optimizer, create_schedule, parameter_groups
 from actionrec.networks.stream import Stream, channels_last
 from actionrec.networks.streams import MultiStream
+from actionrec.system.errors import ActionRecError
 
 
 class ActionModule(LightningModule):
@@ -81,6 +83,7 @@ class ActionModule(LightningModule):
         self.train_loss, self.val_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
         self.val_ranking = RankingMetrics()
         self._test_outputs: list[tuple[list[str], Tensor, Tensor]] = []
+        self._lr_found = False
         self._hold_norms()  # Lightning does not call train() before the first epoch
 
     def train(self, mode: bool = True) -> "ActionModule":
@@ -89,11 +92,39 @@ class ActionModule(LightningModule):
         return self
 
     def on_train_start(self) -> None:
+        if self._is_finetuned():  # a resumed BackboneFinetuning adds its parameter group, and leaves it frozen
+            for group in chain.from_iterable(optimizer.param_groups for optimizer in self.trainer.optimizers):
+                for parameter in group["params"]:
+                    parameter.requires_grad_(True)
         self._hold_norms()  # trainer.sync_batchnorm has replaced the batch norms
 
     def _hold_norms(self) -> None:
         for norm in held_norms(self.network, self.batch_norm):
             norm.eval()
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The backbones of all streams, under the name that `BackboneFinetuning` of Lightning freezes."""
+        return nn.ModuleList(stream.backbone for stream in self.streams.values())
+
+    @property
+    def lr(self) -> float | None:
+        """The optimiser's learning rate, under the name that `LearningRateFinder` of Lightning sets."""
+        return self.optimizer.get("lr")
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self.optimizer = {**self.optimizer, "lr": value}
+        self._lr_found = True
+
+    def on_fit_start(self) -> None:
+        """Undo what Lightning's tuners leave: they train in `on_fit_start` of callbacks, which comes first."""
+        if self._lr_found:
+            # LearningRateFinder gives one learning rate to all parameter groups, and none to the schedule.
+            self.trainer.strategy.setup_optimizers(self.trainer)
+            self._lr_found = False
+        for metric in (self.train_loss, self.train_metrics):
+            metric.reset()
 
     @property
     def streams(self) -> dict[str, Stream]:
@@ -146,12 +177,21 @@ class ActionModule(LightningModule):
         optimizer = create_optimizer(self.optimizer, self.parameter_groups(), clips)
         if not self.scheduler:
             return optimizer
+        if self._is_finetuned():
+            raise ActionRecError(
+                "callbacks: BackboneFinetuning adds a parameter group that the schedule does not know; use "
+                "scheduler=none"
+            )
         total = max(1, int(self.trainer.estimated_stepping_batches))
         per_epoch = max(1, total // max(1, self.trainer.max_epochs or 1))
         return {
             "optimizer": optimizer,
             "lr_scheduler": create_schedule(self.scheduler, optimizer, total, per_epoch),
         }
+
+    def _is_finetuned(self) -> bool:
+        callbacks = [] if self._trainer is None else self.trainer.callbacks  # type: ignore[attr-defined]
+        return any(isinstance(each, BaseFinetuning) for each in callbacks)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["lineage"] = self.lineage

@@ -86,21 +86,26 @@ def open_parents(
     return {role: Parent(Path(path), read(Path(path), key, trust)) for role, (path, key) in named.items()}
 
 
-def check_parent(parent: Parent, split: int | None, held_out: Iterable[str]) -> None:
-    """Raise if a parent was trained on records that this stage is measured on.
+def check_parent(parent: Parent, split: int | None, held_out: Iterable[str], training: Iterable[str] = ()) -> None:
+    """Raise if a parent was trained on records that this stage is measured on, or on another split of its data set.
+
+    Splits of two data sets have nothing to do with each other. A parent is of the same data set if it was trained on
+    any of this stage's records.
 
     Args:
         parent: the checkpoint to start from.
-        split: HMDB51 split of this stage; None for stills.
+        split: official split of this stage's data; None for data with a single split.
         held_out: names of the records of this stage's validation and test parts.
+        training: names of the records of its training part.
     """
-    theirs = parent.lineage["split"]
-    if theirs is not None and split is not None and theirs != split:
+    theirs, trained_on, held_out = parent.lineage["split"], set(parent.lineage["trained_on"]), set(held_out)
+    differs = theirs is not None and split is not None and theirs != split
+    if differs and trained_on & held_out.union(training):
         raise ActionRecError(
-            f"{parent.path} was trained on split {theirs}, this stage is split {split}: its training clips are among "
-            f"your test clips; train the parent on split {split}"
+            f"{parent.path} was trained on split {theirs}, this stage is split {split} of the same data set: its "
+            f"training clips are among your test clips; train the parent on split {split}"
         )
-    if seen := set(parent.lineage["trained_on"]) & set(held_out):
+    if seen := trained_on & held_out:
         raise ActionRecError(
             f"{parent.path} was trained on {len(seen)} of the clips that this stage is measured on "
             f"(first: {min(seen)}); train the parent on the same split of the same data"

@@ -1,16 +1,19 @@
 """Runs, fusions and studies that a report lacks, with the commands that make them."""
 
-import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
+from hydra.errors import InstantiationException
+
+from actionrec.datasets.base import create
 from actionrec.reporting.chain import SAME, Chain
-from actionrec.reporting.records import Outputs, name_of
+from actionrec.reporting.records import Outputs, Run, name_of
 from actionrec.reporting.tables import Table
 from actionrec.settings.chain import DEFAULT, ChainConfig
+from actionrec.settings.untrusted import check_data
+from actionrec.system.errors import ActionRecError
 
 STUDIES = {  # of conf/sweep/, with the stages that they are about
     "frame_position": "hmdb51_frame",
@@ -77,28 +80,37 @@ class Commands:
         return [*name, *([f"paths.outputs={self.outputs}"] if self.outputs != "outputs" else [])]
 
 
-def find(outputs: Outputs, chain: Chain, commands: Commands, splits: Sequence[int] = ()) -> list[Missing]:
+def find(
+    outputs: Outputs, chain: Chain, commands: Commands, splits: Mapping[str, Sequence[int]] | None = None
+) -> list[Missing]:
     """All items that belong in a report and are missing.
 
     Args:
         outputs: the existing runs, fusions and studies.
         chain: the chain that the report shows in detail.
         commands: writes the commands.
-        splits: splits of the data, see `splits_in`.
+        splits: official splits of the stages' data, see `splits_of`.
     """
     return [
         *_stages(outputs, chain, commands),
         *_unfinished(outputs, commands),
-        *_splits_and_seeds(outputs, chain, commands, splits),
+        *_splits_and_seeds(outputs, chain, commands, splits or {}),
         *_fusions(outputs, chain, commands),
         *_studies(outputs, commands),
     ]
 
 
-def splits_in(lists: Path) -> list[int]:
-    """The splits of lists in HMDB51's layout, `<action>_test_split<k>.txt`; empty if there are no such files."""
-    found = {re.search(r"_test_split([1-9]\d{0,3})\.txt$", path.name) for path in lists.glob("*_test_split*.txt")}
-    return sorted({int(match[1]) for match in found if match})
+def splits_of(outputs: Outputs) -> dict[str, list[int]]:
+    """The official splits of the data of each stage, as far as the lists that a run was trained on are there."""
+    return {run.stage: found for run in outputs.runs if run.config and (found := _splits_of(run, outputs.trust))}
+
+
+def _splits_of(run: Run, trust: Sequence[str]) -> list[int]:
+    try:
+        assert run.config
+        return create(check_data(run.config.get("data"), run.path / "config.yaml", trust)["dataset"]).official_splits()
+    except (ActionRecError, InstantiationException):  # of another version, or of a class that is not trusted
+        return []
 
 
 def table(found: list[Missing]) -> Table:
@@ -145,19 +157,22 @@ def _unfinished(outputs: Outputs, commands: Commands) -> list[Missing]:
     return found
 
 
-def _splits_and_seeds(outputs: Outputs, chain: Chain, commands: Commands, wanted: Sequence[int]) -> list[Missing]:
+def _splits_and_seeds(
+    outputs: Outputs, chain: Chain, commands: Commands, splits: Mapping[str, Sequence[int]]
+) -> list[Missing]:
     found = []
-    lacking: dict[tuple[int, ...], list[str]] = {}
+    lacking: dict[tuple[tuple[int, ...], int], list[str]] = {}
     for stage in (name for name, each in chain.config.stages.items() if each.split):
         there = {run.split for run in outputs.of(stage)}
+        wanted = splits.get(stage, ())
         absent = tuple(split for split in wanted if split not in there)
         if there and absent:
-            lacking.setdefault(absent, []).append(stage)
-    for splits, stages in lacking.items():
-        numbers = " and ".join(map(str, splits))
+            lacking.setdefault((absent, len(wanted)), []).append(stage)
+    for (absent, count), stages in lacking.items():
+        numbers = " and ".join(map(str, absent))
         again = commands.make("crossval", TAG=chain.tag)
-        what = f"split{'s' * (len(splits) > 1)} {numbers} of {', '.join(stages)}"
-        found.append(Missing(what, f"the data have {len(wanted)} splits; results are means over all splits", again))
+        what = f"split{'s' * (len(absent) > 1)} {numbers} of {', '.join(stages)}"
+        found.append(Missing(what, f"the data have {count} splits; results are means over all splits", again))
     single = {stage: {run.seed for run in outputs.of(stage)} for stage in chain.config.stages}
     alone = [stage for stage, seeds in single.items() if len(seeds) == 1]
     if alone:

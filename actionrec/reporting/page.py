@@ -1,6 +1,6 @@
 """The report: one self-contained HTML file with all sections, and a CSV and a Markdown file for each table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def write(
     seed: int | None,
     each: int,
     tag: str | None = None,
-    splits: Sequence[int] = (),
+    splits: Mapping[str, Sequence[int]] | None = None,
 ) -> list[Section]:
     """Write `index.html`, and every table as CSV and Markdown; an earlier report in `folder` is replaced.
 
@@ -35,7 +35,7 @@ def write(
         split, seed: of the chain to show in detail; None takes those of the first run, see `chain.choose`.
         each: largest number of right, and of wrong, predictions in the gallery.
         tag: of the chain to show in detail; None takes the runs without a tag, or if there are none the first tag.
-        splits: splits of the data.
+        splits: official splits of the stages' data.
 
     Raises:
         ActionRecError: no run has that split, seed and tag, or the folder holds files that are no report's.

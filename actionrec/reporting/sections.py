@@ -4,7 +4,7 @@ import base64
 import logging
 import shlex
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,7 +81,9 @@ class Section:
         return not (self.text or self.diagram or self.tables or self.pictures or self.clips or self.folded)
 
 
-def create(outputs: Outputs, chain: Chain, commands: Commands, each: int, splits: Sequence[int] = ()) -> list[Section]:
+def create(
+    outputs: Outputs, chain: Chain, commands: Commands, each: int, splits: Mapping[str, Sequence[int]] | None = None
+) -> list[Section]:
     """Create the page's sections, without empty ones; the last section lists missing items.
 
     Args:
@@ -89,7 +91,7 @@ def create(outputs: Outputs, chain: Chain, commands: Commands, each: int, splits
         chain: the chain to show in detail.
         commands: writes the commands for missing items.
         each: largest number of right, and of wrong, predictions in the gallery.
-        splits: splits of the data.
+        splits: official splits of the stages' data.
     """
 
     def damage(run: Run, reason: str) -> None:

@@ -210,20 +210,28 @@ def _mapping(key: str, value: Any, known: set[str] | None = None) -> dict[str, A
     return dict(value)
 
 
-def runs_of(config: DictConfig, names: Mapping[str, str], tag: str | None = None) -> Iterator[tuple[str, Path]]:
-    """The run folder of each stage in `names`, in the configuration's split and seed, with the stage's key there."""
+def runs_of(
+    config: DictConfig, names: Mapping[str, str], tag: str | None = None, seed: int | None = None
+) -> Iterator[tuple[str, Path]]:
+    """The run folder of each stage in `names`, in the configuration's split, with the stage's key there.
+
+    `seed` is that of the runs; None is the configuration's.
+    """
     stages = of(config).stages
     for role, name in names.items():
         place = Path(config.paths.outputs) / config.paths.name / name
-        yield role, place / stages[name].run(config.split, config.seed, tag)
+        yield role, place / stages[name].run(config.split, config.seed if seed is None else seed, tag)
 
 
-def _parents(_root_: DictConfig) -> Any:
-    """`${parents:}`: paths of the best checkpoints that a run starts from; None for stages without parents."""
+def _parents(seed: int | None = None, *, _root_: DictConfig) -> Any:
+    """`${parents:}`: paths of the best checkpoints that a run starts from; None for stages without parents.
+
+    `${parents:0}` are those of the parents of seed 0, for a sweep over seeds.
+    """
     stage = None if OmegaConf.is_missing(_root_, "stage") else of(_root_).stages.get(_root_.stage)
     found: dict[str, Any] = {}
     if stage:
-        for role, run in runs_of(_root_, stage.parents, OmegaConf.select(_root_, "parent_tag")):
+        for role, run in runs_of(_root_, stage.parents, OmegaConf.select(_root_, "parent_tag"), seed):
             found[role] = str(run / "checkpoints" / "best.ckpt")
     found.update(OmegaConf.to_container(_root_.parents, resolve=True))  # type: ignore[arg-type]
     return found.get(ALONE, OmegaConf.create(found)) if found else None

@@ -82,6 +82,8 @@ def extract_missing(
         ActionRecError: a clip cannot be decoded.
     """
     wanted = Wanted(tuple(fractions), length, stride)
+    # Not in Lightning's prepare_data, which a trainer calls once a node: data are set up before there is a trainer,
+    # because the network is made for them; a measurement asks for further instants; and other runs use the folder too.
     if _missing(clips, folder, wanted):  # a complete folder may be read-only, so the lock is not taken
         with only_writer(folder, "frames in", wait=True):
             _extract(clips, folder, wanted, workers)

@@ -141,6 +141,45 @@ def test_help_shows_the_groups_and_the_settings(run, verb):
     assert "paths:" in outcome.out
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--help"], 141, ""),
+        (["report", "--help"], 141, ""),
+        (["report", "--cfg", "job"], 141, ""),
+        (["trian"], 1, "error: actionrec trian: no such verb.*\n"),
+    ],
+)
+def test_a_command_whose_reader_has_gone_ends_quietly(words, status, said, unbuffered):
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        settings = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        command = [sys.executable, "-m", "actionrec", *words]
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=settings)
+    finally:
+        os.close(write)
+    assert done.returncode == status
+    assert re.fullmatch(said, done.stderr)
+
+
+@pytest.mark.slow
+def test_a_verb_whose_reader_has_gone_ends_quietly(paths):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "actionrec", "chain", "dry_run=true", *paths]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_pipe_that_breaks_elsewhere_keeps_its_traceback(run, monkeypatch, paths):
+    monkeypatch.setattr("actionrec.reporting.outputs.read_outputs", raise_error(BrokenPipeError(errno.EPIPE, "")))
+    with pytest.raises(BrokenPipeError):
+        run("report", *paths)
+
+
 def test_a_defect_keeps_its_traceback(run, monkeypatch, paths):
     monkeypatch.setattr("actionrec.reporting.outputs.read_outputs", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import QUICK
+
 ROOT = Path(__file__).parents[2]
 COMPLETE = """
 PATH={programs}:$PATH
@@ -48,6 +50,22 @@ def test_a_wheel_runs_away_from_the_checkout(installed, tmp_path):
     assert "hmdb51_flow" in subprocess.run(load, capture_output=True, text=True, cwd=tmp_path, check=True).stdout
     where = [installed / "python", "-c", "import actionrec; print(actionrec.__file__)"]
     assert str(ROOT) not in subprocess.run(where, capture_output=True, text=True, cwd=tmp_path).stdout
+
+
+@pytest.mark.ci
+def test_a_wheel_trains_the_chain_on_the_demo_set_away_from_the_checkout(installed, tmp_path):
+    def actionrec(*words: str) -> str:
+        done = subprocess.run([installed / "actionrec", *words], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    actionrec("prepare", "dataset=demo")
+    few = "data.actions=[clap,wave]"
+    printed = actionrec("chain", "report=true", *QUICK, few)
+    stages = ("stanford40_frame", "hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream")
+    assert [line.split()[:2] for line in printed.splitlines()[:4]] == [[stage, "trained"] for stage in stages]
+    page = (tmp_path / "outputs/demo/report/index.html").read_text(encoding="utf-8")
+    assert all(stage in page for stage in stages)
 
 
 @pytest.mark.slow

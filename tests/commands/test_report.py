@@ -42,9 +42,13 @@ def test_an_empty_tree_is_an_error_and_nothing_is_written(tmp_path, run):
 
 def test_a_half_finished_tree_names_what_is_missing(tmp_path, run):
     data = tmp_path / "demo"
-    write_splits(data / "data/hmdb51_splits", {"wave": {}}, (1, 2, 3))
+    lists = data / "data/hmdb51_splits"
+    write_splits(lists, {"wave": {}}, (1, 2, 3))
     write_run(data, "stanford40_frame")
-    write_run(data, "hmdb51_frame")
+    settings = write_run(data, "hmdb51_frame") / "config.yaml"
+    clips = f"_target_: actionrec.datasets.hmdb51.HMDB51, name: hmdb51, videos: {data}, splits: {lists}, split: 1"
+    own = f"_target_: actionrec.datamodules.create, dataset: {{{clips}}}, "
+    settings.write_text(settings.read_text().replace("data: {", f"data: {{{own}"))
     (data / "hmdb51_flow" / "split1-seed0.partial" / "checkpoints").mkdir(parents=True)
     (data / "sweeps" / "schedule" / "scheduler-none").mkdir(parents=True)
     (data / "sweeps" / "schedule" / "scheduler-none" / "metrics.json").write_text("{}")

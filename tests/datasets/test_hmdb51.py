@@ -70,6 +70,39 @@ def test_validation_is_a_fifth_by_source_video_and_the_same_every_time(tmp_path)
     assert index(*folders, split=1, actions="all") == index(*folders, split=1, actions="all")
 
 
+def test_two_clips_of_one_name_are_refused_by_both_who_would_read_them(tmp_path):
+    """By the extraction of flow in any case, and by the index if the lists name both."""
+    tags = {action: clips_of(action, 15) for action in ("clap", "wave")}
+    videos, lists = lay_out(tmp_path, tags)
+    first, other = (videos / f"clap/film0_clap_f_cm_np1_fr_med_0.{suffix}" for suffix in ("avi", "mp4"))
+    other.touch()
+    data = HMDB51("hmdb51", videos, lists, 1)
+    with pytest.raises(ActionRecError, match=f"{first} and {other} share the name film0_clap"):
+        data.clips("all")
+    assert len(data.index("all")[1].test) == 20
+    write_splits(lists, {**tags, "clap": {**tags["clap"], other.name: 2}})
+    with pytest.raises(ActionRecError, match=f"{first} and {other} share the name film0_clap"):
+        data.index("all")
+
+
+def test_clips_of_two_actions_may_share_a_name(tmp_path):
+    """As their frames and flow lie in folders of the actions; for scores, the names that the lists use must differ."""
+    tags = {action: {**clips_of(action, 15), "spare.avi": 0} for action in ("clap", "wave")}
+    data = HMDB51("hmdb51", *lay_out(tmp_path, tags), 1)
+    assert sum(clip.name == "spare" for clip in data.clips("all")) == 2
+
+
+def test_the_official_splits_are_those_of_the_lists(tmp_path):
+    data = HMDB51("mine", tmp_path, tmp_path, 1)
+    assert data.official_splits() == []
+    names = [
+        f"{action}_test_split{split}.txt" for action, split in (("run", 2), ("wave", 10), ("wave", 2), ("wave", 0))
+    ]
+    for name in (*names, "x.txt"):
+        (tmp_path / name).touch()
+    assert data.official_splits() == [2, 10]
+
+
 def test_missing_clips_are_an_error_unless_asked_for(tmp_path, caplog):
     tags = {action: clips_of(action, 15) for action in ("clap", "wave")}
     videos, lists = lay_out(tmp_path, tags)

@@ -29,14 +29,14 @@ def trained(monkeypatch):
     """The configurations of what was trained, in place of trainings."""
     found, number = [], itertools.count()
 
-    def train(config):
+    def train(config, wanted=None):
         found.append(config)
         if config.seed == 13 and config.stage == "hmdb51_flow":
             raise ActionRecError("the loss is not finite")
         folder = run_folder(config)
         (folder.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         folder.best.write_text(f"{next(number)}")
-        manifest.create(config).write(folder.path)
+        (wanted or manifest.create(config)).write(folder.path)
         write_json(folder.path / "metrics.json", {"val/acc": 0.5, "test/acc": 0.25})
 
     monkeypatch.setattr(training, "train", train)
@@ -49,8 +49,8 @@ def tried(monkeypatch, trained):
     """The stages that pass a few batches, in place of that."""
     train, found = training.train, []
 
-    def train_or_try(config):
-        found.append(config.stage) if config.trainer.get("fast_dev_run") else train(config)
+    def train_or_try(config, wanted=None):
+        found.append(config.stage) if config.trainer.get("fast_dev_run") else train(config, wanted)
 
     monkeypatch.setattr(training, "train", train_or_try)
     return found
@@ -83,6 +83,13 @@ def test_what_is_missing_is_trained_in_order_and_what_is_finished_is_not(call, t
     assert outcome.out.count("done before") == 4
     stages, _ = call("split=3", "data.size=112", "upto=hmdb51_frame")  # the stills' network serves all splits
     assert stages == ["hmdb51_frame"]
+
+
+def test_the_manifest_of_a_stage_is_made_for_the_plan_and_under_the_lock_alone(call, monkeypatch):
+    create, made = manifest.create, []
+    monkeypatch.setattr(manifest, "create", lambda config: made.append(config.stage) or create(config))
+    call("upto=hmdb51_frame")
+    assert made == [*STAGES[:2], *STAGES[:2]]
 
 
 def test_a_chain_goes_up_to_a_stage_or_a_variant(call, trained, tmp_path):

@@ -53,6 +53,18 @@ def raise_in_second_epoch(callback, trainer, module):
         raise RuntimeError("power")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "told"), [(["stage=mine"], True), (["stage=mine", "init_from=null"], False), ([], False)]
+)
+def test_a_stage_that_is_none_of_the_chain_says_that_it_has_no_parent(paths, run, words, told):
+    outcome = run("train", "experiment=stanford40_frame", *paths, *QUICK, *words, "trainer.limit_train_batches=2")
+    assert outcome.status == 0, outcome.err
+    line = "mine is no stage of chain=two_stream, so it has no parent; init_from=<checkpoint> names one"
+    assert (line in outcome.err) == told
+    assert ("no stage of" in outcome.err) == told
+
+
 @pytest.mark.parametrize("stage", ["hmdb51_frame", "hmdb51_two_stream"])
 @pytest.mark.parametrize("asked", ["debug=fast", "trainer.fast_dev_run=true"])
 def test_a_stage_is_tried_out_before_its_parents_and_leaves_nothing(tmp_path, paths, run, stage, asked):

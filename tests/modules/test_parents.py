@@ -170,12 +170,17 @@ def test_a_stream_without_a_parent_keeps_its_weights():
 
 def test_a_parent_that_saw_what_is_measured_is_refused():
     parent = parent_of(frame_module(), split=1, trained_on=["seen", "other"])
-    check_parent(parent, 1, ["new"])
-    check_parent(parent_of(frame_module(), split=None), 2, ["new"])
-    with pytest.raises(ActionRecError, match="trained on split 1, this stage is split 2"):
-        check_parent(parent, 2, ["new"])
+    check_parent(parent, 1, ["new"], ["seen"])
+    check_parent(parent_of(frame_module(), split=None, trained_on=["seen"]), 2, ["new"], ["seen"])
+    for held_out, training in ((["new"], ["seen"]), (["seen"], ["new"])):
+        with pytest.raises(ActionRecError, match="trained on split 1, this stage is split 2 of the same data set"):
+            check_parent(parent, 2, held_out, training)
     with pytest.raises(ActionRecError, match=r"trained on 1 of the clips .*\(first: seen\)"):
         check_parent(parent, 1, ["new", "seen"])
+
+
+def test_a_parent_of_another_data_set_may_have_another_split():
+    check_parent(parent_of(frame_module(), split=2, trained_on=["v_Archery_g01"]), 1, ["shoot_1"], ["shoot_2"])
 
 
 def test_roles_must_fit_the_stage():

@@ -1,10 +1,13 @@
 import pytest
+from omegaconf import OmegaConf
 
 from actionrec.reporting.chain import choose
-from actionrec.reporting.missing import Commands, find, splits_in
+from actionrec.reporting.missing import Commands, find, splits_of
 from actionrec.reporting.outputs import read_outputs
 from actionrec.settings.chain import read
 from tests.reporting.trees import STAGES, write_chain, write_run, write_studies
+
+SPLITS = dict.fromkeys(STAGES, (1, 2, 3))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +33,7 @@ def test_of_a_whole_tree_only_the_studies_that_were_not_run_are_missing(tmp_path
         write_chain(data, split, seed)
     write_studies(data)
     outputs = read_outputs(data)
-    found = find(outputs, choose(outputs), Commands("demo", "demo"), (1, 2, 3))
+    found = find(outputs, choose(outputs), Commands("demo", "demo"), SPLITS)
     assert all(each.what.startswith("study ") for each in found)
     assert "study frame_position" not in [each.what for each in found]
     assert found[0].command == "make study-augmentation"
@@ -53,7 +56,7 @@ def test_commands_for_a_tagged_chain_say_its_tag(tmp_path):
         (data / "hmdb51_flow" / name).mkdir(parents=True)
     outputs = read_outputs(data).tagged("v1.2")
     chain = choose(outputs)
-    found = {each.what: each.command for each in find(outputs, chain, Commands("demo", "demo"), (1, 2, 3))}
+    found = {each.what: each.command for each in find(outputs, chain, Commands("demo", "demo"), SPLITS)}
     assert found["hmdb51_flow"] == "make hmdb51-flow SPLIT=1 SEED=0 TAG=v1.2"
     assert found["hmdb51_flow/split2-seed1-v1.2.partial"] == "make hmdb51-flow SPLIT=2 SEED=1 TAG=v1.2"
     assert found["hmdb51_flow/split1-seed0-a b.replaced"] == "make hmdb51-flow SPLIT=1 SEED=0 TAG='a b'"
@@ -63,7 +66,7 @@ def test_commands_for_a_tagged_chain_say_its_tag(tmp_path):
     fusion = data / "fusion" / "split1-seed0"
     fusion.rename(f"{fusion}-v1.2")
     outputs = read_outputs(data).tagged("v1.2")
-    assert not any("fusions" in each.what for each in find(outputs, chain, Commands("demo", "demo"), (1, 2, 3)))
+    assert not any("fusions" in each.what for each in find(outputs, chain, Commands("demo", "demo"), SPLITS))
 
 
 def test_a_parent_in_another_folder_is_not_missing(tmp_path):
@@ -71,7 +74,7 @@ def test_a_parent_in_another_folder_is_not_missing(tmp_path):
     write_run(data, STAGES[0])
     write_run(data, STAGES[1], tag="short")
     outputs = read_outputs(data).tagged("short")
-    found = [each.what for each in find(outputs, choose(outputs), Commands("demo", "demo"), (1, 2, 3))]
+    found = [each.what for each in find(outputs, choose(outputs), Commands("demo", "demo"), SPLITS)]
     assert "hmdb51_flow" in found
     assert STAGES[0] not in found
 
@@ -83,7 +86,7 @@ def test_what_the_chain_lacks_is_told_from_what_no_run_has(tmp_path):
     write_run(data, "hmdb51_flow", split=3)
     (data / "hmdb51_flow" / "mine.partial").mkdir()
     outputs = read_outputs(data)
-    found = {each.what: each for each in find(outputs, choose(outputs, split=3), Commands("demo", "demo"), (1, 2, 3))}
+    found = {each.what: each for each in find(outputs, choose(outputs, split=3), Commands("demo", "demo"), SPLITS)}
     assert found["hmdb51_two_stream"].command == "make two-stream SPLIT=3 SEED=0"
     assert found["hmdb51_frame of split 3, seed 0"].why == "only runs of other splits or seeds"
     assert found["splits 2 and 3 of hmdb51_frame"].command == "make crossval"
@@ -91,14 +94,25 @@ def test_what_the_chain_lacks_is_told_from_what_no_run_has(tmp_path):
     assert found["hmdb51_flow/mine.partial"].command == "make hmdb51-flow"
 
 
-def test_splits_are_those_of_the_lists(tmp_path):
-    assert splits_in(tmp_path / "none") == []
-    for name in (
-        "run_test_split2.txt",
-        "wave_test_split10.txt",
-        "wave_test_split2.txt",
-        "wave_test_split0.txt",
-        "x.txt",
-    ):
-        (tmp_path / name).touch()
-    assert splits_in(tmp_path) == [2, 10]
+@pytest.mark.parametrize(
+    ("dataset", "lists"),
+    [
+        ("jhmdb", "jhmdb/splits/wave_test_split{}.txt"),
+        ("ucf101", "ucfTrainTestlist/trainlist0{}.txt"),
+        ("hmdb51", "hmdb51_splits/wave_test_split{}.txt"),
+        ("stanford40", "Stanford40/ImageSplits/wave_train{}.txt"),
+    ],
+)
+def test_the_splits_wanted_are_those_of_the_stages_own_data(tmp_path, compose_config, dataset, lists):
+    data, root = tmp_path / "mine", tmp_path / "data"
+    choice = "stanford40_frame" if dataset == "stanford40" else "frame"
+    config = compose_config("train", f"experiment={choice}", f"dataset={dataset}", "paths=real", f"paths.root={root}")
+    for number in (1, 2, 3):
+        (root / lists.format(number)).parent.mkdir(parents=True, exist_ok=True)
+        (root / lists.format(number)).touch()
+    run = write_run(data, STAGES[0])
+    (run / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+    assert splits_of(read_outputs(data)) == ({} if dataset == "stanford40" else {STAGES[0]: [1, 2, 3]})
+    config.data.dataset._target_ = "os.system"
+    (run / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+    assert splits_of(read_outputs(data)) == {}

@@ -61,6 +61,18 @@ def test_a_stage_that_is_none_of_the_chain_starts_from_nothing(compose_config):
     assert compose_config("train", *given, "init_from=a.ckpt").init_from == "a.ckpt"
 
 
+@pytest.mark.parametrize("sweep", ["frame_position", "fusion", "initialisation"])
+def test_the_jobs_of_a_study_start_from_the_parents_of_seed_0(compose_config, sweep):
+    given = [f"sweep={sweep}", "split=2", "seed=1", "paths=real"]
+    still = "outputs/real/stanford40_frame/split1-seed0/checkpoints/best.ckpt"
+    both = {name: f"outputs/real/hmdb51_{name}/split2-seed0/checkpoints/best.ckpt" for name in ("frame", "flow")}
+    found = OmegaConf.to_container(compose_config("train", *given), resolve=True)["init_from"]
+    assert found == (both if sweep == "fusion" else still)
+    role = "flow" if sweep == "fusion" else "parent"
+    found = compose_config("train", *given, f"++parents.{role}=mine.ckpt").init_from
+    assert found == ({**both, "flow": "mine.ckpt"} if sweep == "fusion" else "mine.ckpt")
+
+
 def test_a_parent_of_ones_own_takes_the_place_of_the_chains(compose_config):
     both = OmegaConf.to_container(
         compose_config("train", "experiment=hmdb51_two_stream", "++parents.flow=mine.ckpt"), resolve=True

@@ -39,6 +39,7 @@ from actionrec.settings.untrusted import allowed
 from actionrec.system.errors import ActionRecError
 from tests.conftest import QUICK
 
+LIGHTNING = "lightning.pytorch.callbacks"
 SECRET = "a-password-of-the-environment"
 BACKBONE = {"name": "shufflenet_v2_x0_5", "weights": None, "stem": "inflate"}
 ADAM = {"_target_": "torch.optim.Adam", "lr": 1e-3, "betas": [0.9, 0.999], "fused": True}
@@ -446,7 +447,13 @@ def test_a_run_that_is_trained_again_keeps_its_callbacks_and_its_recipe(honest, 
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     with initialized(f"run_again={folder}", *places) as config:
         assert "early_stopping" not in saved.for_training(config, folder, []).callbacks
-    settings["callbacks"]["ema"] = {"_target_": "lightning.pytorch.callbacks.EMAWeightAveraging"}
+    for name in ("BackboneFinetuning", "BatchSizeFinder", "LearningRateFinder"):
+        more = {**settings["callbacks"], "more": {"_target_": f"{LIGHTNING}.{name}"}}
+        (folder / "config.yaml").write_text(yaml.safe_dump({**settings, "callbacks": more}))
+        again = initialized(f"run_again={folder}", *places)
+        with again as config, pytest.raises(ActionRecError, match=r"had further callbacks \(more\)"):
+            saved.for_training(config, folder, [])
+    settings["callbacks"]["ema"] = {"_target_": f"{LIGHTNING}.EMAWeightAveraging"}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     outcome = run("train", f"run_again={folder}", *places)
     assert outcome.status == 1
@@ -590,6 +597,7 @@ def test_no_bomb_is_let_through(bomb, marker, name, place):
         ("scheduler._target_", "actionrec.modules.schedules.OneCycleLR"),
         ("scheduler.schedulers", [{"_target_": "torch.optim.lr_scheduler.StepLR"}]),
         ("callbacks.more", {"_target_": "lightning.pytorch.callbacks.LambdaCallback"}),
+        ("callbacks.more", {"_target_": f"{LIGHTNING}.BackboneFinetuning", "lambda_func": {"_target_": "os.system"}}),
         ("callbacks.best.deep", {"_target_": "actionrec.callbacks.LogThroughput"}),
         ("_target_", "torch.optim.Adam"),
         # Hydra's other keys.

@@ -16,8 +16,8 @@ MAX_DEPTH = 20  # of nested mappings and lists in a file
 READERS = ("actionrec.streams.Flow",)  # streams that write nothing into their folder
 
 _LIGHTNING_CALLBACKS = (
-    *("EarlyStopping", "EMAWeightAveraging", "LearningRateMonitor", "ModelCheckpoint"),
-    *("StochasticWeightAveraging", "WeightAveraging"),
+    *("BackboneFinetuning", "BatchSizeFinder", "EarlyStopping", "EMAWeightAveraging", "LearningRateFinder"),
+    *("LearningRateMonitor", "ModelCheckpoint", "StochasticWeightAveraging", "WeightAveraging"),
 )
 _LIGHTNING_LOGGERS = ("CSVLogger", "MLFlowLogger", "TensorBoardLogger", "WandbLogger")
 _LIGHTNING_PROFILERS = ("AdvancedProfiler", "SimpleProfiler")
