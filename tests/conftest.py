@@ -1,7 +1,11 @@
 """Data made for the tests, and command lines run in this process."""
 
+import copy
+import functools
+import gc
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,8 +13,12 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import omegaconf.base
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig
 
 from actionrec.commands import chain, evaluate, extract_flow, fuse, import_flow, prepare, report, search, train
@@ -18,6 +26,10 @@ from actionrec.datasets import demo
 from actionrec.evaluation.metrics import HEADLINES, METRICS
 from actionrec.settings.composition import CONF
 from actionrec.system.errors import ActionRecError
+
+# Of the workers of pytest-xdist each has a core; with more threads they, and the commands that tests start, wait for
+# each other. torch is loaded by the verbs, later.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 VERBS = {
     "chain": chain,
@@ -47,6 +59,35 @@ QUICK = (
 TAGS = {"train/loss", "train/acc"} | {f"{part}/{name}" for part in ("val", "test") for name in METRICS}
 TAGS |= {f"test/{name}_{bound}" for name in HEADLINES for bound in ("low", "high")} | {"test/n", "test/sources"}
 TABLES = {"test/per_action", "test/confusion"}
+
+
+def pytest_collection_finish() -> None:
+    """Leave the imported libraries out of garbage collections, which searched them for 0.2 seconds each."""
+    gc.collect()
+    gc.freeze()
+
+
+def load_once(load: Callable[[ConfigSource, str], ConfigResult]) -> Callable[[ConfigSource, str], ConfigResult]:
+    """Parse a YAML file of a composition once; Hydra parses 35 of them for each composition anew."""
+    found: dict[tuple[object, ...], ConfigResult] = {}
+
+    def load_config(source: ConfigSource, config_path: str) -> ConfigResult:
+        path = Path(source.path, config_path).with_suffix(".yaml")
+        if not path.is_file():
+            return load(source, config_path)
+        stat = path.stat()
+        key = (source.provider, path, stat.st_mtime_ns, stat.st_size)
+        if key not in found:
+            found[key] = load(source, config_path)
+        return copy.deepcopy(found[key])  # Hydra changes what it is given
+
+    return load_config
+
+
+Plugins.instance()  # fills the registry
+FILES = SourcesRegistry.instance().resolve("file")
+FILES.load_config = load_once(FILES.load_config)
+omegaconf.base.parse = functools.cache(omegaconf.base.parse)  # of interpolations, the same ones in each composition
 
 
 class Outcome(NamedTuple):
