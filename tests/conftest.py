@@ -50,7 +50,7 @@ QUICK = (
     "backbone.name=shufflenet_v2_x0_5",  # a third of the time of ResNet-18, which `make demo` trains
     "backbone.weights=null",
     "data.size=64",
-    "data.batch_size=8",
+    "data.batch_size=16",
     "data.num_workers=0",
     "~callbacks.validation",  # takes a second of each
 )
@@ -130,9 +130,9 @@ def compose_config() -> Callable[..., DictConfig]:
 
 @pytest.fixture(scope="session")
 def demo_root(tmp_path_factory) -> Path:
-    """A demo set of a few items an action."""
-    root = tmp_path_factory.mktemp("demo") / "data"
-    demo.generate(root, stills_per_action=(5, 2), clips_per_action=(10, 3), frames=(8, 9), workers=1)
+    """A demo set of a few small items an action."""
+    root, items = tmp_path_factory.mktemp("demo") / "data", {"stills_per_action": (5, 2), "clips_per_action": (10, 3)}
+    demo.generate(root, **items, frames=(8, 9), size=(96, 72), workers=1)
     return root
 
 
