@@ -72,7 +72,7 @@ def load_once(load: Callable[[ConfigSource, str], ConfigResult]) -> Callable[[Co
     found: dict[tuple[object, ...], ConfigResult] = {}
 
     def load_config(source: ConfigSource, config_path: str) -> ConfigResult:
-        path = Path(source.path, config_path).with_suffix(".yaml")
+        path = Path(source.path, source._normalize_file_name(config_path))
         if not path.is_file():
             return load(source, config_path)
         stat = path.stat()
