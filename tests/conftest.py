@@ -1,7 +1,11 @@
 """Data made for the tests, and command lines run in this process."""
 
+import copy
+import functools
+import gc
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,8 +13,12 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import omegaconf.base
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig
 
 from actionrec.commands import chain, evaluate, extract_flow, fuse, import_flow, prepare, report, search, train
@@ -18,6 +26,10 @@ from actionrec.datasets import demo
 from actionrec.evaluation.metrics import HEADLINES, METRICS
 from actionrec.settings.composition import CONF
 from actionrec.system.errors import ActionRecError
+
+# Of the workers of pytest-xdist each has a core; with more threads they, and the commands that tests start, wait for
+# each other. torch is loaded by the verbs, later.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 VERBS = {
     "chain": chain,
@@ -38,7 +50,7 @@ QUICK = (
     "backbone.name=shufflenet_v2_x0_5",  # a third of the time of ResNet-18, which `make demo` trains
     "backbone.weights=null",
     "data.size=64",
-    "data.batch_size=8",
+    "data.batch_size=16",
     "data.num_workers=0",
     "~callbacks.validation",  # takes a second of each
 )
@@ -47,6 +59,35 @@ QUICK = (
 TAGS = {"train/loss", "train/acc"} | {f"{part}/{name}" for part in ("val", "test") for name in METRICS}
 TAGS |= {f"test/{name}_{bound}" for name in HEADLINES for bound in ("low", "high")} | {"test/n", "test/sources"}
 TABLES = {"test/per_action", "test/confusion"}
+
+
+def pytest_collection_finish() -> None:
+    """Leave the imported libraries out of garbage collections, which searched them for 0.2 seconds each."""
+    gc.collect()
+    gc.freeze()
+
+
+def load_once(load: Callable[[ConfigSource, str], ConfigResult]) -> Callable[[ConfigSource, str], ConfigResult]:
+    """Parse a YAML file of a composition once; Hydra parses 35 of them for each composition anew."""
+    found: dict[tuple[object, ...], ConfigResult] = {}
+
+    def load_config(source: ConfigSource, config_path: str) -> ConfigResult:
+        path = Path(source.path, source._normalize_file_name(config_path))
+        if not path.is_file():
+            return load(source, config_path)
+        stat = path.stat()
+        key = (source.provider, path, stat.st_mtime_ns, stat.st_size)
+        if key not in found:
+            found[key] = load(source, config_path)
+        return copy.deepcopy(found[key])  # Hydra changes what it is given
+
+    return load_config
+
+
+Plugins.instance()  # fills the registry
+FILES = SourcesRegistry.instance().resolve("file")
+FILES.load_config = load_once(FILES.load_config)
+omegaconf.base.parse = functools.cache(omegaconf.base.parse)  # of interpolations, the same ones in each composition
 
 
 class Outcome(NamedTuple):
@@ -89,9 +130,9 @@ def compose_config() -> Callable[..., DictConfig]:
 
 @pytest.fixture(scope="session")
 def demo_root(tmp_path_factory) -> Path:
-    """A demo set of a few items an action."""
-    root = tmp_path_factory.mktemp("demo") / "data"
-    demo.generate(root, stills_per_action=(5, 2), clips_per_action=(10, 3), frames=(8, 9), workers=1)
+    """A demo set of a few small items an action."""
+    root, items = tmp_path_factory.mktemp("demo") / "data", {"stills_per_action": (5, 2), "clips_per_action": (10, 3)}
+    demo.generate(root, **items, frames=(8, 9), size=(96, 72), workers=1)
     return root
 
 

@@ -178,7 +178,7 @@ def test_stages_and_options_by_pattern_are_swept_as_anything_else(tmp_path, path
     assert "holds another run (data.augmentation: reference, was none)" in other.err
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_two_processes_share_a_training(tmp_path, paths):
     """trainer=ddp on the CPU; the command starts itself again for the second process."""
     on_cpu = ["trainer=ddp", "trainer.accelerator=cpu"]

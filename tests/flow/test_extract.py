@@ -253,7 +253,7 @@ class TestCommandLine:
 
     @pytest.mark.slow
     @pytest.mark.parametrize(("sign", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
-    def test_killed_and_run_again(self, command, tmp_path, undisturbed, sign, status):
+    def test_killed_and_run_again(self, command, run, tmp_path, undisturbed, sign, status):
         flow = tmp_path / "flow"
         for _ in range(5):  # on a busy machine it may be done before the signal comes
             process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
@@ -272,9 +272,9 @@ class TestCommandLine:
             assert "interrupted: " in err
             assert "run the same command again" in err
             assert len(done) == len(contents(flow))
-        again = subprocess.run(command, capture_output=True, text=True)
-        assert again.returncode == 0, again.stderr
-        assert f"{12 - len(done)} clips written" in again.stderr
+        again = run("extract_flow", *command[4:])
+        assert again.status == 0, again.err
+        assert f"{12 - len(done)} clips written" in again.err
         assert contents(flow) == undisturbed
 
     @pytest.mark.slow

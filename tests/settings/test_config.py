@@ -32,7 +32,9 @@ def choices() -> Iterator[tuple[str, str]]:
     for experiment, group in product(CHAIN, GROUPS):
         for path in sorted((CONF / group).glob("*.yaml")):
             of_no_use = group == "flow" and (path.stem == "default" or experiment.endswith("_frame"))
-            alike = group in ("callbacks", "logger") and experiment != CHAIN[0]  # they see nothing of the stage
+            # They see nothing of the stage, or nothing but whether it is of stills or of two streams.
+            alike = group in ("callbacks", "logger") and experiment != CHAIN[0]
+            alike |= group in ("trainer", "debug", "sweep") and experiment in CHAIN[1:-1]
             if not of_no_use and not alike:
                 yield experiment, f"{group}={path.stem}"
 
