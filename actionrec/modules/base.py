@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from actionrec.modules.earlier import renew
 from actionrec.modules.metrics import MeanClassAccuracy, RankingMetrics
+from actionrec.modules.mixup import mix
 from actionrec.modules.norms import held_norms
 from actionrec.modules.optimizers import create_optimizer, create_schedule, parameter_groups
 from actionrec.networks.stream import Stream, channels_last
@@ -37,6 +38,9 @@ class ActionModule(LightningModule):
         label_smoothing: of the training objective (Szegedy et al., CVPR 2016); `train/loss` is measured without it.
         decay_norms, head_lr_factor, backbone_lr_factor: see `optimizers.parameter_groups`.
         batch_norm: see `norms.held_norms`.
+        head_epochs: number of first epochs in which the backbones stay as they are, in evaluation mode, and only heads
+            and fusion layers learn (linear probing before fine-tuning: Kumar et al., ICLR 2022).
+        mixup: parameter alpha of `mixup.mix`; 0 trains on the samples themselves.
     """
 
     def __init__(
@@ -51,6 +55,8 @@ class ActionModule(LightningModule):
         head_lr_factor: float = 1.0,
         backbone_lr_factor: float = 1.0,
         batch_norm: str = "train",
+        head_epochs: int = 0,
+        mixup: float = 0.0,
     ):
         super().__init__()
         channels_last(network)
@@ -64,6 +70,9 @@ class ActionModule(LightningModule):
         self.factors = {"head_lr_factor": head_lr_factor, "backbone_lr_factor": backbone_lr_factor}
         self.decay_norms = decay_norms
         self.batch_norm = batch_norm
+        self.head_epochs = head_epochs
+        self.mixup = mixup
+        self._waiting: list[nn.Parameter] = []  # of the backbones, while only the heads learn
         for norm in held_norms(self.network, batch_norm):
             norm.requires_grad_(False)
 
@@ -101,6 +110,21 @@ class ActionModule(LightningModule):
     def _hold_norms(self) -> None:
         for norm in held_norms(self.network, self.batch_norm):
             norm.eval()
+        if self._waiting:
+            self.backbone.eval()
+
+    def on_train_epoch_start(self) -> None:
+        if self.current_epoch < self.head_epochs and not self._waiting:
+            if self.trainer.world_size > 1:
+                raise ActionRecError("model.head_epochs works on one device; set trainer.devices=1")
+            self._waiting = [each for each in self.backbone.parameters() if each.requires_grad]
+            self.backbone.requires_grad_(False)
+            self._hold_norms()
+        elif self.current_epoch >= self.head_epochs and self._waiting:
+            for parameter in self._waiting:
+                parameter.requires_grad_(True)
+            self._waiting = []
+            self.train()
 
     @property
     def backbone(self) -> nn.Module:
@@ -134,8 +158,14 @@ class ActionModule(LightningModule):
         return dict.fromkeys(self.inputs["streams"], self.network)
 
     def training_step(self, batch: dict[str, Any], index: int) -> Tensor:
-        logits, labels = self(batch), batch["label"]
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        labels = batch["label"]
+        if self.mixup:
+            mixed = mix(batch, self.streams, self.mixup)
+            logits = self(mixed.batch)
+            loss = mixed.loss(logits, self.label_smoothing)
+        else:
+            logits = self(batch)
+            loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         # The logged loss has no label smoothing, as in validation, since the two curves share an axis.
         self.train_loss.update(F.cross_entropy(logits.detach(), labels, reduction="none"))
         self.train_metrics.update(logits.detach(), labels)

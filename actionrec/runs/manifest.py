@@ -52,7 +52,14 @@ _STORES = re.compile(r"data\.[^.]+\.folder")
 _PLACES = re.compile(r"data\.dataset\.(root|videos|splits|csv|split_file)")
 # Settings that earlier versions lacked. At these values they do not count, so that runs of before stay the same runs.
 _ADDED = {
-    **{"model.decay_norms": True, "model.batch_norm": "train", "data.fold": 0, "trainer.gradient_clip_val": None},
+    **{
+        "model.decay_norms": True,
+        "model.batch_norm": "train",
+        "data.fold": 0,
+        "model.mixup": 0.0,
+        "model.head_epochs": 0,
+        "trainer.gradient_clip_val": None,
+    },
     **dict.fromkeys(("model.head_lr_factor", "model.backbone_lr_factor"), 1.0),
 }
 

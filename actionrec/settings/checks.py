@@ -77,6 +77,8 @@ SETTINGS: dict[str, Check] = {
     "model.head_lr_factor": number(0, above=True),
     "model.backbone_lr_factor": number(0, above=True),
     "model.batch_norm": one_of("train", "partial", "frozen"),
+    "model.head_epochs": integer(0, 100_000),
+    "model.mixup": number(0, 1000),
     "model.frozen": rules.streams,
     "model.fusion": rules.or_class(one_of("concat", "concat_features", "conv", "average", "max", "gated")),
     "recipe.lr_factor": number(0, above=True),

@@ -1,11 +1,12 @@
 """Each module learns: one step lowers the loss, one batch is learnt by heart."""
 
 import copy
+import itertools
 from functools import partial
 
 import pytest
 import torch
-from lightning import Trainer
+from lightning import Callback, Trainer
 from torch.nn import BatchNorm2d
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -13,6 +14,8 @@ from torch.utils.data import DataLoader
 
 from actionrec import modules
 from actionrec.modules import FlowModule, FrameModule, MultiStreamModule, StreamModule, TwoStreamModule
+from actionrec.modules.mixup import mix
+from actionrec.modules.norms import held_norms
 from actionrec.modules.streams import create_stream
 from actionrec.streams import Flow, Frame
 from actionrec.system.errors import ActionRecError
@@ -43,6 +46,7 @@ MODULES = {
     **{fusion: partial(create, "frame", "flow", fusion=fusion) for fusion in FUSIONS},
     "three": lambda: create("frame", "flow", "fast"),
 }
+MIXED = {"mixed": lambda: create("frame", "flow", mixup=0.2)}
 
 
 @pytest.fixture
@@ -119,9 +123,9 @@ class WaitingCalls(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("name", ["frame", "concat"])
+@pytest.mark.parametrize("name", ["frame", "concat", "mixed"])
 def test_no_training_step_waits_for_the_device(name, batch):
-    module = MODULES[name]()
+    module = (MODULES | MIXED)[name]()
     waiting = WaitingCalls()
     step = module.training_step
 
@@ -323,6 +327,56 @@ def test_held_norms_stay_as_they_are_from_the_first_step_on(name, streams, batch
         if any((each.state_dict()[part] != value).any() for part, value in before[key].items())
     }
     assert changed == free
+
+
+@pytest.mark.parametrize("name", ["frame", "concat"])
+def test_heads_learn_before_backbones(name, batch):
+    """In the first epoch backbones and their statistics stay; from the second on all learns that may."""
+    module = create(*(["frame", "flow"] if name == "concat" else [name]), head_epochs=1, batch_norm="partial")
+    held = {id(each) for norm in held_norms(module.network, "partial") for each in norm.parameters()}
+    data = DataLoader([{key: value[row] for key, value in batch.items()} for row in range(6)], batch_size=3)
+    states = []
+
+    class Watch(Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            states.append(copy.deepcopy(pl_module.backbone.state_dict()))
+
+    before = copy.deepcopy(module.backbone.state_dict())
+    head = copy.deepcopy(next(iter(module.streams.values())).head.state_dict())
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    options = {"accelerator": "cpu", "max_epochs": 3, "enable_model_summary": False, "num_sanity_val_steps": 0, **quiet}
+    Trainer(**options, callbacks=[Watch()]).fit(module, data, data)
+    assert all(torch.equal(states[0][key], value) for key, value in before.items())
+    assert any(not torch.equal(next(iter(module.streams.values())).head.state_dict()[key], head[key]) for key in head)
+    learnt = {name for name, each in module.backbone.named_parameters() if id(each) not in held}
+    assert all(not torch.equal(states[2][key], states[0][key]) for key in learnt)
+    assert all(each.requires_grad == (id(each) not in held) for each in module.backbone.parameters())
+
+
+def test_mixup_trains_on_means_of_two_samples(batch):
+    torch.manual_seed(0)
+    mixed = mix(batch, ["frame", "flow"], alpha=1.0)
+    assert 0.5 <= mixed.share < 1
+    [order] = [
+        order
+        for order in itertools.permutations(range(6))
+        if torch.equal(batch["label"][list(order)], mixed.other_labels)
+        and torch.allclose(
+            mixed.batch["frame"],
+            mixed.share * batch["frame"].float() + (1 - mixed.share) * batch["frame"][list(order)].float(),
+            atol=1e-3,
+        )
+    ]
+    flow = mixed.share * batch["flow"].float() + (1 - mixed.share) * batch["flow"][list(order)].float()
+    torch.testing.assert_close(mixed.batch["flow"], flow, rtol=0, atol=1e-3)  # the same partner and share
+    logits = torch.randn(6, 3)
+    targets = mixed.share * F.one_hot(batch["label"], 3) + (1 - mixed.share) * F.one_hot(mixed.other_labels, 3)
+    expected = F.cross_entropy(logits, targets, label_smoothing=0.1)
+    torch.testing.assert_close(mixed.loss(logits, 0.1), expected)
+    picture = batch["frame"].contiguous(memory_format=torch.channels_last)
+    assert (
+        mix({**batch, "frame": picture}, ["frame"], 1.0).batch["frame"].is_contiguous(memory_format=torch.channels_last)
+    )
 
 
 def partial_norms(name):

@@ -958,6 +958,8 @@ HPARAMS = {
     "head_lr_factor": 10.0,
     "backbone_lr_factor": 1,
     "batch_norm": "partial",
+    "head_epochs": 2,
+    "mixup": 0.2,
     "fusion": "concat",
     "frozen": ("frame",),
 }
@@ -997,6 +999,8 @@ def test_hyper_parameters_of_our_modules_pass():
         ("decay_norms", "no"),
         ("head_lr_factor", float("inf")),
         ("batch_norm", "half"),
+        ("head_epochs", -1),
+        ("mixup", "0.2"),
         ("label_smoothing", float("nan")),
         ("dropout", "0.1"),
         ("dropout", True),

@@ -152,6 +152,8 @@ def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) 
         "head_lr_factor": number(0, 1e6),
         "backbone_lr_factor": number(0, 1e6),
         "batch_norm": one_of("train", "partial", "frozen"),
+        "head_epochs": integer(0, 100_000),
+        "mixup": number(0, 1000),
         "fusion": either(text(50), target_with(set, trust)),
         "frozen": list_of(frozen, longest=max(1, len(streams))),
     }
