@@ -1,9 +1,10 @@
 """A gate over streams: whether and how to fuse them, decided on scores of clips that no network was trained on.
 
 The candidates go from the best single stream to a weighted product. The parameters of a candidate, and its loss, come
-from disjoint sets of source videos (stacked generalisation: Wolpert 1992), and of the candidates that are as good as
-the best one within a standard error the simplest is chosen (one-standard-error rule: Breiman et al. 1984). So a stream
-that adds nothing gets no weight, and the fusion is its better stream.
+from disjoint sets of source videos (stacked generalisation: Wolpert 1992). A richer candidate replaces a simpler one
+only if it is better by more than a standard error (after the one-standard-error rule of Breiman et al. 1984), and the
+single stream only if it is better by two. So a stream that adds nothing gets no weight, and the fusion is its better
+stream.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from actionrec.system.errors import ActionRecError
 
 PARTS = 10  # of the source videos, each of which is left out once
 RIDGE = 0.01  # pull of the weights of a product towards their mean
+ERRORS_TO_FUSE = 2  # standard errors by which a fusion has to be better than the single stream
 NEGLIGIBLE = 0.001  # nats; a smaller gain in log-loss is no reason for a richer candidate
 _RANGE = (-3.0, 3.0)  # of the logarithm of a temperature
 _LEAST = -27.6  # log-probability below which a stream's scores are cut, ln 1e-12
@@ -57,7 +59,7 @@ class Choice(NamedTuple):
         name: of the candidate.
         single: index of the best single stream.
         losses: mean log-loss of each candidate on sources that its parameters were not fitted to, in nats.
-        errors: standard error, over source videos, of each candidate's difference to the best one.
+        errors: standard error, over source videos, of each candidate's difference to the best single stream.
         accuracies: of each candidate, likewise.
         worse: share of resamplings of the source videos in which the gate is less accurate than the best single
             stream.
@@ -94,12 +96,13 @@ def choose(logs: Logs, labels: np.ndarray, groups: Sequence[str], streams: Seque
     scores = {name: _left_out(fit, logs, labels, parts) for name, fit in candidates.items()}
     losses = {name: -found[np.arange(len(labels)), labels] for name, found in scores.items()}
     means = {name: float(each.mean()) for name, each in losses.items()}
-    best = min(means, key=lambda name: means[name])
-    errors = {name: _standard_error(each - losses[best], inverse) for name, each in losses.items()}
-    alone = min(singles, key=lambda name: means[name])
     # The single streams are equally simple, so the best one stands for them.
-    order = [alone, *FUSIONS]
-    name = next(name for name in order if means[name] <= means[best] + errors[name] + NEGLIGIBLE)
+    alone = name = min(singles, key=lambda name: means[name])
+    for richer in FUSIONS:
+        error = _standard_error(losses[richer] - losses[name], inverse)
+        if means[name] - means[richer] > (ERRORS_TO_FUSE if name == alone else 1) * error + NEGLIGIBLE:
+            name = richer
+    errors = {each: _standard_error(found - losses[alone], inverse) for each, found in losses.items()}
     right = {key: found.argmax(1) == labels for key, found in scores.items()}
     return Choice(
         candidates[name](logs, labels),

@@ -53,7 +53,7 @@ def fit(network: "nn.Module", config: DictConfig) -> dict[str, Any]:
         for name, loss in choice.losses.items()
     }
     table = [
-        ("candidate", "log-loss", "± to the best", "accuracy"),
+        ("candidate", "log-loss", "± to the single", "accuracy"),
         *((name, *(f"{row[key]:.3f}" for key in ("loss", "error", "accuracy"))) for name, row in rows.items()),
     ]
     log.info(

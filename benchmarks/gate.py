@@ -1,0 +1,113 @@
+"""`python -m benchmarks.gate outputs/<data> …`: the gated fusions of a folder's runs against their best single streams.
+
+The single stream is the one that the gate's own out-of-fold scores name. The difference of the accuracies on the test
+is pooled over splits and seeds; its interval resamples source videos, each with its clips of all runs. As a control,
+the gate is chosen again with one stream's scores permuted over the clips: it has to drop that stream.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from actionrec.evaluation import scores
+from actionrec.evaluation.gate import choose
+from actionrec.evaluation.significance import match
+from actionrec.modules.checkpoint import read
+from actionrec.runs import folds
+from actionrec.system.errors import ActionRecError
+from benchmarks.common import table
+
+ROUNDS = 10_000
+
+
+class Gated(NamedTuple):
+    """A gated run: whether each test clip is right by the gate, and by the best single stream; the source videos."""
+
+    run: Path
+    chosen: str
+    fused: np.ndarray
+    single: np.ndarray
+    groups: list[str]
+    dropped: dict[str, bool]
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """The row of a data set's folder.
+
+    Raises:
+        ActionRecError: the folder has no gated runs.
+    """
+    found = list(_runs(folder))
+    if not found:
+        raise ActionRecError(
+            f"{folder} has no gated runs; train them by actionrec chain upto=<the chain's gated variant>"
+        )
+    differences = np.concatenate([each.fused.astype(float) - each.single for each in found])
+    names, inverse = np.unique([group for each in found for group in each.groups], return_inverse=True)
+    sums, sizes = np.bincount(inverse, differences), np.bincount(inverse)
+    drawn = np.random.default_rng(0).integers(len(names), size=(ROUNDS, len(names)))
+    low, high = np.quantile(sums[drawn].sum(1) / sizes[drawn].sum(1), (0.025, 0.975))
+    choices = [each.chosen for each in found]
+    controls = [kept for each in found for kept in each.dropped.values()]
+    return {
+        "data": folder.name,
+        "runs": len(found),
+        "n": len(differences),
+        "sources": len(names),
+        "single": float(np.concatenate([each.single for each in found]).mean()),
+        "gated": float(np.concatenate([each.fused for each in found]).mean()),
+        "difference": float(differences.mean()),
+        "low": float(low),
+        "high": float(high),
+        "chosen": ", ".join(f"{name} {choices.count(name)}" for name in sorted(set(choices))),
+        "permuted dropped": f"{sum(controls)} of {len(controls)}",
+    }
+
+
+def _runs(folder: Path) -> Iterator[Gated]:
+    for record in sorted(folder.glob("*/split*/gate.json")):
+        run = record.parent
+        gate = json.loads(record.read_text())
+        parents = read(run / "checkpoints" / "best.ckpt")["lineage"]["parents"]
+        runs = {stream: Path(parent["path"]).parents[1] for stream, parent in parents.items()}
+        fused = scores.load(run / scores.FILES["test"])
+        single = match(fused, scores.load(runs[gate["single"]] / scores.FILES["test"]))
+        right, alone = (each.logits.argmax(1).eq(each.labels).numpy() for each in (fused, single))
+        yield Gated(run, gate["chosen"], right, alone, fused.groups, _controls(runs))
+
+
+def _controls(runs: dict[str, Path]) -> dict[str, bool]:
+    """Whether the gate drops each stream once its scores are those of other clips."""
+    parts = {
+        name: [scores.load(folds.fold_run(run, fold) / scores.FILES["val"]) for fold in range(folds.COUNT + 1)]
+        for name, run in runs.items()
+    }
+    first = next(iter(parts.values()))
+    logits = {
+        name: torch.cat([match(one, each).logits for one, each in zip(first, found, strict=True)]).numpy()
+        for name, found in parts.items()
+    }
+    labels = torch.cat([each.labels for each in first]).numpy()
+    groups = [group for each in first for group in each.groups]
+    order = np.random.default_rng(0).permutation(len(labels))
+    dropped = {}
+    for name in logits:
+        permuted = [each[order] if other == name else each for other, each in logits.items()]
+        gate = choose(np.stack(permuted), labels, groups, list(logits)).gate
+        dropped[name] = not gate.weights[list(logits).index(name)]
+    return dropped
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gate", description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="outputs/<data>")
+    try:
+        print(table([measure(folder) for folder in parser.parse_args().folders]))
+    except ActionRecError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,52 @@
+"""The benchmark of gated fusions."""
+
+import json
+
+import pytest
+import torch
+
+from actionrec.evaluation import scores
+from actionrec.evaluation.scores import Scores
+from actionrec.runs import folds
+from actionrec.system.errors import ActionRecError
+from benchmarks import gate
+
+ACTIONS = ("clap", "run", "wave")
+
+
+def write(path, right, prefix, noise=0.0):
+    """Scores of 30 clips of ten source videos, of which `right` clips are right; with noise, which those are varies."""
+    generator = torch.Generator().manual_seed(right)
+    labels = torch.arange(30) % 3
+    order = torch.randperm(30, generator=generator) if noise else torch.arange(30)
+    wrong = 1 + (torch.rand(30, generator=generator) < 0.5).long() if noise else 1
+    answers = torch.where(order < right, labels, (labels + wrong) % 3)
+    logits = 2 * torch.eye(3)[answers] + noise * torch.randn(30, 3, generator=generator)
+    names = [f"{prefix}-{row}.avi" for row in range(30)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scores.save(Scores(names, logits, labels, ACTIONS, [f"{prefix}{row // 3}" for row in range(30)]), path)
+
+
+def test_the_difference_is_that_of_the_chosen_stream(tmp_path, monkeypatch):
+    run = tmp_path / "both_gated/split1-seed0"
+    write(run / "scores.npz", 24, "test")
+    (run / "gate.json").write_text(json.dumps({"chosen": "product", "single": "flow"}))
+    parents = {stream: tmp_path / stream / "split1-seed0" for stream in ("frame", "flow")}
+    for stream, right in (("frame", 27), ("flow", 18)):  # the frame is better on the test, and was not chosen
+        write(parents[stream] / "scores.npz", right, "test")
+        for fold in range(folds.COUNT + 1):
+            write(folds.fold_run(parents[stream], fold) / "scores_val.npz", right - fold, f"fold{fold}", noise=0.1)
+    lineage = {stream: {"path": str(path / "checkpoints/best.ckpt")} for stream, path in parents.items()}
+    monkeypatch.setattr(gate, "read", lambda path: {"lineage": {"parents": lineage}})
+    row = gate.measure(tmp_path)
+    assert (row["runs"], row["n"], row["sources"]) == (1, 30, 10)
+    assert row["single"] == pytest.approx(18 / 30)
+    assert row["difference"] == pytest.approx(6 / 30)
+    assert row["low"] <= 6 / 30 <= row["high"]
+    assert row["chosen"] == "product 1"
+    assert row["permuted dropped"] == "2 of 2"
+
+
+def test_a_folder_without_gated_runs_gets_one_line(tmp_path):
+    with pytest.raises(ActionRecError, match="has no gated runs"):
+        gate.measure(tmp_path)
