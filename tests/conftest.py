@@ -13,7 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from actionrec.commands import chain, evaluate, extract_flow, fuse, import_flow, prepare, report, search, train
+from actionrec.commands import chain, evaluate, extract_flow, fuse, import_flow, predict, prepare, report, search, train
 from actionrec.datasets import demo
 from actionrec.evaluation.metrics import HEADLINES, METRICS
 from actionrec.settings.composition import CONF
@@ -26,6 +26,7 @@ VERBS = {
     "extract_flow": extract_flow,
     "fuse": fuse,
     "import_flow": import_flow,
+    "predict": predict,
     "prepare": prepare,
     "report": report,
     "search": search,
