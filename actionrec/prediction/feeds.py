@@ -106,7 +106,6 @@ class FlowFeed(Feed):
         self.settings, self.estimator = modality.stored, estimator
         self.length, self.stride = modality.fields, modality.stride
         self.span = (modality.fields - 1) * modality.stride + 2
-        self.estimated = 0  # number of fields
         self._fields: dict[int, np.ndarray] = {}
         self._inputs: dict[int, np.ndarray] = {}  # frames as the estimator takes them
 
@@ -140,7 +139,6 @@ class FlowFeed(Feed):
         for index, each in zip(run, found, strict=True):
             picture = decode(encode(as_picture(quantize(each, self.settings.bound))), cv2.IMREAD_GRAYSCALE)
             self._fields[index] = picture.reshape(2, -1, picture.shape[1])
-        self.estimated += len(run)
 
     def _input(self, index: int, held: Held) -> np.ndarray:
         if index not in self._inputs:

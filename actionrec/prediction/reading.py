@@ -129,8 +129,9 @@ class Reader:
     ) -> Iterator[Sample | Length]:
         """The samples of sliding windows over a video, in one pass; the last item is the length of the video.
 
-        Samples of a window may come after samples of the next one. Windows end inside the video; a video that is
-        shorter than a window has none. The number of frames in memory does not depend on the length of the video.
+        Samples of a window may come after samples of the next one. The last windows may reach beyond the end of the
+        video, which is known at the end only, see `windows.count`. The number of frames in memory does not depend on
+        the length of the video.
 
         Args:
             path: the video.

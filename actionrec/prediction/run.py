@@ -1,6 +1,7 @@
 """`actionrec predict`: from its settings to predictions, and to the calibration of a run."""
 
 import logging
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,9 @@ from actionrec.system.gauges import counting
 from actionrec.system.hardware import disable_malloc_trim, fast_precision
 
 log = logging.getLogger(__name__)
+
+# FFmpeg's own lines about damaged files name no file. OpenCV reads the variable when it opens the first video.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
 
 ENTER, STAY = 0.5, 0.7  # default of window.enter without a threshold, and of window.leave as a share of window.enter
 
