@@ -68,11 +68,12 @@ def predict_sources(config: DictConfig) -> None:
         ActionRecError: a setting is wrong, or files could not be predicted: the log names them, and all others are
             predicted.
     """
+    place = place_of(config)
     if config.source is None:
         raise ActionRecError("say what to predict: source=<video, image, folder, pattern or list.txt>")
     form = _format(config)
     terminal.doing("loading the network")
-    found = load(config)
+    found = load(config, place)
     paths = sources.find(plain(config)["source"], found.reader.of_stills)
     windowing, segmentation = _windowing(config), _segmentation(config, found.calibration.threshold)
     answers, failed = [], []
@@ -136,13 +137,13 @@ class Loaded(NamedTuple):
     calibration: Calibration
 
 
-def load(config: DictConfig) -> Loaded:
+def load(config: DictConfig, place: Place) -> Loaded:
     """Load the network, with the views, the precision and the calibration of its run.
 
     Raises:
         ActionRecError: there is no such checkpoint, or it is not one of this project.
     """
-    place, trust = place_of(config), plain(config)["trust"]
+    trust = plain(config)["trust"]
     checkpoint = read(place.checkpoint, "checkpoint", trust)
     record = measurements.read(place.run) if place.run else {}
     protocol = record.get("test") or record.get("val") or {}

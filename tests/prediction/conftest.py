@@ -3,12 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from omegaconf import DictConfig
 
 from actionrec.experiment.build import create_data, create_lineage, create_module
+from actionrec.modules import create
+from actionrec.modules.checkpoint import Lineage
 from actionrec.prediction.reading import Reader
+from actionrec.prediction.run import Loaded, load, place_of
 from tests.conftest import QUICK
 
 SMALL = (*QUICK, "trainer.precision=32-true", "data.size=32", "data.actions=[clap,wave]", "init_from=null")
@@ -57,6 +62,27 @@ def checkpoint_of(compose_config, paths, tmp_path) -> Callable[..., Path]:
     return write
 
 
+@pytest.fixture(scope="session")
+def light_run(tmp_path_factory) -> Path:
+    """The folder of a run of frames, with a network of random weights; tests that write into the folder copy it."""
+    torch.manual_seed(0)
+    inputs = {"size": 32, "position": "middle", "streams": {"frame": FRAME}}
+    backbone = {"name": "shufflenet_v2_x0_5", "weights": None}
+    module = create(inputs, actions=ACTIONS, frame={"backbone": backbone}, optimizer={"_target_": "torch.optim.Adam"})
+    lineage = Lineage("FrameModule", "frame", "demo", 1, 0, list(ACTIONS), {"frame": backbone}, inputs, [])
+    run = tmp_path_factory.mktemp("light") / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    state = {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams), "lineage": lineage.plain()}
+    torch.save(state, run / "checkpoints" / "best.ckpt")
+    return run
+
+
+def loaded(config: DictConfig) -> Loaded:
+    """The network that a composed configuration names."""
+    return load(config, place_of(config))
+
+
+ACTIONS = ("clap", "run", "wave")
 FRAME = {"_target_": "actionrec.streams.Frame"}
 FLOW = {"_target_": "actionrec.streams.Flow", "algorithm": "dis", "params": {"preset": "ultrafast"}, "fields": 2}
 
@@ -68,7 +94,5 @@ def reader_of(segments: int = 1, crops: int = 1, **streams: dict) -> Reader:
 
 def pictures(number: int, height: int = 48, width: int = 64, seed: int = 0) -> list[np.ndarray]:
     """Smooth random frames (H, W, 3) uint8."""
-    import cv2
-
     rng = np.random.default_rng(seed)
     return [cv2.resize(rng.integers(0, 256, (6, 8, 3), np.uint8), (width, height)) for _ in range(number)]

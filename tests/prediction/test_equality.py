@@ -5,8 +5,7 @@ import torch
 
 from actionrec.evaluation import scores
 from actionrec.prediction import pipeline
-from actionrec.prediction.run import load
-from tests.prediction.conftest import KINDS, SMALL
+from tests.prediction.conftest import KINDS, SMALL, loaded
 
 VIEWS = {"flow": ["views.segments=2", "views.crops=3"]}  # of a single instant and view otherwise
 
@@ -22,7 +21,7 @@ def test_scores_equal_those_of_evaluate(run, paths, tmp_path, compose_config, ch
     assert measured.logits.std(dim=0).max() > 0.005  # scores of different clips differ
 
     config = compose_config("predict", f"checkpoint={path}", "accelerator=cpu", "precision=32-true", *views)
-    found = load(config)
+    found = loaded(config)
     videos = [demo_root / "hmdb51" / measured.actions[label] / f"{name}.avi" for name, label in _named(measured)]
     predicted = list(pipeline.predict(videos, found.reader, found.network, pipeline.Windowing(), 5))
     assert [each.path for each in predicted] == videos
@@ -39,7 +38,7 @@ def test_images_have_the_scores_of_evaluate(run, paths, tmp_path, compose_config
     assert outcome.status == 0, outcome.err
     measured = scores.load(tmp_path / "measured" / "scores.npz")
 
-    found = load(
+    found = loaded(
         compose_config("predict", f"checkpoint={path}", "accelerator=cpu", "precision=32-true", "views.crops=5")
     )
     images = [demo_root / "Stanford40" / "JPEGImages" / f"{name}.jpg" for name in measured.names]
