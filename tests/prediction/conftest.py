@@ -28,7 +28,6 @@ KINDS = {
         "model.clip.backbone.name=mc3_18",
         "model.clip.backbone.weights=null",
         "data.clip.frames=4",
-        "data.size=64",
     ],
     "two_stream": ["experiment=two_stream"],
     "three_streams": ["experiment=two_stream", "stream=[frame,flow,rgb_difference]"],
@@ -45,12 +44,18 @@ def checkpoint_of(compose_config, paths, tmp_path) -> Callable[..., Path]:
         data = create_data(config)
         module = create_module(config, data, {})
         with torch.no_grad():
-            for name, weights in module.named_parameters():
-                if "backbone" not in name and weights.dim() > 1:  # heads and fusions
-                    torch.nn.init.normal_(weights)
+            heads = {name: each for name, each in module.named_parameters() if "backbone" not in name}
+            last = [each for name, each in heads.items() if "fusion" in name] or list(heads.values())
+            for weights in heads.values():
+                torch.nn.init.normal_(weights)
+            for norm in module.modules():
+                if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm):
+                    norm.momentum = 1.0  # so that one batch sets the statistics
             batch = next(iter(data.train_dataloader()))
-            for _ in range(20):  # batch norms get the statistics of the data
-                module.train()(batch)
+            module.train()(batch)
+            largest = module.eval()(batch).abs().max()
+            for weights in last:
+                weights /= largest  # logits of at most about 1
         path = tmp_path / "run" / "checkpoints" / "best.ckpt"
         path.parent.mkdir(parents=True)
         lineage = create_lineage(config, data, {}, module)

@@ -18,7 +18,7 @@ def test_scores_equal_those_of_evaluate(run, paths, tmp_path, compose_config, ch
     outcome = run("evaluate", *paths, *SMALL, *KINDS[kind], *place, *views)
     assert outcome.status == 0, outcome.err
     measured = scores.load(tmp_path / "measured" / "scores.npz")
-    assert measured.logits.std(dim=0).max() > 0.005  # scores of different clips differ
+    assert measured.logits.std(dim=0).max() > 0.01  # scores of different clips differ
 
     config = compose_config("predict", f"checkpoint={path}", "accelerator=cpu", "precision=32-true", *views)
     found = loaded(config)
