@@ -4,9 +4,11 @@ Training reads frames and flow from JPEGs (`storage.frames`, `storage.flow`), so
 too: a network that has learned from JPEGs gives the same scores only for JPEGs.
 """
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 
 import cv2
 import numpy as np
@@ -27,8 +29,10 @@ from actionrec.streams.flow import Flow
 from actionrec.streams.sampling import stack_indices
 from actionrec.streams.window import FrameWindow
 from actionrec.system.errors import ActionRecError
+from actionrec.system.hardware import usable_cores
 
 ENDLESS = 1 << 40  # number of frames of a video whose end is not read yet
+THREADED = ("dis", "farneback", "tvl1")  # estimators that threads may run at once, each with its own
 IMPORTED = "imported"  # the algorithm in conf/flow/imported.yaml
 
 
@@ -97,13 +101,18 @@ class FrameFeed(Feed):
 class FlowFeed(Feed):
     """Flow fields around an instant, each estimated once and only if a sample needs the field.
 
+    The fields of a sample are estimated in parallel, in threads, since OpenCV releases the GIL.
+
     Args:
         modality: with the settings of the flow.
-        estimator: see `flow_estimator`.
+        make: creates an estimator; called once for each thread, since OpenCV's estimators keep buffers.
+        threads: number of threads.
     """
 
-    def __init__(self, modality: Flow, estimator: Estimator):
-        self.settings, self.estimator = modality.stored, estimator
+    def __init__(self, modality: Flow, make: Callable[[], Estimator], threads: int):
+        self.settings, self.estimator = modality.stored, make()
+        self._own = threading.local()
+        self._pool = ThreadPoolExecutor(threads, "flow", lambda: setattr(self._own, "estimator", make()))
         self.length, self.stride = modality.fields, modality.stride
         self.span = (modality.fields - 1) * modality.stride + 2
         self._fields: dict[int, np.ndarray] = {}
@@ -115,8 +124,10 @@ class FlowFeed(Feed):
 
     def pictures(self, instant: int, n_frames: int, held: Held) -> Pictures:
         indices = self._indices(instant, n_frames)
-        for run in _runs([index for index in indices if index not in self._fields], self.estimator.batch):
-            self._estimate(run, held)
+        runs = list(_runs([index for index in indices if index not in self._fields], self.estimator.batch))
+        inputs = [[self._input(index, held) for index in range(run.start, run.stop + 1)] for run in runs]
+        for run, fields in zip(runs, self._pool.map(self._estimate, inputs), strict=True):
+            self._fields.update(zip(run, fields, strict=True))
         return np.stack([self._fields[index] for index in indices])
 
     def forget(self, before: int) -> None:
@@ -127,18 +138,17 @@ class FlowFeed(Feed):
     def _indices(self, instant: int, n_frames: int) -> Sequence[int]:
         return stack_indices(instant, n_frames - 1, self.length, self.stride)
 
-    def _estimate(self, run: range, held: Held) -> None:
-        """Estimate consecutive fields, and keep their codes (2, H, W) uint8 as `storage.flow` would return them."""
-        inputs = [self._input(index, held) for index in range(run.start, run.stop + 1)]
+    def _estimate(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The fields between consecutive frames: codes (2, H, W) uint8 as `storage.flow` would return them."""
         try:
-            found = self.estimator.fields(inputs)
+            found = self._own.estimator.fields(inputs)
         except cv2.error as error:
             raise ActionRecError(
                 f"{self.settings.algorithm} fails on the frames ({error.err}); cut the video"
             ) from None
-        for index, each in zip(run, found, strict=True):
-            picture = decode(encode(as_picture(quantize(each, self.settings.bound))), cv2.IMREAD_GRAYSCALE)
-            self._fields[index] = picture.reshape(2, -1, picture.shape[1])
+        codes = [as_picture(quantize(each, self.settings.bound)) for each in found]
+        read = [decode(encode(each), cv2.IMREAD_GRAYSCALE) for each in codes]
+        return [each.reshape(2, -1, each.shape[1]) for each in read]
 
     def _input(self, index: int, held: Held) -> np.ndarray:
         if index not in self._inputs:
@@ -157,20 +167,23 @@ def create_feed(modality: Modality, trust: Sequence[str] = ()) -> Feed:
         trust: the user's own modules, of which the checkpoint may name an estimator of flow.
 
     Raises:
-        ActionRecError: the modality is made neither from frames nor from flow, or see `flow_estimator`.
+        ActionRecError: the modality is made neither from frames nor from flow, or see `check_flow`.
     """
     if isinstance(modality, FrameWindow):
         return FrameFeed(modality)
     if isinstance(modality, Flow):
-        return FlowFeed(modality, flow_estimator(modality, trust))
+        check_flow(modality, trust)
+        algorithm, params = modality.stored.algorithm, modality.stored.params
+        threads = usable_cores() if algorithm in THREADED else 1
+        return FlowFeed(modality, partial(create, algorithm, params), threads)
     raise ActionRecError(
         f"the stream {modality.label} reads files of its own, so it cannot be predicted; derive its class from "
         "actionrec.streams.window.FrameWindow"
     )
 
 
-def flow_estimator(modality: Flow, trust: Sequence[str]) -> Estimator:
-    """Create the estimator of the flow that a network was trained with.
+def check_flow(modality: Flow, trust: Sequence[str]) -> None:
+    """Raise unless the flow that a network was trained with can be estimated, by code that the user trusts.
 
     Raises:
         ActionRecError: another program has computed the flow of the training, a parameter is out of its range, or the
@@ -190,7 +203,6 @@ def flow_estimator(modality: Flow, trust: Sequence[str]) -> Estimator:
     for name, value in params.items():
         if check := FLOW_PARAMS.get(algorithm, {}).get(name):
             require(f"flow.params.{name}", value, check)
-    return create(algorithm, params)
 
 
 def _runs(indices: Sequence[int], longest: int) -> Iterator[range]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from actionrec.flow import estimators
 from actionrec.prediction import feeds, reading, windows
 from actionrec.prediction.reading import Length, Sample, measure
 from actionrec.storage.video import Grabbed, iter_grabbed
@@ -142,10 +143,19 @@ def test_windows_are_cut_by_time_whatever_the_rate(tmp_path, monkeypatch):
 
 def test_frames_are_decoded_once_and_fields_estimated_once_and_only_if_needed(tmp_path, monkeypatch):
     path = noise_video(tmp_path / "a.avi", 50)
-    reader, pairs, ticks = reader_of(3, **STREAMS), [], []
-    estimator = reader.feeds["flow"].estimator
-    fields = lambda frames: pairs.append((frames[0].tobytes(), frames[1].tobytes())) or estimator.fields(frames)  # noqa: E731
-    reader.feeds["flow"].estimator = estimator._replace(fields=fields)
+    pairs, ticks = [], []
+
+    def counted(algorithm, params):
+        estimator = estimators.create(algorithm, params)
+
+        def fields(frames):
+            pairs.append((frames[0].tobytes(), frames[1].tobytes()))
+            return estimator.fields(frames)
+
+        return estimator._replace(fields=fields)
+
+    monkeypatch.setattr(feeds, "create", counted)
+    reader = reader_of(3, **STREAMS)
     list(reader.windows(path, 0.4, 0.2, lambda: ticks.append(1)))
     assert len(ticks) == 50
     assert len(pairs) == len(set(pairs)) <= 49
