@@ -71,14 +71,16 @@ def predict_sources(config: DictConfig) -> None:
     place = place_of(config)
     if config.source is None:
         raise ActionRecError("say what to predict: source=<video, image, folder, pattern or list.txt>")
+    if config.out and Path(config.out).is_dir():
+        raise ActionRecError(f"out={config.out} is a folder; name a file")
     form = _format(config)
     terminal.doing("loading the network")
     found = load(config, place)
     paths = sources.find(plain(config)["source"], found.reader.of_stills)
     windowing, segmentation = _windowing(config), _segmentation(config, found.calibration.threshold)
-    answers, failed = [], []
-    frames = sum(map(_frames, paths))
-    with counting("predicting", "frames", frames) as bar:
+    answers, failed, finished = [], [], 0
+    announced = {path: _frames(path) for path in paths}
+    with counting("predicting", "frames", sum(announced.values())) as bar:
 
         def tick() -> None:
             bar.done += 1
@@ -90,6 +92,8 @@ def predict_sources(config: DictConfig) -> None:
                 answers.append(
                     output.answer(each, found.actions, found.calibration, config.top, windowing, segmentation)
                 )
+            finished += announced[each.path]
+            bar.done = max(bar.done, finished)  # a clip is read up to the last frame that its samples need
             bar.note = f"{len(answers) + len(failed)}/{len(paths)} files" if len(paths) > 1 else ""
     if answers:
         text = output.text(answers, found.actions, form)
@@ -147,7 +151,7 @@ def load(config: DictConfig, place: Place) -> Loaded:
     checkpoint = read(place.checkpoint, "checkpoint", trust)
     record = measurements.read(place.run) if place.run else {}
     protocol = record.get("test") or record.get("val") or {}
-    views = {key: int(protocol.get(key, 1)) for key in ("segments", "crops")}
+    views = {key: int(protocol.get(key) or 1) for key in ("segments", "crops")}
     views |= {str(key): config.views[key] for key in config.views if not OmegaConf.is_missing(config.views, key)}
     reader = Reader(checkpoint["lineage"]["inputs"], views["segments"], views["crops"], trust)
     module = load_module(place.checkpoint, checkpoint)

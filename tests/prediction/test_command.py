@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import wave
 
 import pytest
 import torch
@@ -98,7 +99,11 @@ def test_failures_are_listed_after_the_predictions_of_the_others(run, light_run,
         (["{run}/checkpoints", "source=a.mp4"], "name the folder of a finished run"),
         (["gone.ckpt", "source=a.mp4"], "no such checkpoint"),
         (["{here}/text.ckpt", "source=a.mp4"], "not a checkpoint"),
-        (["{run}", "source={here}"], "has no videos or images"),
+        (["{run}", "source={run}"], "has no videos or images"),
+        (["{run}", "source=a.mp4", "out={here}"], "is a folder; name a file"),
+        (["{here}/newer.ckpt", "source=a.mp4"], "lineage.licence: this version has no such key"),
+        (["{here}/other.ckpt", "source=a.mp4"], "not a checkpoint of actionrec"),
+        (["{run}", "source={here}/sound.mp4"], "cannot decode the video"),
         (["{run}", "source=a.mp4", "top=0"], "top=0: use"),
         (["{run}", "source=a.mp4", "format=xml"], "format=xml: use"),
         (["{run}", "source=a.mp4", "reject=maybe"], "reject=maybe: use"),
@@ -112,6 +117,12 @@ def test_failures_are_listed_after_the_predictions_of_the_others(run, light_run,
 )
 def test_bad_input_is_one_line(run, light_run, tmp_path, words, said):
     (tmp_path / "text.ckpt").write_text("no checkpoint")
+    state = torch.load(light_run / "checkpoints" / "best.ckpt", weights_only=True)
+    torch.save({**state, "lineage": {**state["lineage"], "licence": "free"}}, tmp_path / "newer.ckpt")
+    torch.save({"state_dict": state["state_dict"]}, tmp_path / "other.ckpt")
+    with wave.open(str(tmp_path / "sound.mp4"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(8000))
     outcome = run("predict", *(word.format(run=light_run, here=tmp_path) for word in words))
     assert outcome.status == 1
     *_, line = outcome.err.strip().splitlines()
