@@ -25,7 +25,7 @@ from actionrec.prediction.run import create_network
 from actionrec.settings.composition import plain
 from actionrec.storage.video import iter_frames, iter_grabbed
 from actionrec.system.hardware import fast_precision, usable_cores
-from benchmarks.common import clips_under, composed, fresh, main, median, megabytes, seconds
+from benchmarks.common import clips_under, composed, fresh, main, median, seconds
 
 RATE = 25.0  # frames a second of the video
 MINUTES = 1.0
@@ -93,7 +93,6 @@ def rates(video: Path, name: str) -> dict[str, Any]:
         "of the slowest": median(slowest),
         "of all cores": median(in_turn),
         "times real time": median([frames / RATE / each for each in whole]),
-        "MB": median([megabytes()]),
     }
 
 
@@ -116,8 +115,10 @@ def parts_of(video: Path, reader: Reader, network: Network) -> dict[str, Callabl
 def _frames_of(video: Path, feed: FlowFeed, windowing: Windowing) -> dict[int, dict[int, Decoded]]:
     """The frames that the middle of each window needs, by the index of the middle frame."""
     frames = dict(enumerate(Decoded(each.image()) for each in iter_grabbed(video)))
-    middles = range(int(windowing.seconds / 2 * RATE), len(frames), int(windowing.hop * RATE))
-    return {each: {index: frames[index] for index in feed.frames(each, len(frames))} for each in middles}
+    middles = [int((number * windowing.hop + windowing.seconds / 2) * RATE) for number in range(len(frames))]
+    needed = {middle: feed.frames(middle, ENDLESS) for middle in middles}
+    inside = {middle: indices for middle, indices in needed.items() if indices[-1] < len(frames)}
+    return {middle: {index: frames[index] for index in indices} for middle, indices in inside.items()}
 
 
 def _estimate(feed: FlowFeed, frames: dict[int, dict[int, Decoded]]) -> None:
