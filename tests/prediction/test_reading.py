@@ -11,69 +11,27 @@ import torch
 from actionrec.flow import estimators
 from actionrec.prediction import feeds, reading, windows
 from actionrec.prediction.reading import Length, Sample, measure
-from actionrec.storage.video import Grabbed, iter_grabbed
+from actionrec.storage.video import Grabbed
 from tests.conftest import attempt, noise_video, write_video
-from tests.prediction import mp4
 from tests.prediction.conftest import FLOW, FRAME, pictures, reader_of
+from tests.storage import mp4
 
 DIFFERENCE = {"_target_": "actionrec.streams.RGBDifference", "length": 2}
 STREAMS = {"frame": FRAME, "flow": FLOW, "rgb_difference": DIFFERENCE}
 
 
-def mp4_video(path, frames):
-    height, width = frames[0].shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (width, height))
-    for frame in frames:
-        writer.write(frame)
-    writer.release()
-    return path
+def test_the_length_is_that_of_the_timestamps(tmp_path):
+    assert measure(noise_video(tmp_path / "a.avi", 6), 1.0) == Length(6, pytest.approx(6 / 25))
+    path = mp4.write(tmp_path / "a.mp4", pictures(6))
+    mp4.change(path, b"stts", mp4.durations((3, 1), (3, 4)))
+    assert measure(path, 1.0) == Length(6, pytest.approx(0.60))
 
 
-class TestTimes:
-    def test_of_a_constant_rate(self, tmp_path):
-        path = noise_video(tmp_path / "a.avi", 6)
-        assert [grabbed.time for grabbed in iter_grabbed(path)] == pytest.approx([n / 25 for n in range(6)])
-        assert measure(path, 1.0) == Length(6, pytest.approx(6 / 25))
-
-    def test_are_those_of_the_file(self, tmp_path):
-        path = mp4_video(tmp_path / "a.mp4", pictures(6))
-        mp4.change(path, b"stts", mp4.durations((3, 1), (3, 4)))
-        assert [grabbed.time for grabbed in iter_grabbed(path)] == pytest.approx([0, 0.04, 0.08, 0.12, 0.28, 0.44])
-        assert measure(path, 1.0) == Length(6, pytest.approx(0.60))
-
-    def test_grow_in_a_file_without_timestamps(self, tmp_path, monkeypatch):
-        path = noise_video(tmp_path / "a.avi", 4)
-        real = cv2.VideoCapture.get
-        position = cv2.CAP_PROP_POS_MSEC
-
-        class Capture:
-            def __init__(self, *arguments):
-                self.real = cv2_capture(*arguments)
-
-            def get(self, key):
-                return 0.0 if key == position else real(self.real, key)
-
-            def __getattr__(self, name):
-                return getattr(self.real, name)
-
-        cv2_capture = cv2.VideoCapture
-        monkeypatch.setattr(cv2, "VideoCapture", Capture)
-        assert [grabbed.time for grabbed in iter_grabbed(path)] == pytest.approx([0, 0.04, 0.08, 0.12])
-
-    def test_a_long_video_is_not_measured_to_its_end(self, tmp_path, monkeypatch):
-        path = noise_video(tmp_path / "a.avi", 40)
-        assert measure(path, 1.0) is None
-        monkeypatch.setattr(reading, "iter_grabbed", lambda path: pytest.fail("decoded"))
-        assert measure(path, 0.5) is None  # the container announces 1.6 seconds
-
-
-def test_a_rotated_video_is_upright(tmp_path):
-    path = mp4_video(tmp_path / "a.mp4", pictures(1, 48, 64))
-    [upright] = [grabbed.image() for grabbed in iter_grabbed(path)]
-    mp4.change(path, b"tkhd", mp4.rotated)
-    [seen] = [grabbed.image() for grabbed in iter_grabbed(path)]
-    assert seen.shape == (64, 48, 3)
-    np.testing.assert_array_equal(seen, cv2.rotate(upright, cv2.ROTATE_90_CLOCKWISE))
+def test_a_long_video_is_not_measured_to_its_end(tmp_path, monkeypatch):
+    path = noise_video(tmp_path / "a.avi", 40)
+    assert measure(path, 1.0) is None
+    monkeypatch.setattr(reading, "iter_grabbed", lambda path: pytest.fail("decoded"))
+    assert measure(path, 0.5) is None  # the container announces 1.6 seconds
 
 
 @pytest.mark.parametrize(("height", "width"), [(48, 64), (51, 67), (17, 16)])

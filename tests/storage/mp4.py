@@ -1,10 +1,23 @@
 """MP4 files with a varying frame rate or with a rotation, which OpenCV cannot write."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 _PARENTS = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
+
+
+def write(path: Path, frames: Sequence[np.ndarray]) -> Path:
+    """Write frames (H, W, 3) uint8 BGR at 25 frames a second."""
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (width, height))
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    return path
 
 
 def change(path: Path, name: bytes, content: Callable[[bytes], bytes]) -> None:
