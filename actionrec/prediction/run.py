@@ -151,7 +151,8 @@ def load(config: DictConfig, place: Place) -> Loaded:
     checkpoint = read(place.checkpoint, "checkpoint", trust)
     record = measurements.read(place.run) if place.run else {}
     protocol = record.get("test") or record.get("val") or {}
-    views = {key: int(protocol.get(key) or 1) for key in ("segments", "crops")}
+    measured = {key: protocol.get(key) for key in ("segments", "crops")}  # the record may come from a stranger
+    views = {key: value if type(value) is int else 1 for key, value in measured.items()}
     views |= {str(key): config.views[key] for key in config.views if not OmegaConf.is_missing(config.views, key)}
     reader = Reader(checkpoint["lineage"]["inputs"], views["segments"], views["crops"], trust)
     module = load_module(place.checkpoint, checkpoint)
@@ -174,7 +175,7 @@ def create_network(module: ActionModule, accelerator: str, precision: str) -> pi
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ActionRecError(
-            f"accelerator={accelerator} precision={precision}: {reason}; use accelerator=cpu"
+            f"accelerator={accelerator} precision={precision}: {reason}; use accelerator=cpu precision=32-true"
         ) from None
 
     def logits(batch: dict[str, Any]) -> Tensor:

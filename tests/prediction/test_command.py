@@ -145,6 +145,13 @@ def test_views_and_precision_are_those_of_the_run_unless_given(own_run, compose_
     torch.testing.assert_close(exact, other.network(batch), atol=0.1, rtol=0.1)
 
 
+def test_a_record_that_makes_no_sense_is_left_aside(own_run, compose_config):
+    record = {"test": {"segments": "many", "crops": None, "precision": "32-true"}}
+    (own_run / "measurement.json").write_text(json.dumps(record))
+    found = loaded(compose_config("predict", f"checkpoint={own_run}", "accelerator=cpu"))
+    assert (len(found.reader.fractions), len(found.reader.views)) == (1, 1)
+
+
 class TestReject:
     @pytest.fixture
     def calibrated(self, own_run, run):
