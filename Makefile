@@ -89,6 +89,7 @@ lint: $(READY) ## Check format, style and types
 benchmark: $(READY) ## Measure what the documents say of speed and memory, on the data in ACTIONREC_SAMPLES
 	$(BIN)/python -m benchmarks.flow
 	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.predict
 
 clean: ## Remove caches and what the demo made; runs on other data stay
 	rm -rf outputs/demo .mypy_cache .ruff_cache .pytest_cache

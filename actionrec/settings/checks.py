@@ -116,9 +116,26 @@ SETTINGS: dict[str, Check] = {
     "parts": rules.parts,  # of evaluate
     "checkpoint": path,
     "output": maybe(rules.folder, None),
+    "top": integer(1),  # of predict
+    "format": one_of("table", "json", "csv", None),
+    "out": maybe(path, None),
+    "reject": maybe(number(0, 1), "auto", "off"),
+    "calibrate": flag,
+    "rate": number(0, 1),
+    "window.use": one_of("auto", True, False),
+    "window.clip_seconds": number(0),
+    "window.seconds": number(0, above=True),
+    "window.hop": number(0, above=True),
+    "window.smooth": number(0),
+    "window.enter": maybe(number(0, 1), None),
+    "window.leave": maybe(number(0, 1), None),
+    "window.least": number(0),
+    "accelerator": filled,
+    "precision": maybe(filled, None),
+    "batch_size": integer(1),
     "gallery": amount,  # of report
     "search.trials": integer(1),
-    "source": maybe(rules.paths, None),  # of prepare and import_flow
+    "source": maybe(rules.paths, None),  # of prepare, import_flow and predict
     "source_splits": maybe(rules.paths, None),
     "expect_complete": flag,
     "dataset.seed": integer(0),

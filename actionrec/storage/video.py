@@ -4,7 +4,7 @@ The frame count of a container is unreliable: `CAP_PROP_FRAME_COUNT` of real HMD
 frames that can be read. So frames are counted by reading, and read in sequence instead of by seeking.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,8 @@ from actionrec.system.errors import ActionRecError
 # Worker processes decode clips in parallel, so OpenCV and FFmpeg use one thread per clip.
 cv2.setNumThreads(0)
 _ONE_THREAD = (cv2.CAP_ANY, [cv2.CAP_PROP_N_THREADS, 1])
+
+_USUAL_RATE = 25.0  # frames a second, for containers whose own rate cannot be right
 
 _JPEG = b"\xff\xd8"
 _LARGE = 300_000  # bytes; for smaller images, reading the size takes longer than decoding at a reduced size saves
@@ -43,6 +45,51 @@ def iter_gray(path: Path) -> Iterator[np.ndarray]:
     """Yield the frames of a clip in order, each (H, W) uint8 gray."""
     for frame in _iter_bgr(path):
         yield cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
+
+
+class Grabbed(NamedTuple):
+    """A frame that is decoded, but not yet converted to an image.
+
+    Args:
+        time: seconds since the first frame, by the timestamps of the file.
+        image: converts the frame to (H, W, 3) uint8 BGR; to be called before the next frame is taken.
+    """
+
+    time: float
+    image: Callable[[], np.ndarray]
+
+
+def iter_grabbed(path: Path) -> Iterator[Grabbed]:
+    """Yield the frames of a clip in order, with their times; only wanted frames have to be converted to images.
+
+    Times grow from frame to frame. A frame whose timestamp does not, as in files without timestamps, follows the frame
+    before it at the container's rate.
+
+    Raises:
+        ActionRecError: the file is missing, or none of its frames can be decoded.
+    """
+    capture = _open(path)
+
+    def image() -> np.ndarray:
+        read, frame = capture.retrieve()
+        if not read:
+            raise _unreadable(path)
+        return frame
+
+    try:
+        if not capture.grab():
+            raise _unreadable(path)
+        image()  # grab also succeeds on files that are no video
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        period = 1 / (rate if 1 <= rate <= 1000 else _USUAL_RATE)
+        first, time = capture.get(cv2.CAP_PROP_POS_MSEC), 0.0
+        yield Grabbed(time, image)
+        while capture.grab():
+            stamp = (capture.get(cv2.CAP_PROP_POS_MSEC) - first) / 1000
+            time = stamp if stamp > time else time + period
+            yield Grabbed(time, image)
+    finally:
+        capture.release()
 
 
 class Probe(NamedTuple):

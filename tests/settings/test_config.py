@@ -100,6 +100,7 @@ def test_every_option_instantiates(compose_config, paths, tmp_path, data_of, exp
         ("extract_flow", []),
         ("fuse", []),
         ("import_flow", []),
+        ("predict", []),
         ("prepare", ["dataset=hmdb51"]),
         ("report", []),
     ],

@@ -1,0 +1,159 @@
+"""Predictions as a table for people, as JSON and as CSV."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from actionrec.prediction import windows
+from actionrec.prediction.calibration import Calibration
+from actionrec.prediction.pipeline import Scored, Windowing
+from actionrec.prediction.windows import Segment
+from actionrec.reporting.tables import lines_of
+
+NONE = "none of these"
+FORMATS = ("table", "json", "csv")
+COLUMNS = ("file", "start", "end", "rank", "action", "probability")  # of CSV
+
+
+class Segmentation(NamedTuple):
+    """How windows become segments; see `windows.smooth` and `windows.segments`.
+
+    Args:
+        smooth: seconds over which probabilities are averaged.
+        enter, leave: thresholds.
+        least: shortest segment in seconds.
+    """
+
+    smooth: float
+    enter: float
+    leave: float
+    least: float
+
+
+class Answer(NamedTuple):
+    """The prediction of one file.
+
+    Args:
+        path: the file.
+        top: actions with their probabilities, the most probable first; empty for a video with windows.
+        rejected: whether the most probable action is below the threshold of the calibration.
+        duration: in seconds; None for an image.
+        segments: of a video with windows; None for a clip or an image as a whole.
+    """
+
+    path: Path
+    top: list[tuple[str, float]]
+    rejected: bool
+    duration: float | None
+    segments: list[Segment] | None = None
+
+
+def answer(
+    scored: Scored,
+    actions: Sequence[str],
+    calibration: Calibration,
+    top: int,
+    windowing: Windowing,
+    segmentation: Segmentation,
+) -> Answer:
+    """The answer to a file's scores.
+
+    Args:
+        scored: the scores.
+        actions: names of the labels.
+        calibration: of the probabilities, with the threshold below which an answer is rejected.
+        top: number of actions.
+        windowing: how the video was cut.
+        segmentation: how its windows become segments.
+    """
+    probabilities = calibration.probabilities(scored.logits)
+    duration = scored.length.duration if scored.length else None
+    if scored.windowed and duration is not None:
+        smoothed = windows.smooth(probabilities, odd(segmentation.smooth / windowing.hop))
+        parts = windows.spans(len(smoothed), windowing.seconds, windowing.hop, duration)
+        found = windows.segments(smoothed, parts, *segmentation[1:])
+        return Answer(scored.path, [], False, duration, found)
+    [row] = probabilities
+    best = np.argsort(-row, kind="stable")[:top].tolist()
+    return Answer(
+        scored.path,
+        [(actions[label], float(row[label])) for label in best],
+        row.max() < calibration.threshold,
+        duration,
+    )
+
+
+def odd(width: float) -> int:
+    """The odd number of windows that is closest to a width, at least 1."""
+    return 2 * round((max(width, 1.0) - 1) / 2) + 1
+
+
+def text(answers: Sequence[Answer], actions: Sequence[str], form: str) -> str:
+    """Answers in one of `FORMATS`, without a final line break."""
+    if form == "json":
+        return json.dumps([_mapping(each, actions) for each in answers], indent=2)
+    return _csv(answers, actions) if form == "csv" else _tables(answers, actions)
+
+
+def _mapping(answer: Answer, actions: Sequence[str]) -> dict[str, Any]:
+    own: dict[str, Any] = {"file": str(answer.path), "duration": answer.duration}
+    if answer.segments is not None:
+        return own | {"segments": [_row(segment, actions) for segment in answer.segments]}
+    likeliest = [{"action": action, "probability": probability} for action, probability in answer.top]
+    return own | {"action": None if answer.rejected else answer.top[0][0], "top": likeliest}
+
+
+def _row(segment: Segment, actions: Sequence[str]) -> dict[str, Any]:
+    times = {"start": round(segment.start, 3), "end": round(segment.end, 3)}
+    return {**times, "action": actions[segment.label], "probability": segment.probability}
+
+
+def _csv(answers: Sequence[Answer], actions: Sequence[str]) -> str:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for each in answers:
+        path = str(each.path)
+        if each.segments is not None:
+            writer.writerows({"file": path, "rank": 1, **_row(segment, actions)} for segment in each.segments)
+            continue
+        if each.rejected:
+            writer.writerow({"file": path, "rank": 0, "action": NONE})
+        for rank, (action, probability) in enumerate(each.top, 1):
+            writer.writerow({"file": path, "rank": rank, "action": action, "probability": probability})
+    return file.getvalue().rstrip("\n")
+
+
+def _tables(answers: Sequence[Answer], actions: Sequence[str]) -> str:
+    wholes = [each for each in answers if each.segments is None]
+    parts = [
+        [
+            str(each.path),
+            actions[segment.label],
+            f"{segment.start:.2f}",
+            f"{segment.end:.2f}",
+            f"{segment.probability:.3f}",
+        ]
+        for each in answers
+        for segment in each.segments or ()
+    ]
+    parts += [[str(each.path), NONE, "0.00", f"{each.duration:.2f}", ""] for each in answers if each.segments == []]
+    tables = []
+    if wholes:
+        tables.append(lines_of([["file", "action", "probability", "next"], *map(_line, wholes)]))
+    if parts:
+        tables.append(lines_of([["file", "action", "start", "end", "probability"], *parts]))
+    return "\n\n".join(tables)
+
+
+def _line(answer: Answer) -> list[str]:
+    """A row of the table: with a rejected answer, the most probable action is among the next ones."""
+    (best, probability), *others = answer.top
+    first = [NONE, ""] if answer.rejected else [best, f"{probability:.3f}"]
+    shown = answer.top if answer.rejected else others
+    return [str(answer.path), *first, ", ".join(f"{action} {each:.3f}" for action, each in shown)]

@@ -1,0 +1,201 @@
+"""`actionrec predict` as a command line."""
+
+import json
+import shutil
+import wave
+
+import pytest
+import torch
+
+from actionrec.commands.predict import arguments
+from actionrec.evaluation import scores
+from actionrec.evaluation.scores import Scores
+from actionrec.system.files import sha256
+from tests.conftest import noise_video
+from tests.prediction.conftest import ACTIONS, loaded
+
+CPU = ("accelerator=cpu", "precision=32-true")
+
+
+@pytest.fixture
+def own_run(light_run, tmp_path):
+    return shutil.copytree(light_run, tmp_path / "run")
+
+
+def test_the_command_line_takes_paths_as_they_are_typed():
+    odd = "clips/#20_it's (1)!.avi"
+    assert arguments(["runs/a=1/x", f"source={odd}", "window=true", "top=3", "-c", "job"]) == [
+        "checkpoint='runs/a=1/x'",
+        "source='clips/#20_it\\'s (1)!.avi'",
+        "window.use=true",
+        "top=3",
+        "-c",
+        "job",
+    ]
+    assert arguments(["checkpoint=x.ckpt", "source=[a,b]", "out=null"]) == [
+        "checkpoint='x.ckpt'",
+        "source=[a,b]",
+        "out=null",
+    ]
+
+
+@pytest.mark.parametrize("named", ["run", "checkpoint"])
+def test_a_run_or_its_checkpoint_predicts_a_folder(run, light_run, tmp_path, named):
+    network = light_run if named == "run" else light_run / "checkpoints" / "best.ckpt"
+    videos = [noise_video(tmp_path / "videos" / name, 6) for name in ("#2 (it's).avi", "b.avi")]
+    outcome = run("predict", str(network), f"source={tmp_path / 'videos'}", "format=json", "top=3", *CPU)
+    assert outcome.status == 0, outcome.err
+    found = json.loads(outcome.out)
+    assert [each["file"] for each in found] == [str(video) for video in videos]
+    for each in found:
+        assert {row["action"] for row in each["top"]} == set(ACTIONS)
+        assert sum(row["probability"] for row in each["top"]) == pytest.approx(1)
+        assert each["action"] == each["top"][0]["action"]
+        assert each["duration"] == pytest.approx(0.24)
+
+
+@pytest.mark.parametrize(("name", "begins"), [("a.json", "["), ("a.csv", "file,start"), ("a.txt", "| file")])
+def test_the_suffix_of_the_file_chooses_the_format(run, light_run, tmp_path, name, begins):
+    video, out = noise_video(tmp_path / "a (1).avi", 6), tmp_path / "new" / name
+    outcome = run("predict", str(light_run), f"source={video}", f"out={out}", *CPU)
+    assert outcome.status == 0, outcome.err
+    assert outcome.out == ""
+    assert out.read_text().startswith(begins)
+    assert "clap" in out.read_text()
+
+
+def test_a_long_video_becomes_segments(run, light_run, tmp_path):
+    video = noise_video(tmp_path / "a.avi", 60)
+    window = ["window=true", "window.seconds=1", "window.hop=0.5", "reject=off"]
+    outcome = run("predict", str(light_run), f"source={video}", "format=json", *window, *CPU)
+    assert outcome.status == 0, outcome.err
+    [found] = json.loads(outcome.out)
+    assert found["segments"][0]["start"] == 0.0
+    assert found["segments"][-1]["end"] == pytest.approx(found["duration"]) == pytest.approx(2.4)
+    never = run("predict", str(light_run), f"source={video}", "format=json", *window, "window.enter=1", *CPU)
+    assert json.loads(never.out)[0]["segments"] == []
+
+
+def test_failures_are_listed_after_the_predictions_of_the_others(run, light_run, tmp_path):
+    noise_video(tmp_path / "videos" / "b.avi", 6)
+    (tmp_path / "videos" / "a.mp4").write_text("no video")
+    (tmp_path / "videos" / "c.mp4").touch()
+    outcome = run("predict", str(light_run), f"source={tmp_path / 'videos'}", *CPU)
+    assert outcome.status == 1
+    assert "b.avi" in outcome.out
+    assert "a.mp4" not in outcome.out
+    *_, first, second, last = outcome.err.strip().splitlines()
+    assert "a.mp4" in first
+    assert "c.mp4 is empty" in second
+    assert last.startswith("error: 2 of 3 files could not be predicted")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "say which network"),
+        (["{run}"], "say what to predict"),
+        (["{run}", "source=gone.mp4"], "gone.mp4: no such file"),
+        (["{run}/checkpoints", "source=a.mp4"], "name the folder of a finished run"),
+        (["gone.ckpt", "source=a.mp4"], "no such checkpoint"),
+        (["{here}/text.ckpt", "source=a.mp4"], "not a checkpoint"),
+        (["{run}", "source={run}"], "has no videos or images"),
+        (["{run}", "source=a.mp4", "out={here}"], "is a folder; name a file"),
+        (["{here}/newer.ckpt", "source=a.mp4"], "lineage.licence: this version has no such key"),
+        (["{here}/other.ckpt", "source=a.mp4"], "not a checkpoint of actionrec"),
+        (["{run}", "source={here}/sound.mp4"], "cannot decode the video"),
+        (["{run}", "source=a.mp4", "top=0"], "top=0: use"),
+        (["{run}", "source=a.mp4", "format=xml"], "format=xml: use"),
+        (["{run}", "source=a.mp4", "reject=maybe"], "reject=maybe: use"),
+        (["{run}", "source=a.mp4", "window.hop=0"], "window.hop=0: use"),
+        (["{run}", "source=a.mp4", "window.enter=0.5", "window.leave=0.6"], "window.leave=0.6: use at most"),
+        (["{run}", "source=a.mp4", "accelerator=abacus"], "accelerator=abacus"),
+        (["{run}", "source=a.mp4", "precision=3"], "precision=3"),
+        (["{run}", "calibrate=true"], "is not a scores file"),
+        (["{run}/checkpoints/best.ckpt", "source=a.mp4", "views.crops=2"], "views.crops=2: use"),
+    ],
+)
+def test_bad_input_is_one_line(run, light_run, tmp_path, words, said):
+    (tmp_path / "text.ckpt").write_text("no checkpoint")
+    state = torch.load(light_run / "checkpoints" / "best.ckpt", weights_only=True)
+    torch.save({**state, "lineage": {**state["lineage"], "licence": "free"}}, tmp_path / "newer.ckpt")
+    torch.save({"state_dict": state["state_dict"]}, tmp_path / "other.ckpt")
+    with wave.open(str(tmp_path / "sound.mp4"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(8000))
+    outcome = run("predict", *(word.format(run=light_run, here=tmp_path) for word in words))
+    assert outcome.status == 1
+    *_, line = outcome.err.strip().splitlines()
+    assert line.startswith("error: ")
+    assert said in line
+    assert "Traceback" not in outcome.err
+
+
+def test_views_and_precision_are_those_of_the_run_unless_given(own_run, compose_config):
+    record = {"test": {"segments": 3, "crops": 5, "position": "middle", "precision": "64-true"}}
+    (own_run / "measurement.json").write_text(json.dumps(record))
+    found = loaded(compose_config("predict", f"checkpoint={own_run}", "accelerator=cpu"))
+    assert (len(found.reader.fractions), len(found.reader.views)) == (3, 5)
+    batch = {"frame": torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)}
+    exact = found.network(batch)
+    given = ["views.segments=2", "views.crops=1", "precision=bf16-mixed"]
+    other = loaded(compose_config("predict", f"checkpoint={own_run}", "accelerator=cpu", *given))
+    assert (len(other.reader.fractions), len(other.reader.views)) == (2, 1)
+    assert not torch.equal(exact, other.network(batch))
+    torch.testing.assert_close(exact, other.network(batch), atol=0.1, rtol=0.1)
+
+
+def test_a_record_that_makes_no_sense_is_left_aside(own_run, compose_config):
+    record = {"test": {"segments": "many", "crops": None, "precision": "32-true"}}
+    (own_run / "measurement.json").write_text(json.dumps(record))
+    found = loaded(compose_config("predict", f"checkpoint={own_run}", "accelerator=cpu"))
+    assert (len(found.reader.fractions), len(found.reader.views)) == (1, 1)
+
+
+class TestReject:
+    @pytest.fixture
+    def calibrated(self, own_run, run):
+        checkpoint = sha256(own_run / "checkpoints" / "best.ckpt")
+        logits = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+        found = Scores(
+            [f"c{n}" for n in range(40)], logits, logits.argmax(1), ACTIONS, ["g"] * 40, {"checkpoint": checkpoint}
+        )
+        scores.save(found, own_run / scores.FILES["val"])
+        outcome = run("predict", str(own_run), "calibrate=true", "rate=0")
+        assert outcome.status == 0, outcome.err
+        assert "from 40 validation samples" in outcome.out
+        return own_run
+
+    def actions(self, run, network, tmp_path, *words):
+        video = noise_video(tmp_path / "a.avi", 6)
+        outcome = run("predict", str(network), f"source={video}", "format=json", *words, *CPU)
+        assert outcome.status == 0, outcome.err
+        [found] = json.loads(outcome.out)
+        return found["action"], outcome.err
+
+    def test_auto_says_that_there_is_no_calibration(self, run, light_run, tmp_path):
+        action, log = self.actions(run, light_run, tmp_path)
+        assert action in ACTIONS
+        assert "has no calibration" in log
+
+    def test_auto_takes_the_calibration_of_the_run(self, run, calibrated, tmp_path):
+        made = json.loads((calibrated / "checkpoints" / "calibration.json").read_text())
+        assert made["n"] == 40
+        assert made["threshold"] > 1 / 3
+        made["threshold"] = 1.0
+        (calibrated / "checkpoints" / "calibration.json").write_text(json.dumps(made))
+        action, log = self.actions(run, calibrated, tmp_path)
+        assert action is None
+        assert "below 1.000 it is none of these" in log
+
+    def test_a_threshold_of_the_command_line_and_off(self, run, calibrated, tmp_path):
+        assert self.actions(run, calibrated, tmp_path, "reject=1.0")[0] is None
+        assert self.actions(run, calibrated, tmp_path, "reject=0.01")[0] in ACTIONS
+        assert self.actions(run, calibrated, tmp_path, "reject=off")[0] in ACTIONS
+
+    def test_a_calibration_of_other_weights_is_refused(self, run, calibrated):
+        state = torch.load(calibrated / "checkpoints" / "best.ckpt", weights_only=True)
+        state["epoch"] = 7
+        torch.save(state, calibrated / "checkpoints" / "best.ckpt")
+        assert "is of another checkpoint" in run("predict", str(calibrated), "source=a.mp4", *CPU).err
+        assert "are of other weights" in run("predict", str(calibrated), "calibrate=true").err
