@@ -46,7 +46,8 @@ def columns() -> int:
     """Width of the terminal at stderr without its last column, after which some terminals wrap the line."""
     if "COLUMNS" not in os.environ:
         try:  # shutil.get_terminal_size asks stdout, which may be a pipe
-            return max(os.get_terminal_size(sys.stderr.fileno()).columns - 1, 1)
+            if width := os.get_terminal_size(sys.stderr.fileno()).columns:  # 0 in a terminal that does not know
+                return max(width - 1, 1)
         except (OSError, ValueError):
             pass
     return max(shutil.get_terminal_size().columns - 1, 1)

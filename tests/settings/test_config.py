@@ -172,10 +172,10 @@ LENGTHS = {
     ("hmdb51_frame", "strong"): (12, 100, 32, 0.1, 224, 5),
     ("hmdb51_flow", "strong"): (45, 100, 32, 0.1, 224, 5),
     ("hmdb51_two_stream", "strong"): (10, 100, 32, 0.1, 224, 5),
-    ("stanford40_frame", "demo"): (10, 100, 32, 0.1, 96, 1),
-    ("hmdb51_frame", "demo"): (6, 100, 32, 0.1, 96, 1),
-    ("hmdb51_flow", "demo"): (16, 100, 32, 0.1, 96, 1),
-    ("hmdb51_two_stream", "demo"): (3, 100, 32, 0.1, 96, 1),
+    ("stanford40_frame", "demo"): (10, 100, 32, 0.1, 80, 1),
+    ("hmdb51_frame", "demo"): (6, 100, 32, 0.1, 80, 1),
+    ("hmdb51_flow", "demo"): (16, 100, 32, 0.1, 80, 1),
+    ("hmdb51_two_stream", "demo"): (3, 100, 32, 0.1, 80, 1),
 }
 
 

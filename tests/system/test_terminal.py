@@ -1,6 +1,7 @@
 import io
 import logging
 import multiprocessing
+import os
 import sys
 import time
 
@@ -43,6 +44,14 @@ def wait_for(condition):
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.005)
+
+
+@pytest.mark.parametrize(("said", "columns"), [(0, 79), (1, 1), (100, 99)])
+def test_a_terminal_that_does_not_know_its_width_counts_as_usual(monkeypatch, said, columns):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(sys, "stderr", open(os.devnull))  # noqa: SIM115
+    monkeypatch.setattr(os, "get_terminal_size", lambda stream: os.terminal_size((said, 24)))
+    assert terminal.columns() == columns
 
 
 def test_colours_are_for_terminals_that_want_them(monkeypatch):
