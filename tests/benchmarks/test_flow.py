@@ -50,6 +50,7 @@ def test_figures_are_kept_beside_earlier_ones(tmp_path):
     assert table([{"a": 1.23456, "b": "x"}]).splitlines() == ["| a    | b |", "| ---- | - |", "| 1.23 | x |"]
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_the_command_line_leaves_the_named_figures(tmp_path):
     for action in ("wave", "clap"):

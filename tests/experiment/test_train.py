@@ -155,6 +155,7 @@ def test_jobs_of_a_multirun_leave_nothing_to_each_other(paths, run, tmp_path):
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_stages_and_options_by_pattern_are_swept_as_anything_else(tmp_path, paths, run):
     """Every job is trained, under a name of what varies, and the multirun ends in their table."""

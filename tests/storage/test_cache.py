@@ -142,6 +142,7 @@ def test_loader_processes_read_from_memory(compose_config, paths, demo_root, tmp
         list(data.test_dataloader())
 
 
+@pytest.mark.ci
 def test_data_sets_can_be_sent_to_fresh_processes(compose_config, paths):
     """Processes are spawned, as on macOS and Windows."""
     data = create_data(compose_config("train", "experiment=hmdb51_two_stream", *paths, *QUICK))
