@@ -15,7 +15,7 @@ import numpy as np
 
 from actionrec.flow.estimators import Estimator, create, is_own
 from actionrec.flow.field import quantize
-from actionrec.settings.checks import FLOW_PARAMS
+from actionrec.settings.allowed_values import FLOW_PARAMS
 from actionrec.settings.rules import require
 from actionrec.settings.untrusted.targets import check_target
 from actionrec.settings.values import UnfitError

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from actionrec.commands.chain import arguments, quoted
 from actionrec.experiment import chain, extraction, training
-from actionrec.experiment.chain import wanted
+from actionrec.experiment.plan import wanted
 from actionrec.flow import extract
 from actionrec.runs import manifest
 from actionrec.runs.folder import run_folder

@@ -17,7 +17,7 @@ from actionrec.commands.app import command
 from actionrec.evaluation.metrics import METRICS
 from actionrec.flow import estimators, raft
 from actionrec.networks import backbone, fusions
-from actionrec.settings import checks, overrides
+from actionrec.settings import allowed_values, checks, overrides
 from actionrec.settings.composition import COMPOSITION_ERRORS, config_groups
 from actionrec.settings.messages import one_line
 from actionrec.streams import flow, sampling, transforms
@@ -216,7 +216,7 @@ def test_the_line_names_the_setting_its_value_and_what_it_may_be(base):
 
 def test_choices_are_those_of_the_code():
     def takes(key: str, values) -> bool:
-        return all(checks.SETTINGS[key](value) is None for value in values)
+        return all(allowed_values.SETTINGS[key](value) is None for value in values)
 
     assert takes("data.augmentation", {*transforms.STILL_PRESETS, *transforms.CLIP_PRESETS})
     assert takes("data.position", [*sampling.POSITIONS, sampling.RANDOM])
@@ -224,10 +224,10 @@ def test_choices_are_those_of_the_code():
     assert takes("views.crops", transforms.EVAL_VIEWS)
     assert takes("model.fusion", fusions.FUSION_LAYERS)
     assert takes("backbone.stem", backbone.STEMS)
-    assert set(checks.FLOW_PARAMS) == set(estimators.ESTIMATORS)
-    assert all(checks.FLOW_PARAMS["dis"]["preset"](preset) is None for preset in estimators.DIS_PRESETS)
-    assert all(checks.FLOW_PARAMS["raft"]["network"](network) is None for network in raft.NETWORKS)
-    assert {metric.partition("/")[2] for metric in checks.MONITORED} - {"loss"} <= set(METRICS)
+    assert set(allowed_values.FLOW_PARAMS) == set(estimators.ESTIMATORS)
+    assert all(allowed_values.FLOW_PARAMS["dis"]["preset"](preset) is None for preset in estimators.DIS_PRESETS)
+    assert all(allowed_values.FLOW_PARAMS["raft"]["network"](network) is None for network in raft.NETWORKS)
+    assert {metric.partition("/")[2] for metric in allowed_values.MONITORED} - {"loss"} <= set(METRICS)
 
 
 def test_modules_of_the_users_own_say_themselves_what_they_take(base):
