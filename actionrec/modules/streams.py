@@ -112,7 +112,8 @@ class MultiStreamModule(_Streams):
         self.hparams.update(_without_weights(settings, streams))
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
-        return self.network(*(batch[name] for name in self.network.names))
+        used = self.network.used
+        return self.network(*(batch[name] if name in used else None for name in self.network.names))
 
     def predict_step(self, batch: dict[str, Any], index: int) -> dict[str, Tensor]:
         """Features (B, F) of the frozen streams, on the CPU."""

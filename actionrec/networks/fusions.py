@@ -42,6 +42,10 @@ class Fusion(nn.Module):
     @abstractmethod
     def forward(self, streams: Streams, inputs: Mapping[str, Tensor]) -> Tensor: ...
 
+    def used(self, names: Sequence[str]) -> list[str]:
+        """Those of the streams that the logits depend on; the inputs of the other streams may be left out."""
+        return list(names)
+
     def start(self, streams: Streams) -> None:
         """Initialise the weights, if any, so that the output is the average of the current logits of the streams."""
         return
@@ -185,7 +189,6 @@ class Gated(Fusion):
         return reduce(torch.logaddexp if self.mixes else torch.add, parts)
 
     def used(self, names: Sequence[str]) -> list[str]:
-        """Those of the streams that the logits depend on."""
         return [name for name, weight in zip(names, self.weights.tolist(), strict=True) if weight]
 
 

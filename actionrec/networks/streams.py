@@ -66,9 +66,15 @@ class MultiStream(nn.Module):
             self.get_submodule(name).eval()
         return self
 
+    @property
+    def used(self) -> list[str]:
+        """Names of the streams that the logits depend on, see `fusions.Fusion.used`."""
+        return self.fusion.used(self.names)
+
     def start_as_average(self) -> None:
         """Initialise a trained fusion as the average of the current logits of the streams."""
         self.fusion.start(self.streams)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor | None) -> Tensor:
+        """See the class; the input of a stream that is not `used` may be None."""
         return self.fusion(self.streams, dict(zip(self.names, inputs, strict=True)))

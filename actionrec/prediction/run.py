@@ -13,6 +13,7 @@ from torch import Tensor
 from actionrec.evaluation import scores
 from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import load_module, read
+from actionrec.networks.streams import MultiStream
 from actionrec.prediction import calibration, output, pipeline, sources
 from actionrec.prediction.calibration import Calibration
 from actionrec.prediction.output import Segmentation
@@ -154,8 +155,11 @@ def load(config: DictConfig, place: Place) -> Loaded:
     measured = {key: protocol.get(key) for key in ("segments", "crops")}  # the record may come from a stranger
     views = {key: value if type(value) is int else 1 for key, value in measured.items()}
     views |= {str(key): config.views[key] for key in config.views if not OmegaConf.is_missing(config.views, key)}
-    reader = Reader(checkpoint["lineage"]["inputs"], views["segments"], views["crops"], trust)
     module = load_module(place.checkpoint, checkpoint)
+    inputs = checkpoint["lineage"]["inputs"]
+    if isinstance(module.network, MultiStream):  # a gate may leave streams out, whose inputs need not be made
+        inputs = {**inputs, "streams": {name: inputs["streams"][name] for name in module.network.used}}
+    reader = Reader(inputs, views["segments"], views["crops"], trust)
     precision = config.precision or protocol.get("precision") or fast_precision(config.accelerator)
     network = create_network(module, config.accelerator, str(precision))
     made = _calibration(config, place)

@@ -29,6 +29,20 @@ def test_scores_equal_those_of_evaluate(run, paths, tmp_path, compose_config, ch
     torch.testing.assert_close(torch.cat([each.logits for each in predicted]), measured.logits, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("weights", [(0.0, 1.0), (0.3, 0.7)])
+def test_a_stream_without_weight_is_not_read(compose_config, checkpoint_of, demo_root, weights):
+    path = checkpoint_of("experiment=two_stream", "model.fusion=gated", "model.frozen=[frame,flow]")
+    checkpoint = torch.load(path, weights_only=False)
+    checkpoint["state_dict"]["network.fusion.weights"].copy_(torch.tensor(weights))
+    torch.save(checkpoint, path)
+    found = loaded(compose_config("predict", f"checkpoint={path}", "accelerator=cpu", "precision=32-true"))
+    assert list(found.reader.feeds) == [name for name, weight in zip(("frame", "flow"), weights, strict=True) if weight]
+    [answer] = pipeline.predict(
+        [next(demo_root.glob("hmdb51/clap/*.avi"))], found.reader, found.network, pipeline.Windowing(), 5
+    )
+    assert answer.logits.isfinite().all()
+
+
 @pytest.mark.slow
 def test_images_have_the_scores_of_evaluate(run, paths, tmp_path, compose_config, checkpoint_of, demo_root):
     stills = ["experiment=stanford40_frame", "data.actions=[applauding,drinking]"]
