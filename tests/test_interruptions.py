@@ -119,6 +119,7 @@ def test_a_search_that_is_told_to_stop_says_so(run, command, monkeypatch):
     assert run("search", *command, space, "search.trials=2").status == 143
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_a_job_that_slurm_is_about_to_end_is_requeued_and_measures_the_best_network(
     tmp_path, run, command, in_epoch, slurm
@@ -152,6 +153,7 @@ def test_a_training_that_diverges_leaves_no_run(tmp_path, run, command):
     assert [each.name for each in (tmp_path / "outputs/demo/stanford40_frame").iterdir()] == ["split1-seed0.partial"]
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_a_run_that_is_killed_while_it_is_measured_loses_no_metric(tmp_path, run, command, monkeypatch):
     outputs = tmp_path / "outputs"

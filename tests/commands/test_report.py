@@ -69,6 +69,7 @@ def test_a_half_finished_tree_names_what_is_missing(tmp_path, run):
     assert re.search(r"n = 60 clips of 20 source videos\. One seed\.", text)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("asked", [["tag=1"], []])
 def test_of_tagged_runs_alone_the_page_shows_their_chain_and_their_means(tmp_path, run, asked):
     data = tmp_path / "demo"
@@ -87,6 +88,7 @@ def test_of_tagged_runs_alone_the_page_shows_their_chain_and_their_means(tmp_pat
     assert f"error: tag=2: no run under {data} has that tag; the tags are: 1" in wrong.err
 
 
+@pytest.mark.ci
 def test_a_page_shows_the_means_of_its_own_tag(tmp_path, run):
     data = tmp_path / "demo"
     for split in (1, 2):

@@ -105,6 +105,7 @@ def test_a_chain_goes_up_to_a_stage_or_a_variant(call, trained, tmp_path):
     assert wanted(load(), None, variants=True) == [*STAGES, *variants]
 
 
+@pytest.mark.ci
 def test_a_gate_is_fitted_after_the_other_folds_of_its_parents(call, trained, tmp_path):
     words = ["upto=hmdb51_two_stream_gated", "split=2", "data.size=112"]
     stages, outcome = call(*words)

@@ -109,6 +109,7 @@ def test_a_training_takes_what_torch_and_lightning_have(tmp_path, paths, run):
     assert "has 4 parameter groups, this training has 2" in refused.err
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_a_sweep_skips_what_is_finished(tmp_path, paths, run):
     sweep = ["experiment=stanford40_frame", *paths, *QUICK, "sweep=learning_rate", "seed=0"]
