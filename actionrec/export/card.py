@@ -40,6 +40,7 @@ class Facts:
 
     Args:
         file: the exported file, or the checkpoint.
+        name: of the file.
         description: of the network.
         run: folder of the run; None for a checkpoint that lies elsewhere.
         exporter: that wrote the file; empty for a checkpoint.
@@ -49,6 +50,7 @@ class Facts:
     """
 
     file: Path
+    name: str
     description: Description
     run: Path | None
     exporter: str = ""

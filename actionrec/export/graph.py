@@ -32,6 +32,7 @@ class Graph(nn.Module):
             self.names = network.fusion.used(self.names)
             self.used = nn.ModuleList(network.streams[name] for name in self.names)
             self.whole = None
+        self.eval()  # exporters put a network back into the mode that its outermost module has
 
     def forward(self, *inputs: Tensor) -> Tensor:
         if self.gate is None:

@@ -77,8 +77,16 @@ def _dynamo(graph: Graph, inputs: tuple[Tensor, ...], path: Path) -> None:
 
 
 def _torchscript(graph: Graph, inputs: tuple[Tensor, ...], path: Path) -> None:
+    torch.onnx.register_custom_op_symbolic("aten::logaddexp", _logaddexp, OPSET)  # of averages; this exporter lacks it
     axes = {name: {0: _BATCH} for name in (*graph.names, LOGITS)}
     torch.onnx.export(graph, inputs, path, dynamic_axes=axes, dynamo=False, **_common(graph))
+
+
+def _logaddexp(g: Any, a: Any, b: Any) -> Any:
+    """log(exp(a) + exp(b)) = max(a, b) + log(1 + exp(-|a - b|)), in operators of ONNX."""
+    smaller = g.op("Exp", g.op("Neg", g.op("Abs", g.op("Sub", a, b))))
+    one = g.op("Constant", value_t=torch.tensor(1.0))
+    return g.op("Add", g.op("Max", a, b), g.op("Log", g.op("Add", smaller, one)))
 
 
 def _common(graph: Graph) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from actionrec.datamodules.base import ActionDataModule
 from actionrec.evaluation import metrics
 from actionrec.export import card, samples, speed
 from actionrec.export.comparison import BATCHES, Comparison, compare
@@ -17,6 +17,7 @@ from actionrec.export.graph import Graph
 from actionrec.export.onnx_file import EXPORTERS, convert, describe, require_extra, versions
 from actionrec.export.samples import Samples
 from actionrec.modules import exported
+from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import load_module, read
 from actionrec.modules.exported import Description, is_exported
 from actionrec.prediction import calibration
@@ -50,6 +51,14 @@ class Written(NamedTuple):
     comparison: Comparison
 
 
+class Measured(NamedTuple):
+    """A network that is measured: its name in tables, a function from batches to logits, and the size in bytes."""
+
+    name: str
+    run: Network
+    size: int
+
+
 def export(config: DictConfig) -> None:
     """Export the network of `checkpoint` with a model card beside it, or write the card alone, and print the figures.
 
@@ -63,61 +72,67 @@ def export(config: DictConfig) -> None:
     if is_exported(place.checkpoint):
         raise ActionRecError(f"checkpoint={place.checkpoint} is exported already; name the run or its checkpoint")
     if config.format == "card":
-        path = _out(config, place, place.checkpoint.name + CARD)
-        checkpoint = read(place.checkpoint, "checkpoint", plain(config)["trust"])
-        facts = card.Facts(
-            place.checkpoint,
-            _description(place, checkpoint, list(checkpoint["lineage"]["inputs"]["streams"])),
-            place.run,
-        )
-        write_text(path, card.text(facts))
-        print(path)
+        _write_card(config, place)
         return
     require_extra()
     _export(config, place)
 
 
+def _write_card(config: DictConfig, place: Place) -> None:
+    path = _out(config, place, place.checkpoint.name + CARD)
+    checkpoint = read(place.checkpoint, "checkpoint", plain(config)["trust"])
+    streams = Graph(load_module(place.checkpoint, checkpoint)).names
+    description = _description(place, checkpoint, streams)
+    write_text(path, card.text(card.Facts(place.checkpoint, place.checkpoint.name, description, place.run)))
+    print(path)
+
+
 def _export(config: DictConfig, place: Place) -> None:
     trust, quantised = plain(config)["trust"], config.precision == "int8"
+    out = _out(config, place, place.checkpoint.stem + ("-int8.onnx" if quantised else exported.SUFFIX))
     terminal.doing("loading the network")
     checkpoint = read(place.checkpoint, "checkpoint", trust)
-    lineage = checkpoint["lineage"]
     module = load_module(place.checkpoint, checkpoint)
     graph = Graph(module)
     description = _description(place, checkpoint, graph.names)
     terminal.doing("reading the data")
-    data = samples.data_of(place.run, lineage, description.views, trust)
+    data = samples.data_of(place.run, description.lineage, description.views, trust)
     if quantised and data is None:
         raise ActionRecError(
             "precision=int8 takes the ranges of the activations from the run's training clips; name the folder of a "
             "run whose data are there"
         )
-    taken = samples.compared(data, plain(config)["source"], lineage, description.views, trust)
+    taken = samples.compared(data, plain(config)["source"], description.lineage, description.views, trust)
     log.info("comparing on %s", taken.origin)
-    suffix = "-int8.onnx" if quantised else exported.SUFFIX
-    out = _out(config, place, place.checkpoint.stem + suffix)
-    float_network = create_network(module, "cpu", "32-true")
-    networks: dict[str, Network] = {"PyTorch float32": float_network}
-    if (fast := fast_precision("cpu")) != "32-true":
-        networks[f"PyTorch {fast}"] = create_network(module, "cpu", fast)
+    networks = _of_torch(module, graph)
     with tempfile.TemporaryDirectory() as folder, atomic_path(out) as temporary:
         path = Path(folder, "float32.onnx") if quantised else temporary
-        written = write(graph, float_network, description, taken.batch, path, config.tolerance)
-        terminal.doing("measuring")
-        networks["ONNX float32"] = exported.load(path, "out", trust)
-        if quantised:
-            assert data is not None
+        written = write(graph, networks[0].run, description, taken.batch, path, config.tolerance)
+        networks.append(Measured("ONNX float32", exported.load(path, "out", trust), path.stat().st_size))
+        if data and quantised:
             from actionrec.export.quantization import quantise
 
             terminal.doing("quantising")
             quantise(path, samples.training_batches(data), graph.names, temporary)
-            describe(temporary, description._replace(precision="int8"))
-            networks["ONNX int8"] = exported.load(temporary, "out", trust)
-        figures = _figures(networks, taken, data if quantised else None, graph, place)
-    said = description._replace(precision=config.precision)
-    facts = card.Facts(out, said, place.run, written.exporter, written.comparison, taken.origin, figures)
-    write_text(out.with_name(out.name + CARD), card.text(facts))
+            description = description._replace(precision="int8")
+            describe(temporary, description)
+            networks.append(Measured("ONNX int8", exported.load(temporary, "out", trust), temporary.stat().st_size))
+        figures = _figures(networks, taken, data if quantised else None)
+        made_by = written.exporter, written.comparison, taken.origin
+        facts = card.Facts(temporary, out.name, description, place.run, *made_by, figures)
+        text = card.text(facts)
+    write_text(out.with_name(out.name + CARD), text)
     print(f"{card.compared(facts)}\n\n{lines_of(figures)}\n\n{out}\n{out}{CARD}")
+
+
+def _of_torch(module: ActionModule, graph: Graph) -> list[Measured]:
+    """The network in float32, and in the precision that predictions have on this CPU, if that is another one."""
+    weights = sum(each.numel() * each.element_size() for each in graph.state_dict().values())
+    names = {"32-true": "float32"}
+    return [
+        Measured(f"PyTorch {names.get(precision, precision)}", create_network(module, "cpu", precision), weights)
+        for precision in dict.fromkeys(("32-true", fast_precision("cpu")))
+    ]
 
 
 def write(
@@ -127,7 +142,6 @@ def write(
     batch: dict[str, Tensor],
     path: Path,
     tolerance: float,
-    exporters: Iterable[str] = tuple(EXPORTERS),
 ) -> Written:
     """Write an exported file that agrees with PyTorch, by the first exporter that manages.
 
@@ -138,14 +152,13 @@ def write(
         batch: samples that both are compared on, see `comparison.compare`.
         path: of the file, which is replaced.
         tolerance: largest difference, as a share of the largest logit.
-        exporters: those of `EXPORTERS` that are tried, in this order.
 
     Raises:
         ActionRecError: no exporter wrote a file that agrees; `path` is then removed.
     """
     failures = []
     example = [batch[name][[0, min(1, len(batch[name]) - 1)]].contiguous() for name in graph.names]
-    for exporter in exporters:
+    for exporter in EXPORTERS:
         terminal.doing(f"exporting with {exporter}")
         try:
             convert(graph, example, exporter, path)
@@ -170,17 +183,18 @@ def write(
 
 
 def _description(place: Place, checkpoint: Mapping[str, Any], streams: list[str]) -> Description:
-    lineage, digest = dict(checkpoint["lineage"]), sha256(place.checkpoint)
-    lineage["parents"] = {role: _relative(parent) for role, parent in lineage["parents"].items()}
+    lineage, digest = _portable(checkpoint["lineage"]), sha256(place.checkpoint)
     path = place.checkpoint.parent / calibration.FILE
     made = calibration.load(path, digest)._asdict() if path.is_file() else None
     return Description(lineage, digest, streams, measured_views(place.run), "float32", made, versions())
 
 
-def _relative(parent: Mapping[str, Any]) -> dict[str, Any]:
-    """A parent whose path has no folders above `<data>/<stage>/<run>/checkpoints`, which are of the user's machine."""
-    above = {role: _relative(each) for role, each in parent.get("parents", {}).items()}
-    return {**parent, "path": str(Path(*Path(parent["path"]).parts[-5:])), "parents": above}
+def _portable(lineage: Mapping[str, Any]) -> dict[str, Any]:
+    """A lineage without the folders of the user's machine: paths keep `<data>/<stage>/<run>/checkpoints/best.ckpt`."""
+    found = {**lineage, "parents": {role: _portable(each) for role, each in lineage.get("parents", {}).items()}}
+    if "path" in lineage:
+        found["path"] = str(Path(*Path(lineage["path"]).parts[-5:]))
+    return found
 
 
 def _out(config: DictConfig, place: Place, name: str) -> Path:
@@ -194,14 +208,16 @@ def _out(config: DictConfig, place: Place, name: str) -> Path:
     return out
 
 
-def _figures(
-    networks: Mapping[str, Network], taken: Samples, data: Any, graph: torch.nn.Module, place: Place
-) -> list[list[str]]:
-    """Rows of a table, the header first: speed, and with data the accuracy on the validation part."""
+def _figures(networks: Sequence[Measured], taken: Samples, data: ActionDataModule | None) -> list[list[str]]:
+    """Rows of a table, the header first: size, speed, and with data the accuracy on the validation part."""
     terminal.doing("measuring speed")
-    speeds = speed.measure(networks, taken.batch)
-    header = ["network", "ms a sample, batch 1", f"batch {speed.BATCHES[-1]}"]
-    rows = [[name, f"{each.single:.2f}", f"{each.batched:.2f}"] for name, each in speeds.items()]
+    functions = {each.name: each.run for each in networks}
+    speeds = speed.measure(functions, taken.batch)
+    header = ["network", "MB", "ms a sample, batch 1", f"batch {speed.BATCHES[-1]}"]
+    rows = [
+        [name, f"{size / 1e6:.1f}", *(f"{each:.2f}" for each in took)]
+        for (name, _, size), took in zip(networks, speeds.values(), strict=True)
+    ]
     if data is None:
         return [header, *rows]
     with counting("measuring the validation part", "samples", len(samples.part_of(data, "val"))) as bar:
@@ -209,7 +225,7 @@ def _figures(
         def tick(number: int) -> None:
             bar.done += number
 
-        found = samples.validation_scores(networks, data, tick)
+        found = samples.validation_scores(functions, data, tick)
     for row, each in zip(rows, found.values(), strict=True):
         top, bounds = metrics.measure(each, "val")["val/acc"], metrics.intervals(each, "val")
         low, high, n = (bounds[f"val/{key}"] for key in ("acc_low", "acc_high", "n"))
