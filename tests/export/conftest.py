@@ -1,6 +1,6 @@
 """Small networks with random weights and statistics, and checkpoints of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +70,10 @@ def fast_exporter(monkeypatch) -> None:
     monkeypatch.setattr(exporting, "EXPORTERS", {"torchscript": EXPORTERS["torchscript"]})
 
 
-@pytest.fixture
-def saved(tmp_path) -> Callable[[ActionModule], Path]:
+def save(module: ActionModule, folder: Path) -> Path:
     """Write the best checkpoint of a module's run; returns the folder of the run."""
-
-    def save(module: ActionModule) -> Path:
-        run = tmp_path / "run"
-        (run / "checkpoints").mkdir(parents=True)
-        hparams = {**module.hparams}
-        state = {"state_dict": module.state_dict(), "hyper_parameters": hparams, "lineage": module.lineage}
-        torch.save(state, run / "checkpoints" / "best.ckpt")
-        return run
-
-    return save
+    run = folder / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    state = {"state_dict": module.state_dict(), "hyper_parameters": {**module.hparams}, "lineage": module.lineage}
+    torch.save(state, run / "checkpoints" / "best.ckpt")
+    return run
