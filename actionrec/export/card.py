@@ -181,6 +181,7 @@ def _limits(facts: Facts, numbers: Mapping[str, Any]) -> Iterator[str]:
     yield from _weakest(numbers)
     if said.precision == "int8":
         yield "The test figures are of the network before the export, not of int8, which was measured on validation."
+        yield "On x86 CPUs without VNNI (before about 2019), sums of int8 saturate, and answers may be others."
     if not numbers:
         yield "No test figures are known: the checkpoint does not lie in the folder of a run."
 

@@ -102,7 +102,10 @@ class ExportedModule(Measured):
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
         inputs = {name: np.ascontiguousarray(batch[name].cpu().numpy()) for name in self.description.streams}
-        return torch.from_numpy(self.session.run([LOGITS], inputs)[0])
+        try:
+            return torch.from_numpy(self.session.run([LOGITS], inputs)[0])
+        except Exception as error:  # onnxruntime's own exceptions have no common base
+            raise ActionRecError(f"onnxruntime cannot run the network ({reason(error)}); {_MEND}") from None
 
 
 def load(path: Path, key: str = "checkpoint", trust: Sequence[str] = ()) -> ExportedModule:
