@@ -51,7 +51,7 @@ class Written(NamedTuple):
     comparison: Comparison
 
 
-class Measured(NamedTuple):
+class Candidate(NamedTuple):
     """A network that is measured: its name in tables, a function from batches to logits, and the size in bytes."""
 
     name: str
@@ -108,7 +108,7 @@ def _export(config: DictConfig, place: Place) -> None:
     with tempfile.TemporaryDirectory() as folder, atomic_path(out) as temporary:
         path = Path(folder, "float32.onnx") if quantised else temporary
         written = write(graph, networks[0].run, description, taken.batch, path, config.tolerance)
-        networks.append(Measured("ONNX float32", exported.load(path, "out", trust), path.stat().st_size))
+        networks.append(Candidate("ONNX float32", exported.load(path, "out", trust), path.stat().st_size))
         if data and quantised:
             from actionrec.export.quantization import quantise
 
@@ -116,7 +116,7 @@ def _export(config: DictConfig, place: Place) -> None:
             quantise(path, samples.training_batches(data), graph.names, temporary)
             description = description._replace(precision="int8")
             describe(temporary, description)
-            networks.append(Measured("ONNX int8", exported.load(temporary, "out", trust), temporary.stat().st_size))
+            networks.append(Candidate("ONNX int8", exported.load(temporary, "out", trust), temporary.stat().st_size))
         figures = _figures(networks, taken, data if quantised else None)
         made_by = written.exporter, written.comparison, taken.origin
         facts = card.Facts(temporary, out.name, description, place.run, *made_by, figures)
@@ -125,12 +125,12 @@ def _export(config: DictConfig, place: Place) -> None:
     print(f"{card.compared(facts)}\n\n{lines_of(figures)}\n\n{out}\n{out}{CARD}")
 
 
-def _of_torch(module: ActionModule, graph: Graph) -> list[Measured]:
+def _of_torch(module: ActionModule, graph: Graph) -> list[Candidate]:
     """The network in float32, and in the precision that predictions have on this CPU, if that is another one."""
     weights = sum(each.numel() * each.element_size() for each in graph.state_dict().values())
     names = {"32-true": "float32"}
     return [
-        Measured(f"PyTorch {names.get(precision, precision)}", create_network(module, "cpu", precision), weights)
+        Candidate(f"PyTorch {names.get(precision, precision)}", create_network(module, "cpu", precision), weights)
         for precision in dict.fromkeys(("32-true", fast_precision("cpu")))
     ]
 
@@ -208,7 +208,7 @@ def _out(config: DictConfig, place: Place, name: str) -> Path:
     return out
 
 
-def _figures(networks: Sequence[Measured], taken: Samples, data: ActionDataModule | None) -> list[list[str]]:
+def _figures(networks: Sequence[Candidate], taken: Samples, data: ActionDataModule | None) -> list[list[str]]:
     """Rows of a table, the header first: size, speed, and with data the accuracy on the validation part."""
     terminal.doing("measuring speed")
     functions = {each.name: each.run for each in networks}

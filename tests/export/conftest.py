@@ -51,10 +51,11 @@ def batch_of(module: ActionModule, number: int = 5) -> dict[str, torch.Tensor]:
     """Random samples, unlike each other also in their mean."""
     generator = torch.Generator().manual_seed(1)
     shapes = described(module, list(module.streams)).shapes
-    return {
-        name: (torch.rand((number, *shape), generator=generator) * torch.rand((number, *[1] * len(shape))) * 255).byte()
-        for name, shape in shapes.items()
-    }
+    found = {}
+    for name, shape in shapes.items():
+        brightness = torch.rand((number, *[1] * len(shape)), generator=generator)
+        found[name] = (torch.rand((number, *shape), generator=generator) * brightness * 255).byte()
+    return found
 
 
 def described(module: ActionModule, streams: list[str] | None = None) -> Description:

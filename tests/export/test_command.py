@@ -190,6 +190,9 @@ def test_int8_comes_from_training_clips_and_is_measured_beside_float(run, paths,
     measured = run("evaluate", *paths, *QUICK, *stage, f"checkpoint={run_dir / 'checkpoints' / 'best-int8.onnx'}")
     assert measured.status == 0, measured.err
 
+    elsewhere = shutil.copy(run_dir / "checkpoints" / "best-int8.onnx", tmp_path)
+    assert "name a folder for the metrics" in run("evaluate", *paths, *stage, f"checkpoint={elsewhere}").err
+
     header, _, *rows = [line.strip("| ").split("|") for line in outcome.out.splitlines() if line.startswith("|")]
     assert [each.strip() for each in header][:4] == ["network", "top-1, validation", "n", "MB"]
     sizes = {row[0].strip(): float(row[3]) for row in rows}
