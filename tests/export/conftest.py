@@ -41,7 +41,7 @@ def made(streams: Mapping[str, Any] = {"frame": FRAME}, name: str = LIGHT, **opt
         for norm in module.modules():
             if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm):
                 norm.momentum = 1.0
-        module.train()({name: each.repeat(4, *[1] * (each.dim() - 1)) for name, each in batch_of(module).items()})
+        module.train()(batch_of(module, 32))  # statistics of few samples would multiply rounding errors
         for weights in (each for key, each in module.named_parameters() if "backbone" not in key):
             torch.nn.init.normal_(weights, std=weights.shape[-1] ** -0.5)
     return module.eval()
