@@ -21,7 +21,19 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig
 
-from actionrec.commands import chain, evaluate, extract_flow, fuse, import_flow, predict, prepare, report, search, train
+from actionrec.commands import (
+    chain,
+    evaluate,
+    export,
+    extract_flow,
+    fuse,
+    import_flow,
+    predict,
+    prepare,
+    report,
+    search,
+    train,
+)
 from actionrec.datasets import demo
 from actionrec.evaluation.metrics import HEADLINES, METRICS
 from actionrec.settings.composition import CONF
@@ -35,6 +47,7 @@ VERBS = {
     "chain": chain,
     "train": train,
     "evaluate": evaluate,
+    "export": export,
     "extract_flow": extract_flow,
     "fuse": fuse,
     "import_flow": import_flow,

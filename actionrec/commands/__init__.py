@@ -15,6 +15,7 @@ VERBS = {
     "chain": "train the missing stages of a chain, parents first",
     "evaluate": "measure a run again, with other views or on other parts",
     "predict": "predict the actions in videos and images of your own",
+    "export": "write a network as an ONNX file that is checked against PyTorch, with a model card",
     "fuse": "compare all fusions of the scores of two or more runs",
     "search": "search the hyper-parameters of a stage with Optuna",
     "report": "write an HTML report of all runs on one data set",

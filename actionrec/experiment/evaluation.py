@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from actionrec.experiment import measurement, outcome, saved
 from actionrec.runs import manifest, measurements
+from actionrec.runs.folder import RunFolder
 from actionrec.settings import checks
 from actionrec.settings.composition import plain
 from actionrec.settings.untrusted import read_config, read_metrics
@@ -60,6 +61,7 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
     terminal.doing("loading torch and lightning")
     from actionrec.evaluation.scores import FILES
     from actionrec.experiment.build import create_data, data_split
+    from actionrec.modules import exported
     from actionrec.modules.checkpoint import load_module, read
     from actionrec.modules.parents import Parent, check_parent
 
@@ -68,12 +70,18 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
     if isinstance(parts, str) or not parts or (unknown := set(parts) - set(FILES)):
         wrong = parts if isinstance(parts, str) or not parts else unknown.pop()
         raise ActionRecError(f"parts: {wrong} is none of {', '.join(FILES)}; use for example parts=[val,test]")
+    network = exported.load(path, "checkpoint", plain(config)["trust"]) if exported.is_exported(path) else None
     run = path.parents[1] if path.parts[-2:] == ("checkpoints", "best.ckpt") else None
+    if network:
+        best = RunFolder(path.parents[1]).best if path.parent.name == "checkpoints" else path
+        of_run = best.is_file() and sha256(best) == network.description.checkpoint
+        run = path.parents[1] if of_run else None
     if not config.output and not run:
-        raise ActionRecError(
-            f"checkpoint={path} is not a run's best.ckpt; name a folder for the metrics: output=<folder>"
-        )
-    checkpoint = read(path, "checkpoint", plain(config)["trust"])
+        what = "is not in the folder of its run" if network else "is not a run's best.ckpt"
+        raise ActionRecError(f"checkpoint={path} {what}; name a folder for the metrics: output=<folder>")
+    checkpoint: dict[str, Any] = (
+        {"lineage": network.description.lineage} if network else read(path, "checkpoint", plain(config)["trust"])
+    )
     lineage = checkpoint["lineage"]
     if lineage["stage"] != config.stage:
         raise ActionRecError(f"checkpoint={path} is of another stage; use experiment={lineage['stage']}")
@@ -96,14 +104,17 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
         Parent(path, checkpoint), data_split(config), data.names("val") + data.names("test"), data.names("train")
     )
     terminal.doing("loading the network")
-    module = load_module(path, checkpoint)
+    module = network or load_module(path, checkpoint)
 
     trainer = measurement.create_trainer(config)
     place = Path(config.output) if config.output else run
     assert place
     with only_writer(place, "the measurements in"):
-        checkpoint_hash = sha256(path)
+        checkpoint_hash = network.description.checkpoint if network else sha256(path)
         protocols = {part: measurement.protocol_of(trainer, data, checkpoint_hash, part) for part in parts}
+        if network:
+            precision = {"precision": f"onnx-{network.description.precision}"}
+            protocols = {part: {**protocol, **precision} for part, protocol in protocols.items()}
         folder = _folder(config, run, protocols)
         written = folder / "metrics.json"
         earlier = read_metrics(written) if written.exists() else {}

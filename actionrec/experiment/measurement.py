@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # heavy; a verb's --help does without
     from lightning import Trainer
 
     from actionrec.datamodules.base import ActionDataModule
-    from actionrec.modules.base import ActionModule
+    from actionrec.modules.measured import Measured
 
 
 def create_trainer(config: DictConfig) -> "Trainer":
@@ -61,7 +61,7 @@ def protocol_of(trainer: "Trainer", data: "ActionDataModule", checkpoint: str, p
 
 def measure(
     trainer: "Trainer",
-    module: "ActionModule",
+    module: "Measured",
     data: "ActionDataModule",
     folder: Path,
     protocols: Mapping[str, Protocol],

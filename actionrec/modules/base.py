@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-import torch
-from lightning import LightningModule
 from lightning.pytorch.callbacks import BaseFinetuning
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +11,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from actionrec.modules.earlier import renew
+from actionrec.modules.measured import Measured
 from actionrec.modules.metrics import MeanClassAccuracy, RankingMetrics
 from actionrec.modules.mixup import mix
 from actionrec.modules.norms import held_norms
@@ -22,7 +21,7 @@ from actionrec.networks.streams import MultiStream
 from actionrec.system.errors import ActionRecError
 
 
-class ActionModule(LightningModule):
+class ActionModule(Measured):
     """A classifier of actions; a subclass builds the network and takes the network's inputs out of the batch.
 
     Hyper-parameters are plain types, so that a checkpoint loads with `weights_only=True` and is enough to rebuild the
@@ -91,7 +90,6 @@ class ActionModule(LightningModule):
         # Checking for NaN would force a device sync in every step, and would drop NaN losses from the mean.
         self.train_loss, self.val_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
         self.val_ranking = RankingMetrics()
-        self._test_outputs: list[tuple[list[str], Tensor, Tensor]] = []
         self._lr_found = False
         self._hold_norms()  # Lightning does not call train() before the first epoch
 
@@ -186,17 +184,6 @@ class ActionModule(LightningModule):
         self.log_dict(self.val_metrics)
         self.log_dict({f"val/{name}": value for name, value in self.val_ranking.compute().items()})
         self.val_ranking.reset()
-
-    def on_test_epoch_start(self) -> None:
-        self._test_outputs = []
-
-    def test_step(self, batch: dict[str, Any], index: int) -> None:
-        self._test_outputs.append((batch["name"], self(batch).float().cpu(), batch["label"].cpu()))
-
-    def test_outputs(self) -> tuple[list[str], Tensor, Tensor]:
-        """Names, logits (V, K) float32 and labels (V,) of all V views of the last test, on the CPU."""
-        names, logits, labels = zip(*self._test_outputs, strict=True)
-        return list(chain(*names)), torch.cat(logits), torch.cat(labels)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """See `optimizers.parameter_groups`."""

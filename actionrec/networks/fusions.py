@@ -9,7 +9,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from hydra.utils import instantiate
@@ -162,6 +162,22 @@ class Max(Fusion):
         return reduce(torch.maximum, _log_probabilities(streams, inputs))
 
 
+class GateConstants(NamedTuple):
+    """Weights and temperatures of streams, and whether probabilities are mixed instead of log-probabilities summed."""
+
+    weights: tuple[float, ...]
+    temperatures: tuple[float, ...]
+    mixes: bool
+
+    def combine(self, logits: Sequence[Tensor]) -> Tensor:
+        """Log-probabilities (B, classes), up to a constant for each sample, of the logits of each stream."""
+        parts = []
+        for each, weight, temperature in zip(logits, self.weights, self.temperatures, strict=True):
+            seen = (each / temperature).log_softmax(dim=1)
+            parts.append(seen + math.log(weight) if self.mixes else seen * weight)
+        return reduce(torch.logaddexp if self.mixes else torch.add, parts)
+
+
 class Gated(Fusion):
     """The streams' log-probabilities, combined as `evaluation.gate.Gate` says; a stream of weight 0 is not computed.
 
@@ -181,12 +197,15 @@ class Gated(Fusion):
         self.register_buffer("mixes", torch.tensor(True))
 
     def forward(self, streams: Streams, inputs: Mapping[str, Tensor]) -> Tensor:
-        parts = []
-        for name, weight, temperature in zip(inputs, self.weights.tolist(), self.temperatures.tolist(), strict=True):
-            if weight:
-                seen = (streams[name](inputs[name]) / temperature).log_softmax(dim=1)
-                parts.append(seen + math.log(weight) if self.mixes else seen * weight)
-        return reduce(torch.logaddexp if self.mixes else torch.add, parts)
+        used = self.used(list(inputs))
+        return self.constants(list(inputs)).combine([streams[name](inputs[name]) for name in used])
+
+    def constants(self, names: Sequence[str]) -> "GateConstants":
+        """The gate's numbers for the used ones of the streams `names`, as Python's numbers."""
+        rows = zip(self.weights.tolist(), self.temperatures.tolist(), strict=True)
+        used = [(weight, temperature) for _, (weight, temperature) in zip(names, rows, strict=True) if weight]
+        weights, temperatures = zip(*used, strict=True)
+        return GateConstants(weights, temperatures, bool(self.mixes))
 
     def used(self, names: Sequence[str]) -> list[str]:
         return [name for name, weight in zip(names, self.weights.tolist(), strict=True) if weight]

@@ -102,7 +102,17 @@ def load(path: Path, checkpoint: str) -> Calibration:
     Raises:
         ActionRecError: the file is damaged, or was made for other weights.
     """
-    content: Mapping[str, Any] = read_json(path, mend=_MEND)
+    return of(read_json(path, mend=_MEND), path, checkpoint)
+
+
+def of(content: Mapping[str, Any], path: Path, checkpoint: str) -> Calibration:
+    """The calibration that a file holds as a mapping; see `load`.
+
+    Args:
+        content: as `Calibration._asdict` gives it.
+        path: the file, for messages.
+        checkpoint: sha256 of the checkpoint.
+    """
     try:
         table(_FIELDS, tuple(_FIELDS))(content)
     except UnfitError as error:

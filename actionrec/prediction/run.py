@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from actionrec.evaluation import scores
+from actionrec.modules import exported
 from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import load_module, read
 from actionrec.networks.streams import MultiStream
@@ -22,6 +24,8 @@ from actionrec.prediction.reading import Reader
 from actionrec.runs import measurements
 from actionrec.runs.folder import RunFolder
 from actionrec.settings.composition import plain
+from actionrec.settings.rules import require
+from actionrec.settings.values import one_of
 from actionrec.storage.video import probe
 from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
@@ -148,22 +152,50 @@ def load(config: DictConfig, place: Place) -> Loaded:
     Raises:
         ActionRecError: there is no such checkpoint, or it is not one of this project.
     """
+    if exported.is_exported(place.checkpoint):
+        return _load_exported(config, place.checkpoint)
     trust = plain(config)["trust"]
     checkpoint = read(place.checkpoint, "checkpoint", trust)
-    record = measurements.read(place.run) if place.run else {}
-    protocol = record.get("test") or record.get("val") or {}
-    measured = {key: protocol.get(key) for key in ("segments", "crops")}  # the record may come from a stranger
-    views = {key: value if type(value) is int else 1 for key, value in measured.items()}
-    views |= {str(key): config.views[key] for key in config.views if not OmegaConf.is_missing(config.views, key)}
     module = load_module(place.checkpoint, checkpoint)
     inputs = checkpoint["lineage"]["inputs"]
     if isinstance(module.network, MultiStream):  # a gate may leave streams out, whose inputs need not be made
         inputs = {**inputs, "streams": {name: inputs["streams"][name] for name in module.network.used}}
-    reader = Reader(inputs, views["segments"], views["crops"], trust)
-    precision = config.precision or protocol.get("precision") or fast_precision(config.accelerator)
+    reader = _reader(config, inputs, measured_views(place.run))
+    precision = config.precision or _protocol(place.run).get("precision") or fast_precision(config.accelerator)
     network = create_network(module, config.accelerator, str(precision))
-    made = _calibration(config, place)
-    return Loaded(network, reader, module.actions, made)
+    path = place.checkpoint.parent / calibration.FILE
+    found = calibration.load(path, sha256(place.checkpoint)) if path.is_file() else None
+    return Loaded(network, reader, module.actions, _calibration(config, found, path))
+
+
+def _load_exported(config: DictConfig, path: Path) -> Loaded:
+    if config.accelerator not in ("auto", "cpu"):
+        raise ActionRecError(f"accelerator={config.accelerator}: exported networks run on the CPU; use cpu")
+    if config.precision:
+        raise ActionRecError(f"precision={config.precision}: an exported network has its own; leave precision out")
+    module = exported.load(path, "checkpoint", plain(config)["trust"])
+    said = module.description
+    found = calibration.of(said.calibration, path, said.checkpoint) if said.calibration else None
+    reader = _reader(config, said.inputs, said.views)
+    return Loaded(module, reader, module.actions, _calibration(config, found, path))
+
+
+def measured_views(run: Path | None) -> dict[str, int]:
+    """`segments` and `crops` of a run's measurement; 1 where they are not recorded."""
+    protocol = _protocol(run)  # which may come from a stranger
+    measured = {key: protocol.get(key) for key in ("segments", "crops")}
+    return {key: value if type(value) is int else 1 for key, value in measured.items()}
+
+
+def _protocol(run: Path | None) -> measurements.Protocol:
+    record = measurements.read(run) if run else {}
+    return record.get("test") or record.get("val") or {}
+
+
+def _reader(config: DictConfig, inputs: Mapping[str, Any], measured: Mapping[str, int]) -> Reader:
+    """A reader with the views of a measurement, unless the command line has others."""
+    given = {str(key): config.views[key] for key in config.views if not OmegaConf.is_missing(config.views, key)}
+    return Reader(inputs, **{**measured, **given}, trust=plain(config)["trust"])
 
 
 def create_network(module: ActionModule, accelerator: str, precision: str) -> pipeline.Network:
@@ -189,12 +221,17 @@ def create_network(module: ActionModule, accelerator: str, precision: str) -> pi
     return logits
 
 
-def _calibration(config: DictConfig, place: Place) -> Calibration:
-    """The calibration that `reject` asks for; the log says which one it is."""
-    path = place.checkpoint.parent / calibration.FILE
-    made = calibration.load(path, sha256(place.checkpoint)) if path.is_file() else Calibration()
-    source = f"temperature {made.temperature:.3f} from {path}" if path.is_file() else "no calibration"
-    if config.reject == "auto" and not path.is_file():
+def _calibration(config: DictConfig, found: Calibration | None, path: Path) -> Calibration:
+    """The calibration that `reject` asks for; the log says which one it is.
+
+    Args:
+        config: the settings.
+        found: of the network; None without one.
+        path: the file that it is from.
+    """
+    made = found or Calibration()
+    source = f"temperature {made.temperature:.3f} from {path}" if found else "no calibration"
+    if config.reject == "auto" and not found:
         log.info("reject=auto: the network has no calibration, so it never answers none of these; see calibrate=true")
         return made
     if config.reject != "auto":
@@ -224,6 +261,7 @@ def _segmentation(config: DictConfig, threshold: float) -> Segmentation:
 
 def _format(config: DictConfig) -> str:
     """One of `output.FORMATS`."""
+    require("format", config.format, one_of(*output.FORMATS, None))
     suffix = Path(config.out).suffix.lower().lstrip(".") if config.out else ""
     return config.format or (suffix if suffix in output.FORMATS else "table")
 

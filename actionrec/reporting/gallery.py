@@ -1,14 +1,11 @@
 """Gallery of right and wrong predictions: pictures, Grad-CAM and predictions of test clips."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 
 from actionrec.callbacks.pictures import sample_pictures
 from actionrec.datamodules.base import collate
@@ -16,13 +13,12 @@ from actionrec.datasets.records import Splits
 from actionrec.evaluation.gradcam import overlay, saliency
 from actionrec.evaluation.metrics import probabilities_of
 from actionrec.evaluation.scores import Scores
+from actionrec.experiment import run_data
 from actionrec.modules.checkpoint import load_module, read
 from actionrec.reporting.chain import Chain
 from actionrec.reporting.comparison import fused, networks
 from actionrec.reporting.records import Run
 from actionrec.runs.folder import RunFolder
-from actionrec.settings.messages import one_line
-from actionrec.settings.untrusted import check_data, writes
 from actionrec.system.errors import ActionRecError
 
 TOP = 3  # most probable actions that are shown
@@ -153,36 +149,12 @@ def _pictures(run: Run, names: Sequence[str], answers: np.ndarray, trust: Sequen
 
 
 def _batch(run: Run, inputs: Mapping[str, Any], names: Sequence[str], trust: Sequence[str]) -> dict[str, Any]:
-    """A batch with one view of each test clip in `names`.
-
-    The folders that are read come from the run's `config.yaml`, the folders that are written do not: newly extracted
-    frames go to `frames` beside the stages' folders.
-    """
+    """A batch with one view of each test clip in `names`."""
     assert run.config
-    where = run.path / "config.yaml"
-    said = check_data(run.config.get("data"), where, trust)
-    one_view = {"num_workers": 0, "augmentation": "none", "crops": 1, "segments": 1, "cache": None}
-    own, places = str(run.path.parents[1] / "frames"), {}
-    for name in inputs["streams"]:
-        there = said.get(name, {})
-        places[name] = {"folder": own if writes(there) else there.get("folder")}
-    streams = {name: {**settings, **places[name]} for name, settings in inputs["streams"].items()}
-    dataset = dict(said["dataset"])
-    if "split_file" in dataset and not Path(str(dataset["split_file"])).is_file():  # an existing file is only read
-        dataset["split_file"] = str(run.path.parents[1] / f"split-seed{dataset.get('seed', 0)}.csv")
-    settings = {
-        **said,
-        "dataset": dataset,
-        **one_view,
-        **{key: inputs[key] for key in inputs if key != "streams"},
-        **streams,
-    }
-    if "position" not in settings:
+    said = run.config.get("data")
+    if not isinstance(said, dict) or "position" not in said:
         raise ActionRecError(f"{run.path}: its data are stills; the gallery needs a run on clips")
-    try:
-        data = instantiate(settings, _convert_="all")
-    except InstantiationException as error:
-        raise ActionRecError(f"{where}: data: {one_line(error)}") from None
+    data = run_data.create(run.path, said, inputs, trust, crops=1, segments=1)
     actions, splits = data.index()
     record_of = {record.name: record for part in Splits._fields for record in getattr(splits, part)}
     if absent := [name for name in names if name not in record_of]:

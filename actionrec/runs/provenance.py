@@ -4,6 +4,7 @@ import hashlib
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -35,10 +36,10 @@ def program() -> str:
     return path.parent.name if path.stem == "__main__" else path.stem
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the installed packages among `PACKAGES`, by name."""
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Versions of Python and of the installed ones of some packages, by name."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

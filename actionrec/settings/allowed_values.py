@@ -104,7 +104,7 @@ SETTINGS: dict[str, Check] = {
     "checkpoint": path,
     "output": maybe(rules.folder, None),
     "top": integer(1),  # of predict
-    "format": one_of("table", "json", "csv", None),
+    "format": one_of("table", "json", "csv", "onnx", "card", None),  # the last two of export
     "out": maybe(path, None),
     "reject": maybe(number(0, 1), "auto", "off"),
     "calibrate": flag,
@@ -120,9 +120,10 @@ SETTINGS: dict[str, Check] = {
     "accelerator": filled,
     "precision": maybe(filled, None),
     "batch_size": integer(1),
+    "tolerance": number(0, above=True),  # of export
     "gallery": amount,  # of report
     "search.trials": integer(1),
-    "source": maybe(rules.paths, None),  # of prepare, import_flow and predict
+    "source": maybe(rules.paths, None),  # of prepare, import_flow, predict and export
     "source_splits": maybe(rules.paths, None),
     "expect_complete": flag,
     "dataset.seed": integer(0),

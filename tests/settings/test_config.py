@@ -97,6 +97,7 @@ def test_every_option_instantiates(compose_config, paths, tmp_path, data_of, exp
         ("train", ["experiment=hmdb51_flow"]),
         ("evaluate", ["experiment=hmdb51_flow"]),
         ("chain", []),
+        ("export", []),
         ("extract_flow", []),
         ("fuse", []),
         ("import_flow", []),
