@@ -13,7 +13,7 @@ from torch import Tensor
 from actionrec.evaluation import scores
 from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import load_module, read
-from actionrec.prediction import calibration, output, pipeline, sources
+from actionrec.prediction import annotate, calibration, output, pipeline, sources
 from actionrec.prediction.calibration import Calibration
 from actionrec.prediction.output import Segmentation
 from actionrec.prediction.pipeline import Failed, Windowing
@@ -77,9 +77,10 @@ def predict_sources(config: DictConfig) -> None:
     terminal.doing("loading the network")
     found = load(config, place)
     paths = sources.find(plain(config)["source"], found.reader.of_stills)
+    drawn = annotate.targets(config.annotate, paths) if config.annotate else {}
     windowing, segmentation = _windowing(config), _segmentation(config, found.calibration.threshold)
     answers, failed, finished = [], [], 0
-    announced = {path: _frames(path) for path in paths}
+    announced = {path: _frames(path) * (2 if drawn else 1) for path in paths}  # drawing reads a file again
     with counting("predicting", "frames", sum(announced.values())) as bar:
 
         def tick() -> None:
@@ -89,9 +90,15 @@ def predict_sources(config: DictConfig) -> None:
             if isinstance(each, Failed):
                 failed.append(each)
             else:
-                answers.append(
-                    output.answer(each, found.actions, found.calibration, config.top, windowing, segmentation)
-                )
+                course = output.course(each, found.calibration, windowing, segmentation)
+                answers.append(output.answer(each, course, found.actions, config.top))
+                if drawn:
+                    try:
+                        annotate.annotate(
+                            each.path, course, found.actions, found.reader.modalities, drawn[each.path], tick
+                        )
+                    except ActionRecError as error:
+                        failed.append(Failed(each.path, str(error)))
             finished += announced[each.path]
             bar.done = max(bar.done, finished)  # a clip is read up to the last frame that its samples need
             bar.note = f"{len(answers) + len(failed)}/{len(paths)} files" if len(paths) > 1 else ""

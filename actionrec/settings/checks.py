@@ -119,6 +119,7 @@ SETTINGS: dict[str, Check] = {
     "top": integer(1),  # of predict
     "format": one_of("table", "json", "csv", None),
     "out": maybe(path, None),
+    "annotate": maybe(path, None),
     "reject": maybe(number(0, 1), "auto", "off"),
     "calibrate": flag,
     "rate": number(0, 1),

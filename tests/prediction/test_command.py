@@ -199,3 +199,11 @@ class TestReject:
         torch.save(state, calibrated / "checkpoints" / "best.ckpt")
         assert "is of another checkpoint" in run("predict", str(calibrated), "source=a.mp4", *CPU).err
         assert "are of other weights" in run("predict", str(calibrated), "calibrate=true").err
+
+
+def test_annotated_copies_lie_beside_the_predictions(run, light_run, tmp_path):
+    videos = [noise_video(tmp_path / "videos" / name, 6) for name in ("#2 (it's).avi", "b.avi")]
+    outcome = run("predict", str(light_run), f"source={tmp_path / 'videos'}", f"annotate={tmp_path / 'a (1)'}", *CPU)
+    assert outcome.status == 0, outcome.err
+    assert sorted(path.stem for path in (tmp_path / "a (1)").iterdir()) == sorted(path.stem for path in videos)
+    assert "b.avi" in outcome.out
