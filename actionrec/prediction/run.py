@@ -78,7 +78,8 @@ def predict_sources(config: DictConfig) -> None:
     found = load(config, place)
     paths = sources.find(plain(config)["source"], found.reader.of_stills)
     drawn = annotate.targets(config.annotate, paths) if config.annotate else {}
-    windowing, segmentation = _windowing(config), _segmentation(config, found.calibration.threshold)
+    windowing = windowing_of(config.window)
+    segmentation = segmentation_of(config.window, found.calibration.threshold, always=config.reject == "off")
     answers, failed, finished = [], [], 0
     announced = {path: _frames(path) * (2 if drawn else 1) for path in paths}  # drawing reads a file again
     with counting("predicting", "frames", sum(announced.values())) as bar:
@@ -209,16 +210,24 @@ def _calibration(config: DictConfig, place: Place) -> Calibration:
     return made
 
 
-def _windowing(config: DictConfig) -> Windowing:
-    window = config.window
+def windowing_of(window: DictConfig) -> Windowing:
+    """The windows that `conf/window/` asks for."""
     use = None if window.use == "auto" else bool(window.use)
     return Windowing(use, float(window.seconds), float(window.hop), float(window.clip_seconds))
 
 
-def _segmentation(config: DictConfig, threshold: float) -> Segmentation:
-    window = config.window
-    unset = 0.0 if config.reject == "off" else threshold or ENTER  # with reject=off every window has an action
-    enter = float(window.enter if window.enter is not None else unset)
+def segmentation_of(window: DictConfig, threshold: float, always: bool = False) -> Segmentation:
+    """How `conf/window/` makes segments of windows.
+
+    Args:
+        window: the settings.
+        threshold: of the calibration, 0 without one.
+        always: whether every window has an action if `window.enter` is not set.
+
+    Raises:
+        ActionRecError: an action would end at a higher probability than it begins.
+    """
+    enter = float(window.enter if window.enter is not None else 0.0 if always else threshold or ENTER)
     leave = float(window.leave if window.leave is not None else STAY * enter)
     if leave > enter:
         raise ActionRecError(f"window.leave={leave:g}: use at most window.enter={enter:g}")

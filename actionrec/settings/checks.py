@@ -131,6 +131,10 @@ SETTINGS: dict[str, Check] = {
     "window.enter": maybe(number(0, 1), None),
     "window.leave": maybe(number(0, 1), None),
     "window.least": number(0),
+    "localisation.use": flag,  # of evaluate
+    "localisation.clips": integer(1),
+    "localisation.seed": integer(0),
+    "localisation.background": maybe(path, None),
     "accelerator": filled,
     "precision": maybe(filled, None),
     "batch_size": integer(1),
