@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -115,6 +116,46 @@ def text(answers: Sequence[Answer], actions: Sequence[str], form: str) -> str:
     if form == "json":
         return json.dumps([_mapping(each, actions) for each in answers], indent=2)
     return _csv(answers, actions) if form == "csv" else _tables(answers, actions)
+
+
+def live_line(source: str, segment: Segment, actions: Sequence[str], form: str, began: float) -> str:
+    """A segment of a camera or a network stream in one of `FORMATS`; in JSON, one line with the time of day.
+
+    Args:
+        source: the address.
+        segment: in seconds since the first frame.
+        actions: names of the labels.
+        form: the format.
+        began: time of the first frame in seconds since the epoch.
+    """
+    row = _row(segment, actions)
+    if form == "json":
+        clock = datetime.fromtimestamp(began + segment.start).astimezone().isoformat(timespec="seconds")
+        return json.dumps({"source": source, "time": clock, **row})
+    if form == "csv":
+        file = io.StringIO()
+        csv.DictWriter(file, COLUMNS, lineterminator="").writerow({"file": source, "rank": 1, **row})
+        return file.getvalue()
+    cells = f"{segment.start:.2f}", f"{segment.end:.2f}", row["action"], f"{segment.probability:.3f}"
+    return _live_cells(cells, actions)
+
+
+def live_head(actions: Sequence[str], form: str) -> str:
+    """The lines above those of `live_line`; empty for JSON."""
+    if form == "csv":
+        return ",".join(COLUMNS)
+    titles = "start", "end", "action", "probability"
+    rule = ("-" * 9, "-" * 9, "-" * _longest(actions), "-" * 11)
+    return "" if form == "json" else f"{_live_cells(titles, actions)}\n{_live_cells(rule, actions)}"
+
+
+def _live_cells(cells: Sequence[str], actions: Sequence[str]) -> str:
+    start, end, action, probability = cells
+    return f"| {start:>9} | {end:>9} | {action:{_longest(actions)}} | {probability:>11} |"
+
+
+def _longest(actions: Sequence[str]) -> int:
+    return max(len(action) for action in ("action", *actions))
 
 
 def _mapping(answer: Answer, actions: Sequence[str]) -> dict[str, Any]:

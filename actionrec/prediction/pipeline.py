@@ -123,7 +123,7 @@ def _path(source: Path | Video) -> Path:
 def _scored(path: Path, own: Sequence[tuple[Tensor, Tensor]], end: _End) -> Scored:
     of_window, logits = (torch.cat(each) for each in zip(*own, strict=True))
     inside = of_window < end.windows  # the other windows reach beyond the end of the video
-    return Scored(path, _averaged(of_window[inside], logits[inside]), end.length, end.windowed)
+    return Scored(path, averaged(of_window[inside], logits[inside]), end.length, end.windowed)
 
 
 def _done(own: Sequence[tuple[Tensor, Tensor]], views: int) -> int:
@@ -170,7 +170,7 @@ def ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
             thread.join(timeout=0.01)
 
 
-def _averaged(of_window: Tensor, logits: Tensor) -> Tensor:
+def averaged(of_window: Tensor, logits: Tensor) -> Tensor:
     """Logits (N, K) of windows from the logits (V, K) of their views, averaged as an evaluation averages views."""
     names = [str(number) for number in of_window.tolist()]
     labels = torch.zeros(len(names), dtype=torch.int64)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +16,15 @@ from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import load_module, read
 from actionrec.prediction import annotate, calibration, output, pipeline, sources
 from actionrec.prediction.calibration import Calibration
-from actionrec.prediction.output import Segmentation
+from actionrec.prediction.live import Watch
+from actionrec.prediction.output import Answer, Segmentation
 from actionrec.prediction.pipeline import Failed, Windowing
 from actionrec.prediction.reading import Reader
+from actionrec.prediction.watch import Watcher, watch
 from actionrec.runs import measurements
 from actionrec.runs.folder import RunFolder
 from actionrec.settings.composition import plain
+from actionrec.storage.cameras import is_address
 from actionrec.storage.video import probe
 from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
@@ -69,47 +73,78 @@ def predict_sources(config: DictConfig) -> None:
             predicted.
     """
     place = place_of(config)
-    if config.source is None:
-        raise ActionRecError("say what to predict: source=<video, image, folder, pattern or list.txt>")
+    source = plain(config)["source"]
+    if source is None:
+        raise ActionRecError("say what to predict: source=<video, image, folder, pattern, list.txt, camera or address>")
     if config.out and Path(config.out).is_dir():
         raise ActionRecError(f"out={config.out} is a folder; name a file")
     form = _format(config)
     terminal.doing("loading the network")
     found = load(config, place)
-    paths = sources.find(plain(config)["source"], found.reader.of_stills)
+    if isinstance(source, str) and is_address(source):
+        _watch(config, found, source, form)
+    else:
+        _predict_files(config, found, source, form)
+
+
+def _watch(config: DictConfig, found: "Loaded", source: str, form: str) -> None:
+    """Predict a camera or a network stream."""
+    if config.annotate:
+        raise ActionRecError(f"annotate={config.annotate} needs files, which are read twice; record the stream first")
+    windowing, segmentation = _segmentation(config, found)
+    watcher = Watcher(found.reader, found.network, found.calibration, windowing, segmentation, config.batch_size)
+    terminal.doing(f"connecting to {source}")
+    stream = Watch(source, found.reader, windowing, float(config.timeout), config.reconnect)
+    watch(stream, watcher, found.actions, form, config.out)
+
+
+def _segmentation(config: DictConfig, found: "Loaded") -> tuple[Windowing, Segmentation]:
+    always = config.reject == "off"
+    return windowing_of(config.window), segmentation_of(config.window, found.calibration.threshold, always)
+
+
+def _predict_files(config: DictConfig, found: "Loaded", source: str | Sequence[str], form: str) -> None:
+    paths = sources.find(source, found.reader.of_stills)
     drawn = annotate.targets(config.annotate, paths) if config.annotate else {}
-    windowing = windowing_of(config.window)
-    segmentation = segmentation_of(config.window, found.calibration.threshold, always=config.reject == "off")
-    answers, failed, finished = [], [], 0
+    windowing, segmentation = _segmentation(config, found)
+    answers: list[Answer] = []
+    failed: list[Failed] = []
+    finished, stopped = 0, None
     announced = {path: _frames(path) * (2 if drawn else 1) for path in paths}  # drawing reads a file again
     with counting("predicting", "frames", sum(announced.values())) as bar:
 
         def tick() -> None:
             bar.done += 1
 
-        for each in pipeline.predict(paths, found.reader, found.network, windowing, config.batch_size, tick):
-            if isinstance(each, Failed):
-                failed.append(each)
-            else:
-                course = output.course(each, found.calibration, windowing, segmentation)
-                answers.append(output.answer(each, course, found.actions, config.top))
-                if drawn:
-                    try:
-                        annotate.annotate(
-                            each.path, course, found.actions, found.reader.modalities, drawn[each.path], tick
-                        )
-                    except ActionRecError as error:
-                        failed.append(Failed(each.path, str(error)))
-            finished += announced[each.path]
-            bar.done = max(bar.done, finished)  # a clip is read up to the last frame that its samples need
-            bar.note = f"{len(answers) + len(failed)}/{len(paths)} files" if len(paths) > 1 else ""
+        try:
+            for each in pipeline.predict(paths, found.reader, found.network, windowing, config.batch_size, tick):
+                if isinstance(each, Failed):
+                    failed.append(each)
+                else:
+                    course = output.course(each, found.calibration, windowing, segmentation)
+                    answers.append(output.answer(each, course, found.actions, config.top))
+                    if drawn:
+                        try:
+                            annotate.annotate(
+                                each.path, course, found.actions, found.reader.modalities, drawn[each.path], tick
+                            )
+                        except ActionRecError as error:
+                            failed.append(Failed(each.path, str(error)))
+                finished += announced[each.path]
+                bar.done = max(bar.done, finished)  # a clip is read up to the last frame that its samples need
+                bar.note = f"{len(answers) + len(failed)}/{len(paths)} files" if len(paths) > 1 else ""
+        except (KeyboardInterrupt, SystemExit) as stop:  # SIGINT or SIGTERM
+            stopped = stop
+            log.warning("stopped after %d of %d files; a long video may be predicted in part", len(answers), len(paths))
     if answers:
         text = output.text(answers, found.actions, form)
         if config.out:
             write_text(Path(config.out), text + "\n")
             log.info("%d predictions in %s", len(answers), config.out)
         else:
-            print(text)
+            print(text, flush=True)
+    if stopped:
+        raise stopped
     if failed and len(paths) > 1:
         for each in failed:
             log.error("%s", each.reason)

@@ -131,6 +131,8 @@ SETTINGS: dict[str, Check] = {
     "window.enter": maybe(number(0, 1), None),
     "window.leave": maybe(number(0, 1), None),
     "window.least": number(0),
+    "timeout": number(0, 86_400, above=True),  # of predict
+    "reconnect": integer(0, 1_000_000),
     "localisation.use": flag,  # of evaluate
     "localisation.clips": integer(1),
     "localisation.seed": integer(0),
