@@ -132,7 +132,7 @@ class Watch:
         while stream:
             self._put(Begun(self._offset))
             self._windows(stream)
-            stream = None if first.whole else self._again()
+            stream = None if first.whole or self._stopped.is_set() else self._again()
 
     def _again(self) -> Stream | None:
         """The next connection; None if all attempts have failed."""
