@@ -138,4 +138,4 @@ def watch(source: Watch, watcher: Watcher, actions: Sequence[str], form: str, ou
 
 def _losses(source: Watch) -> list[str]:
     found = {"windows left out": source.dropped, "reconnections": source.reconnections}
-    return [f"{number} {name}" for name, number in found.items() if number]
+    return [f"{name}: {number}" for name, number in found.items() if number]
