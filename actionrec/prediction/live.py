@@ -137,7 +137,7 @@ class Watch:
     def _again(self) -> Stream | None:
         """The next connection; None if all attempts have failed."""
         for attempt in range(self.reconnect):
-            wait = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT)
+            wait = min(FIRST_WAIT * 2 ** min(attempt, 16), LONGEST_WAIT)
             log.warning("%s broke off; attempt %d of %d in %g s", self.address, attempt + 1, self.reconnect, wait)
             if self._stopped.wait(wait):
                 return None

@@ -325,3 +325,10 @@ def test_a_camera_that_is_not_there_is_one_line(monkeypatch):
 def test_streams_cannot_be_annotated(run, light_run):
     outcome = run("predict", str(light_run), "source=0", "annotate=a.mp4", *CPU)
     assert "needs files" in outcome.err
+
+
+def test_any_number_of_attempts_is_possible(monkeypatch):
+    monkeypatch.setattr(live, "LONGEST_WAIT", 0.0)
+    source, events = watched(stream_of(range(100, 112)), reconnect=1100)  # 2**1100 is no float
+    assert source.reconnections == 0
+    assert isinstance(events[-1], Ended)
