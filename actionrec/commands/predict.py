@@ -9,7 +9,12 @@ from omegaconf import DictConfig
 from actionrec.commands.app import command
 from actionrec.commands.chain import quoted
 
-_PATHS = ("checkpoint", "source", "out")  # settings whose value is taken as it is typed, unless it is Hydra's syntax
+_PATHS = (
+    "checkpoint",
+    "source",
+    "out",
+    "annotate",
+)  # settings whose value is taken as it is typed, unless it is Hydra's syntax
 _HYDRA = ("[", "'", '"', "$", "null")  # beginnings of values in Hydra's syntax
 
 

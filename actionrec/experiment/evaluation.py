@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,6 +17,11 @@ from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256, write_json
 from actionrec.system.locks import only_writer
+
+if TYPE_CHECKING:  # heavy; a verb's --help does without
+    from actionrec.datamodules.base import ActionDataModule
+    from actionrec.modules.base import ActionModule
+    from actionrec.modules.exported import ExportedModule
 
 log = logging.getLogger(__name__)
 
@@ -41,18 +46,42 @@ CHANGEABLE = (
 )
 
 
+class Measured(NamedTuple):
+    """A checkpoint with the data that it is measured on.
+
+    Args:
+        path: the checkpoint, or an exported network.
+        run: the folder of the checkpoint's run; None if the checkpoint lies elsewhere.
+        checkpoint: content of the checkpoint.
+        data: set up.
+        module: with the weights of the checkpoint.
+        place: folder of the results.
+    """
+
+    path: Path
+    run: Path | None
+    checkpoint: Mapping[str, Any]
+    data: "ActionDataModule"
+    module: "ActionModule | ExportedModule"
+    place: Path
+
+
 def evaluate(config: DictConfig) -> None:
-    """Measure `checkpoint`, see `remeasure`, and print the metrics in a machine-readable form; the log has a table."""
-    metrics = remeasure(config)
+    """Measure `checkpoint`, and print the metrics in a machine-readable form; the log has a table.
+
+    See `remeasure`, and `localisation.localise` for `localisation=true`.
+    """
+    if config.localisation.use:
+        from actionrec.experiment.localisation import localise
+
+        metrics = localise(config)
+    else:
+        metrics = remeasure(config)
     print("\n".join(f"{tag:18} {value:.4f}" for tag, value in metrics.items() if isinstance(value, float)))
 
 
-def remeasure(config: DictConfig) -> dict[str, Any]:
-    """Measure `checkpoint` on `parts`, with the class list and the inputs of its training; returns the metrics.
-
-    The settings of the data are those of the run; the command line may change the views, the precision and the
-    folders. Results go to `output`. The default is the folder of the checkpoint's run: the run's `metrics.json` and
-    scores if these were measured with the same protocol, otherwise `measurements/<views>` in the run's folder.
+def load(config: DictConfig) -> Measured:
+    """Load what a measurement needs, and copy the settings of the data from the run into the configuration, in place.
 
     Raises:
         ActionRecError: the command line changes a setting of the training, the checkpoint is of another stage, or the
@@ -105,10 +134,27 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
     )
     terminal.doing("loading the network")
     module = network or load_module(path, checkpoint)
-
-    trainer = measurement.create_trainer(config)
     place = Path(config.output) if config.output else run
     assert place
+    return Measured(path, run, checkpoint, data, module, place)
+
+
+def remeasure(config: DictConfig) -> dict[str, Any]:
+    """Measure `checkpoint` on `parts`, with the class list and the inputs of its training; returns the metrics.
+
+    The settings of the data are those of the run; the command line may change the views, the precision and the
+    folders. Results go to `output`. The default is the folder of the checkpoint's run: the run's `metrics.json` and
+    scores if these were measured with the same protocol, otherwise `measurements/<views>` in the run's folder.
+
+    Raises:
+        ActionRecError: see `load`, or the folder of the results has those of another measurement.
+    """
+    from actionrec.modules.exported import ExportedModule
+
+    path, run, _, data, module, place = load(config)
+    network = module if isinstance(module, ExportedModule) else None
+    parts = plain(config)["parts"]
+    trainer = measurement.create_trainer(config)
     with only_writer(place, "the measurements in"):
         checkpoint_hash = network.description.checkpoint if network else sha256(path)
         protocols = {part: measurement.protocol_of(trainer, data, checkpoint_hash, part) for part in parts}

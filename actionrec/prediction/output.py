@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 from actionrec.prediction import windows
 from actionrec.prediction.calibration import Calibration
 from actionrec.prediction.pipeline import Scored, Windowing
-from actionrec.prediction.windows import Segment
+from actionrec.prediction.windows import Segment, Window
 from actionrec.reporting.tables import lines_of
 
 NONE = "none of these"
@@ -53,39 +54,56 @@ class Answer(NamedTuple):
     segments: list[Segment] | None = None
 
 
-def answer(
-    scored: Scored,
-    actions: Sequence[str],
-    calibration: Calibration,
-    top: int,
-    windowing: Windowing,
-    segmentation: Segmentation,
-) -> Answer:
-    """The answer to a file's scores.
+class Course(NamedTuple):
+    """The probabilities of the actions in the course of one file.
+
+    Args:
+        probabilities: (N, K) of the N windows, smoothed; N = 1 for a clip or an image as a whole.
+        parts: the part of the video for which each row speaks, in the order of time.
+        rejected: see `Answer`.
+        segments: see `Answer`.
+    """
+
+    probabilities: np.ndarray
+    parts: list[Window]
+    rejected: bool
+    segments: list[Segment] | None
+
+
+def course(scored: Scored, calibration: Calibration, windowing: Windowing, segmentation: Segmentation) -> Course:
+    """The course of a file's probabilities.
 
     Args:
         scored: the scores.
-        actions: names of the labels.
         calibration: of the probabilities, with the threshold below which an answer is rejected.
-        top: number of actions.
         windowing: how the video was cut.
         segmentation: how its windows become segments.
     """
     probabilities = calibration.probabilities(scored.logits)
+    duration = scored.length.duration if scored.length else 0.0
+    if not scored.windowed:
+        rejected = bool(probabilities.max() < calibration.threshold)
+        return Course(probabilities, [Window(0.0, duration)], rejected, None)
+    smoothed = windows.smooth(probabilities, odd(segmentation.smooth / windowing.hop))
+    parts = windows.spans(len(smoothed), windowing.seconds, windowing.hop, duration)
+    return Course(smoothed, parts, False, windows.segments(smoothed, parts, *segmentation[1:]))
+
+
+def answer(scored: Scored, course: Course, actions: Sequence[str], top: int) -> Answer:
+    """The answer to a file's scores.
+
+    Args:
+        scored: the scores.
+        course: see `course`.
+        actions: names of the labels.
+        top: number of actions.
+    """
     duration = scored.length.duration if scored.length else None
-    if scored.windowed and duration is not None:
-        smoothed = windows.smooth(probabilities, odd(segmentation.smooth / windowing.hop))
-        parts = windows.spans(len(smoothed), windowing.seconds, windowing.hop, duration)
-        found = windows.segments(smoothed, parts, *segmentation[1:])
-        return Answer(scored.path, [], False, duration, found)
-    [row] = probabilities
+    if course.segments is not None:
+        return Answer(scored.path, [], False, duration, course.segments)
+    [row] = course.probabilities
     best = np.argsort(-row, kind="stable")[:top].tolist()
-    return Answer(
-        scored.path,
-        [(actions[label], float(row[label])) for label in best],
-        row.max() < calibration.threshold,
-        duration,
-    )
+    return Answer(scored.path, [(actions[label], float(row[label])) for label in best], course.rejected, duration)
 
 
 def odd(width: float) -> int:
@@ -98,6 +116,46 @@ def text(answers: Sequence[Answer], actions: Sequence[str], form: str) -> str:
     if form == "json":
         return json.dumps([_mapping(each, actions) for each in answers], indent=2)
     return _csv(answers, actions) if form == "csv" else _tables(answers, actions)
+
+
+def live_line(source: str, segment: Segment, actions: Sequence[str], form: str, began: float) -> str:
+    """A segment of a camera or a network stream in one of `FORMATS`; in JSON, one line with the time of day.
+
+    Args:
+        source: the address.
+        segment: in seconds since the first frame.
+        actions: names of the labels.
+        form: the format.
+        began: time of the first frame in seconds since the epoch.
+    """
+    row = _row(segment, actions)
+    if form == "json":
+        clock = datetime.fromtimestamp(began + segment.start).astimezone().isoformat(timespec="seconds")
+        return json.dumps({"source": source, "time": clock, **row})
+    if form == "csv":
+        file = io.StringIO()
+        csv.DictWriter(file, COLUMNS, lineterminator="").writerow({"file": source, "rank": 1, **row})
+        return file.getvalue()
+    cells = f"{segment.start:.2f}", f"{segment.end:.2f}", row["action"], f"{segment.probability:.3f}"
+    return _live_cells(cells, actions)
+
+
+def live_head(actions: Sequence[str], form: str) -> str:
+    """The lines above those of `live_line`; empty for JSON."""
+    if form == "csv":
+        return ",".join(COLUMNS)
+    titles = "start", "end", "action", "probability"
+    rule = ("-" * 9, "-" * 9, "-" * _longest(actions), "-" * 11)
+    return "" if form == "json" else f"{_live_cells(titles, actions)}\n{_live_cells(rule, actions)}"
+
+
+def _live_cells(cells: Sequence[str], actions: Sequence[str]) -> str:
+    start, end, action, probability = cells
+    return f"| {start:>9} | {end:>9} | {action:{_longest(actions)}} | {probability:>11} |"
+
+
+def _longest(actions: Sequence[str]) -> int:
+    return max(len(action) for action in ("action", *actions))
 
 
 def _mapping(answer: Answer, actions: Sequence[str]) -> dict[str, Any]:

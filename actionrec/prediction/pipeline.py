@@ -15,7 +15,7 @@ from torch import Tensor
 from actionrec.datamodules.base import collate
 from actionrec.evaluation.scores import average_views
 from actionrec.prediction import sources, windows
-from actionrec.prediction.reading import Length, Reader, Sample, measure
+from actionrec.prediction.reading import Length, Reader, Sample, Video, measure
 from actionrec.settings.messages import is_users, one_line
 from actionrec.system.errors import ActionRecError
 
@@ -74,7 +74,7 @@ class _End(NamedTuple):
 
 
 def predict(
-    paths: Sequence[Path],
+    paths: Sequence[Path | Video],
     reader: Reader,
     network: Network,
     windowing: Windowing,
@@ -83,8 +83,11 @@ def predict(
 ) -> Iterator[Scored | Failed]:
     """Predict files in their order; a file that fails does not stop the others.
 
+    After an interruption (SIGINT, SIGTERM) that finds this generator at work, the windows of a long video that are
+    done are yielded before the exception is raised again.
+
     Args:
-        paths: videos and images.
+        paths: files of videos and images; a `Video` has no file, and is always cut into windows.
         reader: makes the samples.
         network: see `Network`.
         windowing: of the videos.
@@ -93,22 +96,41 @@ def predict(
     """
     found: dict[int, list[tuple[Tensor, Tensor]]] = defaultdict(list)  # numbers of windows, and logits, by file
     read = _read_all(paths, reader, windowing, tick)
-    for samples, ends in ahead(_batches(read, batch_size), AHEAD):
-        if samples:
-            logits = network(collate([sample.inputs for _, sample in samples]))
-            numbers = torch.tensor([number for number, _ in samples])
-            of_window = torch.tensor([sample.window for _, sample in samples])
-            for number in numbers.unique().tolist():
-                found[number].append((of_window[numbers == number], logits[numbers == number]))
-        for end in ends:
-            own = found.pop(end.number, [])
-            path = paths[end.number]
-            if end.reason:
-                yield Failed(path, end.reason)
-                continue
-            of_window, logits = (torch.cat(each) for each in zip(*own, strict=True))
-            inside = of_window < end.windows  # the other windows reach beyond the end of the video
-            yield Scored(path, _averaged(of_window[inside], logits[inside]), end.length, end.windowed)
+    try:
+        for samples, ends in ahead(_batches(read, batch_size), AHEAD):
+            if samples:
+                logits = network(collate([sample.inputs for _, sample in samples]))
+                numbers = torch.tensor([number for number, _ in samples])
+                of_window = torch.tensor([sample.window for _, sample in samples])
+                for number in numbers.unique().tolist():
+                    found[number].append((of_window[numbers == number], logits[numbers == number]))
+            for end in ends:
+                own = found.pop(end.number, [])
+                path = _path(paths[end.number])
+                yield Failed(path, end.reason) if end.reason else _scored(path, own, end)
+    except (KeyboardInterrupt, SystemExit):
+        for number, own in found.items():
+            if done := _done(own, len(reader.fractions) * len(reader.views)):
+                duration = (done - 1) * windowing.hop + windowing.seconds
+                yield _scored(_path(paths[number]), own, _End(number, Length(0, duration), True, done))
+        raise
+
+
+def _path(source: Path | Video) -> Path:
+    return Path(source.name) if isinstance(source, Video) else source
+
+
+def _scored(path: Path, own: Sequence[tuple[Tensor, Tensor]], end: _End) -> Scored:
+    of_window, logits = (torch.cat(each) for each in zip(*own, strict=True))
+    inside = of_window < end.windows  # the other windows reach beyond the end of the video
+    return Scored(path, averaged(of_window[inside], logits[inside]), end.length, end.windowed)
+
+
+def _done(own: Sequence[tuple[Tensor, Tensor]], views: int) -> int:
+    """Number of windows from the first one on that have the scores of all views."""
+    counts = torch.bincount(torch.cat([of_window for of_window, _ in own]))
+    missing = (counts < views).nonzero()
+    return int(missing[0]) if len(missing) else len(counts)
 
 
 def ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
@@ -148,7 +170,7 @@ def ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
             thread.join(timeout=0.01)
 
 
-def _averaged(of_window: Tensor, logits: Tensor) -> Tensor:
+def averaged(of_window: Tensor, logits: Tensor) -> Tensor:
     """Logits (N, K) of windows from the logits (V, K) of their views, averaged as an evaluation averages views."""
     names = [str(number) for number in of_window.tolist()]
     labels = torch.zeros(len(names), dtype=torch.int64)
@@ -174,7 +196,7 @@ def _batches(
 
 
 def _read_all(
-    paths: Sequence[Path], reader: Reader, windowing: Windowing, tick: Callable[[], None]
+    paths: Sequence[Path | Video], reader: Reader, windowing: Windowing, tick: Callable[[], None]
 ) -> Iterator[tuple[int, Sample] | _End]:
     for number, path in enumerate(paths):
         try:
@@ -189,18 +211,19 @@ def _read_all(
 
 
 def _read(
-    number: int, path: Path, reader: Reader, windowing: Windowing, tick: Callable[[], None]
+    number: int, path: Path | Video, reader: Reader, windowing: Windowing, tick: Callable[[], None]
 ) -> Iterator[Sample | _End]:
-    sources.check(path)
-    if sources.is_image(path):
-        yield from reader.image(path)
-        yield _End(number)
-        return
-    limits = {None: windowing.clip_seconds, True: windowing.seconds, False: math.inf}
-    if length := measure(path, limits[windowing.use]):
-        yield from reader.clip(path, length.frames, tick)
-        yield _End(number, length, windowed=bool(windowing.use))
-        return
+    if isinstance(path, Path):
+        sources.check(path)
+        if sources.is_image(path):
+            yield from reader.image(path)
+            yield _End(number)
+            return
+        limits = {None: windowing.clip_seconds, True: windowing.seconds, False: math.inf}
+        if length := measure(path, limits[windowing.use]):
+            yield from reader.clip(path, length.frames, tick)
+            yield _End(number, length, windowed=bool(windowing.use))
+            return
     for each in reader.windows(path, windowing.seconds, windowing.hop, tick):
         if isinstance(each, Length):
             length = each
@@ -208,6 +231,9 @@ def _read(
             yield each
     assert length
     count = windows.count(length.duration, windowing.seconds, windowing.hop)
-    if not count:  # a damaged file, of which `measure` has believed the container
+    if not count:
+        if isinstance(path, Video):
+            raise ActionRecError(f"{path.name} has {length.duration:.1f} s; lower window.seconds={windowing.seconds:g}")
+        # A damaged file, of which `measure` has believed the container.
         raise ActionRecError(f"{path} has {length.duration:.1f} s, far less than it announces; use window=false")
     yield _End(number, length, windowed=True, windows=count)

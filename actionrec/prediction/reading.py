@@ -2,7 +2,7 @@
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +13,9 @@ from torch import Tensor
 from actionrec.datamodules.samples import StillDataset
 from actionrec.datasets.records import Still
 from actionrec.prediction import windows
-from actionrec.prediction.feeds import ENDLESS, Decoded, create_feed
+from actionrec.prediction.feeds import ENDLESS, Decoded, Held, create_feed
 from actionrec.storage.frames import frame_index
-from actionrec.storage.video import iter_grabbed, probe
+from actionrec.storage.video import Grabbed, iter_grabbed, probe
 from actionrec.streams import create_all
 from actionrec.streams.sampling import eval_fractions
 from actionrec.streams.transforms import eval_views
@@ -32,6 +32,39 @@ class Sample(NamedTuple):
 
     window: int
     inputs: dict[str, Tensor]
+
+
+class Video(NamedTuple):
+    """Frames that come one after the other, from a file or from elsewhere.
+
+    Args:
+        name: for messages.
+        rate: frames a second, about.
+        frames: in the order of time, which begins at 0.
+    """
+
+    name: str
+    rate: float
+    frames: Iterable[Grabbed]
+
+
+class Job(NamedTuple):
+    """An instant of a window whose frames are decoded.
+
+    Args:
+        window: number of the window; 0 for a clip as a whole.
+        instant: index of the frame.
+        n_frames: number of frames of the video; `ENDLESS` if the end is not read yet.
+        needed: indices of the frames that the samples need, in ascending order; from job to job the first one does not
+            fall.
+        held: decoded frames, with the needed ones among them, until the next job is taken.
+    """
+
+    window: int
+    instant: int
+    n_frames: int
+    needed: Sequence[int]
+    held: Held
 
 
 class Length(NamedTuple):
@@ -75,6 +108,7 @@ class Reader:
 
     Attributes:
         of_stills: whether images can be predicted.
+        span: largest distance between the first and the last frame of a sample, in frames, plus one.
     """
 
     def __init__(self, inputs: Mapping[str, Any], segments: int, crops: int, trust: Sequence[str] = ()):
@@ -84,6 +118,7 @@ class Reader:
         self.views = eval_views(crops)
         self.of_stills = all(modality.of_stills for modality in self.modalities.values())
         self.feeds = {name: create_feed(each, trust) for name, each in self.modalities.items()}
+        self.span = max(feed.span for feed in self.feeds.values())
 
     def image(self, path: Path) -> Iterator[Sample]:
         """The views of an image.
@@ -110,22 +145,23 @@ class Reader:
         Raises:
             ActionRecError: the video is too short for a sample, or shorter than `n_frames`.
         """
-        ring = _Ring(self)
+        self.forget_all()
         wanted = deque(sorted(frame_index(fraction, n_frames) for fraction in self.fractions))
-        needed = {index for instant in wanted for index in ring.needed(path, instant, n_frames)}
+        needed = {index for instant in wanted for index in self._needed(str(path), instant, n_frames)}
+        held: dict[int, Decoded] = {}
         for index, frame in enumerate(iter_grabbed(path)):
             tick()
             if index in needed:
-                ring.held[index] = Decoded(frame.image())
-            while wanted and ring.needed(path, wanted[0], n_frames)[-1] <= index:
-                yield from ring.samples(0, wanted.popleft(), n_frames)
+                held[index] = Decoded(frame.image())
+            while wanted and (own := self._needed(str(path), wanted[0], n_frames))[-1] <= index:
+                yield from self.samples(Job(0, wanted.popleft(), n_frames, own, held))
             if not wanted:
                 return
-            ring.forget(wanted[0])
+            _drop(held, wanted[0] - self.span)
         raise ActionRecError(f"{path} became shorter while it was read; run the same command again")
 
     def windows(
-        self, path: Path, seconds: float, hop: float, tick: Callable[[], None] = lambda: None
+        self, source: Path | Video, seconds: float, hop: float, tick: Callable[[], None] = lambda: None
     ) -> Iterator[Sample | Length]:
         """The samples of sliding windows over a video, in one pass; the last item is the length of the video.
 
@@ -134,20 +170,34 @@ class Reader:
         the length of the video.
 
         Args:
-            path: the video.
+            source: the video.
             seconds, hop: see `windows.endless`.
             tick: called for each frame that is decoded.
 
         Raises:
             ActionRecError: the video cannot be decoded.
         """
-        ring, period = _Ring(self), 1 / _rate(path)
+        self.forget_all()
+        video = source if isinstance(source, Video) else Video(str(source), _rate(source), iter_grabbed(source))
+        for each in self.jobs(video, seconds, hop, tick):
+            if isinstance(each, Length):
+                yield each
+            else:
+                yield from self.samples(each)
+
+    def jobs(
+        self, video: Video, seconds: float, hop: float, tick: Callable[[], None] = lambda: None
+    ) -> Iterator[Job | Length]:
+        """The instants of sliding windows over a video, without their samples; see `windows`."""
+        period = 1 / video.rate
         coming = windows.endless(seconds, hop)
         ahead, started = next(coming), 0
         due: list[tuple[float, int]] = []  # heap of the instants, in seconds, whose frame is not known yet
         pending: deque[tuple[int, int]] = deque()  # frames of instants, and their windows
+        held: dict[int, Decoded] = {}
         last = before = 0.0
-        for index, frame in enumerate(iter_grabbed(path)):
+        index = -1
+        for index, frame in enumerate(video.frames):
             tick()
             while ahead.start <= frame.time:
                 for instant in windows.instants(ahead, self.fractions, period):
@@ -155,39 +205,38 @@ class Reader:
                 ahead, started = next(coming), started + 1
             while due and due[0][0] < frame.time - windows.TOLERANCE:  # the frame before was on display
                 pending.append((index - 1, heapq.heappop(due)[1]))
-            ring.held[index] = Decoded(frame.image())
-            while pending and ring.needed(path, pending[0][0], ENDLESS)[-1] <= index:
+            held[index] = Decoded(frame.image())
+            while pending and (needed := self._needed(video.name, pending[0][0], ENDLESS))[-1] <= index:
                 instant, window = pending.popleft()
-                yield from ring.samples(window, instant, ENDLESS)
-            ring.forget(pending[0][0] if pending else index)
+                yield Job(window, instant, ENDLESS, needed, held)
+            _drop(held, (pending[0][0] if pending else index) - self.span)
             before, last = last, frame.time
         length = _length(index + 1, last, before)
         rest = ((index, heapq.heappop(due)[1]) for _ in range(len(due)))
         for instant, window in chain(pending, rest):
             if window < windows.count(length.duration, seconds, hop):
-                ring.needed(path, instant, length.frames)
-                yield from ring.samples(window, instant, length.frames)
+                yield Job(window, instant, length.frames, self._needed(video.name, instant, length.frames), held)
         yield length
 
-
-def _rate(path: Path) -> float:
-    """Frames a second of a video, by its container."""
-    rate = probe(path).rate
-    return rate if 1 <= rate <= 1000 else 25.0
-
-
-class _Ring:
-    """The last frames of a video, as many as samples may still need."""
-
-    def __init__(self, reader: Reader):
-        self.reader = reader
-        self.held: dict[int, Decoded] = {}
-        self.feeds = reader.feeds
-        self.span = max(feed.span for feed in self.feeds.values())
+    def samples(self, job: Job) -> Iterator[Sample]:
+        """The views of an instant. Fields of flow stay in memory for the next job of the same video."""
         for feed in self.feeds.values():
-            feed.forget(ENDLESS)  # of the file before
+            feed.forget(job.needed[0])
+        rng = np.random.default_rng(0)  # `see` draws only with an augmentation
+        pictures = {name: feed.pictures(job.instant, job.n_frames, job.held) for name, feed in self.feeds.items()}
+        for view in self.views:
+            seen = {
+                name: modality.see(pictures[name], view, self.size, None, rng)
+                for name, modality in self.modalities.items()
+            }
+            yield Sample(job.window, seen)
 
-    def needed(self, path: Path, instant: int, n_frames: int) -> list[int]:
+    def forget_all(self) -> None:
+        """Drop what the streams keep of the video before."""
+        for feed in self.feeds.values():
+            feed.forget(ENDLESS)
+
+    def _needed(self, name: str, instant: int, n_frames: int) -> list[int]:
         """Indices of the frames that all streams need for an instant, in ascending order.
 
         Raises:
@@ -196,26 +245,16 @@ class _Ring:
         try:
             return sorted({index for feed in self.feeds.values() for index in feed.frames(instant, n_frames)})
         except ValueError as error:
-            raise ActionRecError(f"{path} is too short: {error}; name a video of at least {self.span} frames") from None
+            raise ActionRecError(f"{name} is too short: {error}; name a video of at least {self.span} frames") from None
 
-    def samples(self, window: int, instant: int, n_frames: int) -> Iterator[Sample]:
-        """The views of an instant."""
-        reader, rng = self.reader, np.random.default_rng(0)  # `see` draws only with an augmentation
-        pictures = {name: feed.pictures(instant, n_frames, self.held) for name, feed in self.feeds.items()}
-        for view in reader.views:
-            seen = {
-                name: modality.see(pictures[name], view, reader.size, None, rng)
-                for name, modality in reader.modalities.items()
-            }
-            yield Sample(window, seen)
 
-    def forget(self, oldest: int) -> None:
-        """Drop the frames that no sample at the frame `oldest` or later needs.
+def _drop(held: dict[int, Decoded], before: int) -> None:
+    """Drop frames with smaller indices; near its end a video may need a whole span of frames before an instant."""
+    for index in [index for index in held if index < before]:
+        del held[index]
 
-        Near the end of a video a sample may need a whole span of frames before its instant.
-        """
-        before = oldest - self.span
-        for index in [index for index in self.held if index < before]:
-            del self.held[index]
-        for feed in self.feeds.values():
-            feed.forget(before)
+
+def _rate(path: Path) -> float:
+    """Frames a second of a video, by its container."""
+    rate = probe(path).rate
+    return rate if 1 <= rate <= 1000 else 25.0

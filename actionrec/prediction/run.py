@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,16 +16,19 @@ from actionrec.modules import exported
 from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import load_module, read
 from actionrec.networks.streams import MultiStream
-from actionrec.prediction import calibration, output, pipeline, sources
+from actionrec.prediction import annotate, calibration, output, pipeline, sources
 from actionrec.prediction.calibration import Calibration
-from actionrec.prediction.output import Segmentation
+from actionrec.prediction.live import Watch
+from actionrec.prediction.output import Answer, Segmentation
 from actionrec.prediction.pipeline import Failed, Windowing
 from actionrec.prediction.reading import Reader
+from actionrec.prediction.watch import Watcher, watch
 from actionrec.runs import measurements
 from actionrec.runs.folder import RunFolder
 from actionrec.settings.composition import plain
 from actionrec.settings.rules import require
 from actionrec.settings.values import one_of
+from actionrec.storage.cameras import is_address
 from actionrec.storage.video import probe
 from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
@@ -74,39 +77,78 @@ def predict_sources(config: DictConfig) -> None:
             predicted.
     """
     place = place_of(config)
-    if config.source is None:
-        raise ActionRecError("say what to predict: source=<video, image, folder, pattern or list.txt>")
+    source = plain(config)["source"]
+    if source is None:
+        raise ActionRecError("say what to predict: source=<video, image, folder, pattern, list.txt, camera or address>")
     if config.out and Path(config.out).is_dir():
         raise ActionRecError(f"out={config.out} is a folder; name a file")
     form = _format(config)
     terminal.doing("loading the network")
     found = load(config, place)
-    paths = sources.find(plain(config)["source"], found.reader.of_stills)
-    windowing, segmentation = _windowing(config), _segmentation(config, found.calibration.threshold)
-    answers, failed, finished = [], [], 0
-    announced = {path: _frames(path) for path in paths}
+    if isinstance(source, str) and is_address(source):
+        _watch(config, found, source, form)
+    else:
+        _predict_files(config, found, source, form)
+
+
+def _watch(config: DictConfig, found: "Loaded", source: str, form: str) -> None:
+    """Predict a camera or a network stream."""
+    if config.annotate:
+        raise ActionRecError(f"annotate={config.annotate} needs files, which are read twice; record the stream first")
+    windowing, segmentation = _segmentation(config, found)
+    watcher = Watcher(found.reader, found.network, found.calibration, windowing, segmentation, config.batch_size)
+    terminal.doing(f"connecting to {source}")
+    stream = Watch(source, found.reader, windowing, float(config.timeout), config.reconnect)
+    watch(stream, watcher, found.actions, form, config.out)
+
+
+def _segmentation(config: DictConfig, found: "Loaded") -> tuple[Windowing, Segmentation]:
+    always = config.reject == "off"
+    return windowing_of(config.window), segmentation_of(config.window, found.calibration.threshold, always)
+
+
+def _predict_files(config: DictConfig, found: "Loaded", source: str | Sequence[str], form: str) -> None:
+    paths = sources.find(source, found.reader.of_stills)
+    drawn = annotate.targets(config.annotate, paths) if config.annotate else {}
+    windowing, segmentation = _segmentation(config, found)
+    answers: list[Answer] = []
+    failed: list[Failed] = []
+    finished, stopped = 0, None
+    announced = {path: _frames(path) * (2 if drawn else 1) for path in paths}  # drawing reads a file again
     with counting("predicting", "frames", sum(announced.values())) as bar:
 
         def tick() -> None:
             bar.done += 1
 
-        for each in pipeline.predict(paths, found.reader, found.network, windowing, config.batch_size, tick):
-            if isinstance(each, Failed):
-                failed.append(each)
-            else:
-                answers.append(
-                    output.answer(each, found.actions, found.calibration, config.top, windowing, segmentation)
-                )
-            finished += announced[each.path]
-            bar.done = max(bar.done, finished)  # a clip is read up to the last frame that its samples need
-            bar.note = f"{len(answers) + len(failed)}/{len(paths)} files" if len(paths) > 1 else ""
+        try:
+            for each in pipeline.predict(paths, found.reader, found.network, windowing, config.batch_size, tick):
+                if isinstance(each, Failed):
+                    failed.append(each)
+                else:
+                    course = output.course(each, found.calibration, windowing, segmentation)
+                    answers.append(output.answer(each, course, found.actions, config.top))
+                    if drawn:
+                        try:
+                            annotate.annotate(
+                                each.path, course, found.actions, found.reader.modalities, drawn[each.path], tick
+                            )
+                        except ActionRecError as error:
+                            failed.append(Failed(each.path, str(error)))
+                finished += announced[each.path]
+                bar.done = max(bar.done, finished)  # a clip is read up to the last frame that its samples need
+                bar.note = f"{len(answers) + len(failed)}/{len(paths)} files" if len(paths) > 1 else ""
+        except (KeyboardInterrupt, SystemExit) as stop:  # SIGINT or SIGTERM
+            stopped = stop
+            log.warning("stopped after %d of %d files; a long video may be predicted in part", len(answers), len(paths))
     if answers:
         text = output.text(answers, found.actions, form)
         if config.out:
             write_text(Path(config.out), text + "\n")
             log.info("%d predictions in %s", len(answers), config.out)
         else:
-            print(text)
+            print(text, flush=True)
+    if stopped:
+        raise stopped
     if failed and len(paths) > 1:
         for each in failed:
             log.error("%s", each.reason)
@@ -243,16 +285,24 @@ def _calibration(config: DictConfig, found: Calibration | None, path: Path) -> C
     return made
 
 
-def _windowing(config: DictConfig) -> Windowing:
-    window = config.window
+def windowing_of(window: DictConfig) -> Windowing:
+    """The windows that `conf/window/` asks for."""
     use = None if window.use == "auto" else bool(window.use)
     return Windowing(use, float(window.seconds), float(window.hop), float(window.clip_seconds))
 
 
-def _segmentation(config: DictConfig, threshold: float) -> Segmentation:
-    window = config.window
-    unset = 0.0 if config.reject == "off" else threshold or ENTER  # with reject=off every window has an action
-    enter = float(window.enter if window.enter is not None else unset)
+def segmentation_of(window: DictConfig, threshold: float, always: bool = False) -> Segmentation:
+    """How `conf/window/` makes segments of windows.
+
+    Args:
+        window: the settings.
+        threshold: of the calibration, 0 without one.
+        always: whether every window has an action if `window.enter` is not set.
+
+    Raises:
+        ActionRecError: an action would end at a higher probability than it begins.
+    """
+    enter = float(window.enter if window.enter is not None else 0.0 if always else threshold or ENTER)
     leave = float(window.leave if window.leave is not None else STAY * enter)
     if leave > enter:
         raise ActionRecError(f"window.leave={leave:g}: use at most window.enter={enter:g}")

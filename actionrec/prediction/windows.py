@@ -3,6 +3,7 @@
 Times are in seconds since the first frame, so that windows do not depend on the frame rate.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -93,15 +94,17 @@ def hysteresis(probabilities: np.ndarray, enter: float, leave: float) -> list[in
     threshold would cut one action into many.
     """
     found: list[int | None] = []
-    current: int | None = None
     for row in probabilities:
-        best = int(row.argmax())
-        if current is not None and row[current] < leave:
-            current = None
-        if row[best] >= enter and (current is None or row[best] > row[current]):
-            current = best
-        found.append(current)
+        found.append(_step(row, found[-1] if found else None, enter, leave))
     return found
+
+
+def _step(row: np.ndarray, current: int | None, enter: float, leave: float) -> int | None:
+    """The action of a window with probabilities (K,) after a window of the action `current`."""
+    best = int(row.argmax())
+    if current is not None and row[current] < leave:
+        current = None
+    return best if row[best] >= enter and (current is None or row[best] > row[current]) else current
 
 
 def segments(
@@ -125,3 +128,78 @@ def segments(
                 found.append(Segment(parts[first].start, parts[index - 1].end, label, mean))
             first = index
     return found
+
+
+class Ongoing:
+    """Segments of a video that is not at its end, from windows that come one by one; some may be left out.
+
+    Without windows that are left out, the segments are those of `smooth` and `segments` over all windows.
+
+    Args:
+        seconds, hop: see `endless`.
+        width: see `smooth`.
+        enter, leave, least: see `segments`.
+
+    Attributes:
+        current: the action of the last window, or None, with its probability or the largest one.
+    """
+
+    def __init__(self, seconds: float, hop: float, width: int, enter: float, leave: float, least: float = 0.0):
+        self.seconds, self.hop, self.reach = seconds, hop, width // 2
+        self.enter, self.leave, self.least = enter, leave, least
+        self._rows: dict[int, np.ndarray] = {}  # by number of the window
+        self._waiting: deque[int] = deque()  # windows whose smoothed probabilities are not known yet
+        self._open: _Open | None = None
+        self._begun = False
+        self.current: tuple[int | None, float] = (None, 0.0)
+
+    def push(self, number: int, row: np.ndarray) -> list[Segment]:
+        """Add the probabilities (K,) of a window; returns the segments that have ended."""
+        self._rows[number] = row
+        self._waiting.append(number)
+        found = []
+        while self._waiting and self._waiting[0] + self.reach <= number:
+            found += self._decide(self._waiting.popleft())
+        for old in [each for each in self._rows if self._waiting and each < self._waiting[0] - self.reach]:
+            del self._rows[old]
+        return found
+
+    def finish(self, duration: float) -> list[Segment]:
+        """The last segments of a video of `duration` seconds."""
+        found = [each for number in self._waiting for each in self._decide(number)]
+        self._waiting.clear()
+        if self._open and duration - self._open.end < self.seconds:
+            self._open = self._open._replace(end=max(duration, self._open.end))
+        return found + self._close()
+
+    def _decide(self, window: int) -> list[Segment]:
+        near = [row for each, row in self._rows.items() if abs(each - window) <= self.reach]
+        row = np.mean(near, axis=0)
+        label = _step(row, self.current[0], self.enter, self.leave)
+        self.current = label, float(row.max() if label is None else row[label])
+        middle = window * self.hop + (self.seconds - self.hop) / 2
+        start, end = middle if self._begun else 0.0, middle + self.hop
+        self._begun = True
+        ended = [] if self._open and self._open.label == label else self._close()
+        if label is not None:
+            if not self._open:
+                self._open = _Open(start, end, label, 0.0, 0)
+            total, number = self._open.total + float(row[label]), self._open.number + 1
+            self._open = self._open._replace(end=end, total=total, number=number)
+        return ended
+
+    def _close(self) -> list[Segment]:
+        done, self._open = self._open, None
+        if not done or done.end - done.start < self.least - TOLERANCE:
+            return []
+        return [Segment(done.start, done.end, done.label, done.total / done.number)]
+
+
+class _Open(NamedTuple):
+    """A segment that has not ended, with the sum of the probabilities of its windows, and their number."""
+
+    start: float
+    end: float
+    label: int
+    total: float
+    number: int

@@ -23,10 +23,16 @@ from actionrec.system.files import replaced_folder
 # Files and folders that this package writes into a run's folder; all others are the user's, and survive a replacement.
 OURS = (
     *("checkpoints", "tensorboard", "measurements", "config.yaml", "overrides.yaml", "manifest.json", "log.txt"),
-    *("csv", "wandb", "profile", "metrics.json", "measurement.json", "gate.json"),
+    *("csv", "wandb", "profile", "metrics.json", "measurement.json", "gate.json", "localisation.json"),
     *("scores.npz", "scores_val.npz", "scores_train.npz"),
 )
-_MEASURED = ("measurements", "measurement.json", "metrics.json", "scores*.npz")  # not copied for a resumed training
+_MEASURED = (
+    "measurements",
+    "measurement.json",
+    "metrics.json",
+    "localisation.json",
+    "scores*.npz",
+)  # not copied for a resumed training
 MULTIRUN = "multirun.json"  # file in a multirun's folder with the keys that vary
 
 

@@ -106,6 +106,7 @@ SETTINGS: dict[str, Check] = {
     "top": integer(1),  # of predict
     "format": one_of("table", "json", "csv", "onnx", "card", None),  # the last two of export
     "out": maybe(path, None),
+    "annotate": maybe(path, None),
     "reject": maybe(number(0, 1), "auto", "off"),
     "calibrate": flag,
     "rate": number(0, 1),
@@ -117,6 +118,12 @@ SETTINGS: dict[str, Check] = {
     "window.enter": maybe(number(0, 1), None),
     "window.leave": maybe(number(0, 1), None),
     "window.least": number(0),
+    "timeout": number(0, 86_400, above=True),  # of predict
+    "reconnect": integer(0, 1_000_000),
+    "localisation.use": flag,  # of evaluate
+    "localisation.clips": integer(1),
+    "localisation.seed": integer(0),
+    "localisation.background": maybe(path, None),
     "accelerator": filled,
     "precision": maybe(filled, None),
     "batch_size": integer(1),

@@ -3,6 +3,7 @@
 import json
 import shutil
 import wave
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from actionrec.commands.predict import arguments
 from actionrec.evaluation import scores
 from actionrec.evaluation.scores import Scores
+from actionrec.prediction import pipeline
 from actionrec.system.files import sha256
 from tests.conftest import noise_video
 from tests.prediction.conftest import ACTIONS, loaded
@@ -199,3 +201,27 @@ class TestReject:
         torch.save(state, calibrated / "checkpoints" / "best.ckpt")
         assert "is of another checkpoint" in run("predict", str(calibrated), "source=a.mp4", *CPU).err
         assert "are of other weights" in run("predict", str(calibrated), "calibrate=true").err
+
+
+def test_annotated_copies_lie_beside_the_predictions(run, light_run, tmp_path):
+    videos = [noise_video(tmp_path / "videos" / name, 6) for name in ("#2 (it's).avi", "b.avi")]
+    outcome = run("predict", str(light_run), f"source={tmp_path / 'videos'}", f"annotate={tmp_path / 'a (1)'}", *CPU)
+    assert outcome.status == 0, outcome.err
+    assert sorted(path.stem for path in (tmp_path / "a (1)").iterdir()) == sorted(path.stem for path in videos)
+    assert "b.avi" in outcome.out
+
+
+def test_after_an_interruption_what_was_done_is_printed(run, light_run, tmp_path, monkeypatch):
+    for name in ("a.avi", "b.avi"):
+        noise_video(tmp_path / "videos" / name, 6)
+    predict = pipeline.predict
+
+    def interrupted(*arguments):
+        yield next(iter(predict(*arguments)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "predict", interrupted)
+    outcome = run("predict", str(light_run), f"source={tmp_path / 'videos'}", "format=json", *CPU)
+    assert outcome.status == 130
+    assert [Path(each["file"]).name for each in json.loads(outcome.out)] == ["a.avi"]
+    assert "stopped after 1 of 2 files" in outcome.err

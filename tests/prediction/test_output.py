@@ -26,7 +26,8 @@ def scored(*probabilities, duration=None, windowed=False):
 
 def answer_of(found, top=2, **calibration):
     windowing = Windowing(seconds=2.0, hop=1.0)
-    return output.answer(found, ACTIONS, Calibration(**calibration), top, windowing, SEGMENTATION)
+    course = output.course(found, Calibration(**calibration), windowing, SEGMENTATION)
+    return output.answer(found, course, ACTIONS, top)
 
 
 def test_the_likeliest_actions_come_first():

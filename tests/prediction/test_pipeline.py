@@ -121,3 +121,32 @@ def test_closing_ends_the_thread():
     next(items)
     items.close()
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit(143)])
+def test_an_interruption_leaves_the_windows_that_are_done(tmp_path, interruption):
+    short, long = noise_video(tmp_path / "a.avi", 10), noise_video(tmp_path / "b.avi", 100)
+    windowing, batches = Windowing(seconds=0.5, hop=0.2, clip_seconds=1.0), []
+
+    def network(batch):
+        batches.append(len(batch["frame"]))
+        if len(batches) == 4:
+            raise interruption
+        return brightness(batch)
+
+    items = pipeline.predict([short, long], reader_of(segments=2), network, windowing, 3)
+    whole, part = next(items), next(items)
+    with pytest.raises(type(interruption)):
+        next(items)
+    assert (whole.path, whole.windowed) == (short, False)
+    # Nine samples are done: two of the clip, and seven of windows, of which three have both instants.
+    assert (part.path, part.windowed, len(part.logits)) == (long, True, 3)
+    assert part.length.duration == pytest.approx(2 * 0.2 + 0.5)
+    [complete] = predicted([long], windowing)
+    assert complete.length.duration == pytest.approx(4.0)
+
+
+def test_an_interruption_before_a_window_is_done_leaves_nothing(clips):
+    items = pipeline.predict(clips, reader_of(), raise_error(KeyboardInterrupt()), AUTO, 4)
+    with pytest.raises(KeyboardInterrupt):
+        next(items)

@@ -92,3 +92,34 @@ def test_segments_have_borders_in_seconds_and_mean_probabilities():
     assert windows.segments(rows(0.7, 0.5, 0.2, 0.1), parts, 0.6, 0.4, least=1.6)[0].label == 1
     assert windows.segments(rows(0.45, 0.45), parts[:2], 0.6, 0.4) == []
     assert windows.segments(rows(0.8), [Window(0.0, 9.0)], 0.6, 0.4) == [Segment(0.0, 9.0, 0, pytest.approx(0.8))]
+
+
+@pytest.mark.parametrize("width", [1, 3, 5])
+@pytest.mark.parametrize("least", [0.0, 1.0])
+@pytest.mark.parametrize("number", [1, 2, 30])
+def test_windows_one_by_one_have_the_segments_of_all_at_once(width, least, number):
+    probabilities = np.random.default_rng(number).dirichlet([0.7] * 3, size=number)
+    seconds, hop = 2.0, 0.5
+    duration = (number - 1) * hop + seconds + 0.3
+    parts = windows.spans(number, seconds, hop, duration)
+    expected = windows.segments(windows.smooth(probabilities, width), parts, 0.5, 0.35, least)
+    ongoing = windows.Ongoing(seconds, hop, width, 0.5, 0.35, least)
+    found = [segment for window, row in enumerate(probabilities) for segment in ongoing.push(window, row)]
+    found += ongoing.finish(duration)
+    assert len(found) == len(expected)
+    np.testing.assert_allclose(found, expected)
+
+
+def test_a_segment_ends_when_its_end_is_known():
+    ongoing = windows.Ongoing(1.0, 0.5, 3, 0.6, 0.6)
+    found = [len(ongoing.push(window, row)) for window, row in enumerate(rows(0.7, 0.7, 0.7, 0.1, 0.1, 0.1))]
+    assert found == [0, 0, 0, 1, 0, 0]  # with the window after the last one, as the average is over three
+    assert ongoing.current == (1, pytest.approx(0.8))
+
+
+def test_windows_that_are_left_out_do_not_cut_an_action():
+    ongoing = windows.Ongoing(1.0, 0.5, 1, 0.6, 0.4)
+    for window in (0, 1, 5, 6):
+        assert ongoing.push(window, rows(0.8)[0]) == []
+    [segment] = ongoing.finish(4.2)
+    assert segment == Segment(0.0, 4.2, 0, pytest.approx(0.8))
