@@ -19,9 +19,9 @@ from actionrec.datasets.records import Clip
 from actionrec.modules import create
 from actionrec.prediction import pipeline
 from actionrec.prediction.feeds import ENDLESS, Decoded, FlowFeed
+from actionrec.prediction.loading import create_network
 from actionrec.prediction.pipeline import Network, Windowing
 from actionrec.prediction.reading import Reader, Sample
-from actionrec.prediction.run import create_network
 from actionrec.settings.composition import plain
 from actionrec.storage.video import iter_frames, iter_grabbed
 from actionrec.system.hardware import fast_precision, usable_cores

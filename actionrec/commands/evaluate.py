@@ -3,8 +3,21 @@
 import sys
 from collections.abc import Sequence
 
+from omegaconf import DictConfig
+
 from actionrec.commands.app import command
-from actionrec.experiment.evaluation import evaluate
+from actionrec.experiment.evaluation import remeasure
+
+
+def evaluate(config: DictConfig) -> None:
+    """Measure `checkpoint`, and print the metrics in a machine-readable form; the log has a table."""
+    if config.localisation.use:
+        from actionrec.experiment.localisation import localise
+
+        metrics = localise(config)
+    else:
+        metrics = remeasure(config)
+    print("\n".join(f"{tag:18} {value:.4f}" for tag, value in metrics.items() if isinstance(value, float)))
 
 
 def arguments(words: Sequence[str]) -> list[str]:

@@ -66,20 +66,6 @@ class Measured(NamedTuple):
     place: Path
 
 
-def evaluate(config: DictConfig) -> None:
-    """Measure `checkpoint`, and print the metrics in a machine-readable form; the log has a table.
-
-    See `remeasure`, and `localisation.localise` for `localisation=true`.
-    """
-    if config.localisation.use:
-        from actionrec.experiment.localisation import localise
-
-        metrics = localise(config)
-    else:
-        metrics = remeasure(config)
-    print("\n".join(f"{tag:18} {value:.4f}" for tag, value in metrics.items() if isinstance(value, float)))
-
-
 def load(config: DictConfig) -> Measured:
     """Load what a measurement needs, and copy the settings of the data from the run into the configuration, in place.
 

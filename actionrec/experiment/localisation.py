@@ -17,9 +17,10 @@ from actionrec.modules.base import ActionModule
 from actionrec.prediction import calibration, output, pipeline, sources
 from actionrec.prediction.calibration import Calibration
 from actionrec.prediction.joining import Joined, Part, join, shuffled
+from actionrec.prediction.loading import create_network
 from actionrec.prediction.pipeline import Failed
 from actionrec.prediction.reading import Reader
-from actionrec.prediction.run import create_network, segmentation_of, windowing_of
+from actionrec.prediction.run import segmentation_of, windowing_of
 from actionrec.reporting.tables import Table, lines_of, texts
 from actionrec.settings.composition import plain
 from actionrec.system import terminal

@@ -21,7 +21,7 @@ from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import load_module, read
 from actionrec.modules.exported import Description, is_exported
 from actionrec.prediction import calibration
-from actionrec.prediction.run import Place, create_network, measured_views, place_of
+from actionrec.prediction.loading import Place, create_network, measured_views, place_of
 from actionrec.reporting.tables import lines_of
 from actionrec.settings.composition import plain
 from actionrec.settings.rules import require

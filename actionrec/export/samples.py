@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from actionrec.datamodules import run_data
 from actionrec.datamodules.base import ActionDataModule, collate
 from actionrec.datamodules.samples import ActionDataset
 from actionrec.evaluation.scores import Scores, average_views
-from actionrec.experiment import run_data
 from actionrec.export.comparison import BATCHES
 from actionrec.prediction import sources
 from actionrec.prediction.reading import Reader, measure

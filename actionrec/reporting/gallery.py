@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from actionrec.callbacks.pictures import sample_pictures
+from actionrec.datamodules import run_data
 from actionrec.datamodules.base import collate
 from actionrec.datasets.records import Splits
 from actionrec.evaluation.gradcam import overlay, saliency
 from actionrec.evaluation.metrics import probabilities_of
 from actionrec.evaluation.scores import Scores
-from actionrec.experiment import run_data
 from actionrec.modules.checkpoint import load_module, read
 from actionrec.reporting.chain import Chain
 from actionrec.reporting.comparison import fused, networks

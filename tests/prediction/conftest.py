@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 from actionrec.experiment.build import create_data, create_lineage, create_module
 from actionrec.modules import create
 from actionrec.modules.checkpoint import Lineage
+from actionrec.prediction.loading import Loaded, load, place_of
 from actionrec.prediction.reading import Reader
-from actionrec.prediction.run import Loaded, load, place_of
 from tests.conftest import QUICK
 
 SMALL = (*QUICK, "trainer.precision=32-true", "data.size=32", "data.actions=[clap,wave]", "init_from=null")
