@@ -20,6 +20,7 @@ from actionrec.storage.video import Grabbed
 from actionrec.system.errors import ActionRecError
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before the first reconnection, doubled for each further one, and most
+clock = time.monotonic  # in seconds
 log = logging.getLogger(__name__)
 
 
@@ -83,7 +84,7 @@ class Watch:
         self._stopped = threading.Event()
         self._over = False
         self._error: BaseException | None = None
-        self._began = time.monotonic()
+        self._began = clock()
         first = open_stream(address, timeout)
         self._drops = not first.whole
         self._thread = threading.Thread(target=self._run, args=(first,), name="watching", daemon=True)
@@ -146,7 +147,7 @@ class Watch:
             except ActionRecError:
                 continue
             self.reconnections += 1
-            self._offset = max(time.monotonic() - self._began, self.seconds)
+            self._offset = max(clock() - self._began, self.seconds)
             return stream
         return None
 

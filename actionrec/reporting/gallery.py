@@ -19,6 +19,7 @@ from actionrec.reporting.chain import Chain
 from actionrec.reporting.comparison import fused, networks
 from actionrec.reporting.records import Run
 from actionrec.runs.folder import RunFolder
+from actionrec.settings.untrusted import check_data
 from actionrec.system.errors import ActionRecError
 
 TOP = 3  # most probable actions that are shown
@@ -151,8 +152,8 @@ def _pictures(run: Run, names: Sequence[str], answers: np.ndarray, trust: Sequen
 def _batch(run: Run, inputs: Mapping[str, Any], names: Sequence[str], trust: Sequence[str]) -> dict[str, Any]:
     """A batch with one view of each test clip in `names`."""
     assert run.config
-    said = run.config.get("data")
-    if not isinstance(said, dict) or "position" not in said:
+    said = check_data(run.config.get("data"), run.path / "config.yaml", trust)
+    if "position" not in said:
         raise ActionRecError(f"{run.path}: its data are stills; the gallery needs a run on clips")
     data = run_data.create(run.path, said, inputs, trust, crops=1, segments=1)
     actions, splits = data.index()

@@ -120,7 +120,7 @@ def test_only_the_frames_of_waiting_windows_are_kept():
 
 def test_windows_begin_anew_after_a_reconnection(monkeypatch):
     now = iter([0.0, 10.0])
-    monkeypatch.setattr(live.time, "monotonic", lambda: next(now, 11.0))
+    monkeypatch.setattr(live, "clock", lambda: next(now, 11.0))
     first, second = stream_of(range(100, 120)), stream_of(range(150, 170))
     source, events = watched(first, None, second, reconnect=2, slow=lambda: None)
     begun = [event.offset for event in events if isinstance(event, Begun)]
@@ -193,7 +193,7 @@ def test_segments_are_written_when_they_end(tmp_path):
 
 def test_segments_do_not_cross_a_gap(capsys, monkeypatch):
     now = iter([0.0, 10.0])
-    monkeypatch.setattr(live.time, "monotonic", lambda: next(now, 11.0))
+    monkeypatch.setattr(live, "clock", lambda: next(now, 11.0))
     watcher = watcher_of()
     streams = stream_of([40] * 25), stream_of([40] * 25)
     source = Watch("camera", watcher.reader, WINDOWING, 1.0, 1, opening(*streams))
