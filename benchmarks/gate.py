@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from actionrec.evaluation import scores
 from actionrec.evaluation.gate import choose
+from actionrec.evaluation.metrics import sources
 from actionrec.evaluation.significance import match
+from actionrec.experiment.gating import held_out
 from actionrec.modules.checkpoint import read
 from actionrec.runs import folds
 from actionrec.system.errors import ActionRecError
@@ -49,9 +50,9 @@ def measure(folder: Path) -> dict[str, Any]:
             f"{folder} has no gated runs; train them by actionrec chain upto=<the chain's gated variant>"
         )
     differences = np.concatenate([each.fused.astype(float) - each.single for each in found])
-    names, inverse = np.unique([group for each in found for group in each.groups], return_inverse=True)
-    sums, sizes = np.bincount(inverse, differences), np.bincount(inverse)
-    drawn = np.random.default_rng(0).integers(len(names), size=(ROUNDS, len(names)))
+    sizes, source_of = sources([group for each in found for group in each.groups])
+    sums = np.bincount(source_of, differences)
+    drawn = np.random.default_rng(0).integers(len(sizes), size=(ROUNDS, len(sizes)))
     low, high = np.quantile(sums[drawn].sum(1) / sizes[drawn].sum(1), (0.025, 0.975))
     choices = [each.chosen for each in found]
     controls = [kept for each in found for kept in each.dropped.values()]
@@ -59,7 +60,7 @@ def measure(folder: Path) -> dict[str, Any]:
         "data": folder.name,
         "runs": len(found),
         "n": len(differences),
-        "sources": len(names),
+        "sources": len(sizes),
         "single": float(np.concatenate([each.single for each in found]).mean()),
         "gated": float(np.concatenate([each.fused for each in found]).mean()),
         "difference": float(differences.mean()),
@@ -84,17 +85,9 @@ def _runs(folder: Path) -> Iterator[Gated]:
 
 def _controls(runs: dict[str, Path]) -> dict[str, bool]:
     """Whether the gate drops each stream once its scores are those of other clips."""
-    parts = {
-        name: [scores.load(folds.fold_run(run, fold) / scores.FILES["val"]) for fold in range(folds.COUNT + 1)]
-        for name, run in runs.items()
-    }
-    first = next(iter(parts.values()))
-    logits = {
-        name: torch.cat([match(one, each).logits for one, each in zip(first, found, strict=True)]).numpy()
-        for name, found in parts.items()
-    }
-    labels = torch.cat([each.labels for each in first]).numpy()
-    groups = [group for each in first for group in each.groups]
+    found = held_out({name: folds.all_of(run) for name, run in runs.items()})
+    logits = {name: each.logits.numpy() for name, each in zip(runs, found, strict=True)}
+    labels, groups = found[0].labels.numpy(), found[0].groups
     order = np.random.default_rng(0).permutation(len(labels))
     dropped = {}
     for name in logits:

@@ -15,13 +15,14 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
 from sklearn.model_selection import GroupKFold
 
+from actionrec.evaluation.metrics import share_variance, sources
+from actionrec.evaluation.temperature import temperature
 from actionrec.system.errors import ActionRecError
 
 PARTS = 10  # of the source videos, each of which is left out once
 RIDGE = 0.01  # pull of the weights of a product towards their mean
 ERRORS_TO_FUSE = 2  # standard errors by which a fusion has to be better than the single stream
 NEGLIGIBLE = 0.001  # nats; a smaller gain in log-loss is no reason for a richer candidate
-_RANGE = (-3.0, 3.0)  # of the logarithm of a temperature
 _LEAST = -27.6  # log-probability below which a stream's scores are cut, ln 1e-12
 
 Logs = np.ndarray  # (S, N, K) float64: log-probabilities of N clips by S streams
@@ -87,22 +88,22 @@ def choose(logs: Logs, labels: np.ndarray, groups: Sequence[str], streams: Seque
         ActionRecError: there are fewer than two source videos.
     """
     logs = np.maximum(log_softmax(np.asarray(logs, float), axis=2), _LEAST)
-    sources, inverse = np.unique(np.asarray(groups), return_inverse=True)
-    if len(sources) < 2:
+    sizes, source_of = sources(groups)
+    if len(sizes) < 2:
         raise ActionRecError(f"{len(labels)} clips of one source video are too few for a gate; use model.fusion=concat")
     singles: dict[str, Fit] = {f"{name} alone": _single(row) for row, name in enumerate(streams)}
     candidates = singles | FUSIONS
-    parts = list(GroupKFold(min(PARTS, len(sources))).split(labels, labels, inverse))
+    parts = list(GroupKFold(min(PARTS, len(sizes))).split(labels, labels, source_of))
     scores = {name: _left_out(fit, logs, labels, parts) for name, fit in candidates.items()}
     losses = {name: -found[np.arange(len(labels)), labels] for name, found in scores.items()}
     means = {name: float(each.mean()) for name, each in losses.items()}
     # The single streams are equally simple, so the best one stands for them.
     alone = name = min(singles, key=lambda name: means[name])
     for richer in FUSIONS:
-        error = _standard_error(losses[richer] - losses[name], inverse)
+        error = _standard_error(losses[richer] - losses[name], source_of, sizes)
         if means[name] - means[richer] > (ERRORS_TO_FUSE if name == alone else 1) * error + NEGLIGIBLE:
             name = richer
-    errors = {each: _standard_error(found - losses[alone], inverse) for each, found in losses.items()}
+    errors = {each: _standard_error(found - losses[alone], source_of, sizes) for each, found in losses.items()}
     right = {key: found.argmax(1) == labels for key, found in scores.items()}
     return Choice(
         candidates[name](logs, labels),
@@ -111,7 +112,7 @@ def choose(logs: Logs, labels: np.ndarray, groups: Sequence[str], streams: Seque
         means,
         errors,
         {key: float(each.mean()) for key, each in right.items()},
-        _share_below(right[name].astype(float) - right[alone], inverse),
+        _share_below(right[name].astype(float) - right[alone], source_of),
     )
 
 
@@ -131,8 +132,8 @@ def _average(logs: Logs, labels: np.ndarray) -> Gate:
 
 
 def _product(logs: Logs, labels: np.ndarray) -> Gate:
-    temperature = _temperature(logs.sum(axis=0), labels)
-    return Gate((1 / temperature,) * len(logs), (1.0,) * len(logs))
+    found = temperature(logs.sum(axis=0), labels)
+    return Gate((1 / found,) * len(logs), (1.0,) * len(logs))
 
 
 def _calibrated(logs: Logs, labels: np.ndarray) -> Gate:
@@ -178,29 +179,19 @@ def _left_out(fit: Fit, logs: Logs, labels: np.ndarray, parts: Sequence[tuple[np
 
 
 def _temperatures(logs: Logs, labels: np.ndarray) -> tuple[float, ...]:
-    return tuple(_temperature(each, labels) for each in logs)
-
-
-def _temperature(logs: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature of the highest likelihood (Guo et al., ICML 2017)."""
-
-    def loss(log: np.ndarray) -> float:
-        return _loss(log_softmax(logs / np.exp(log[0]), axis=1), labels)
-
-    return float(np.exp(minimize(loss, np.zeros(1), method="L-BFGS-B", bounds=[_RANGE]).x[0]))
+    return tuple(temperature(each, labels) for each in logs)
 
 
 def _loss(logs: np.ndarray, labels: np.ndarray) -> float:
     return -float(logs[np.arange(len(labels)), labels].mean())
 
 
-def _standard_error(differences: np.ndarray, groups: np.ndarray) -> float:
+def _standard_error(differences: np.ndarray, source_of: np.ndarray, sizes: np.ndarray) -> float:
     """Standard error of the mean of clips' differences, whose source videos are the independent units."""
-    sums = np.bincount(groups, differences - differences.mean())
-    return float(np.sqrt(np.square(sums).sum() * len(sums) / max(1, len(sums) - 1)) / len(differences))
+    return float(np.sqrt(share_variance(np.bincount(source_of, differences), sizes)))
 
 
-def _share_below(differences: np.ndarray, groups: np.ndarray, rounds: int = 2000) -> float:
-    sums = np.bincount(groups, differences)
+def _share_below(differences: np.ndarray, source_of: np.ndarray, rounds: int = 2000) -> float:
+    sums = np.bincount(source_of, differences)
     drawn = np.random.default_rng(0).integers(len(sums), size=(rounds, len(sums)))
     return float((sums[drawn].sum(axis=1) < 0).mean())

@@ -1,7 +1,7 @@
 """The fit of a gated fusion to the scores of its streams' networks of all folds."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,18 +32,17 @@ def fit(network: "nn.Module", config: DictConfig) -> dict[str, Any]:
     """
     import torch
 
-    from actionrec.evaluation.fusion import matched
     from actionrec.evaluation.gate import choose
     from actionrec.networks.fusions import Gated
     from actionrec.reporting.tables import lines_of
 
     fusion = network.fusion
     assert isinstance(fusion, Gated)
-    held_out = {name: _held_out(name, runs) for name, runs in folds.of_parents(config).items()}
-    streams = matched({"val": list(held_out.values())})["val"]
+    runs = folds.of_parents(config)
+    streams = held_out(runs)
     first = streams[0]
     choice = choose(
-        torch.stack([each.logits for each in streams]).numpy(), first.labels.numpy(), first.groups, list(held_out)
+        torch.stack([each.logits for each in streams]).numpy(), first.labels.numpy(), first.groups, list(runs)
     )
     fusion.weights.copy_(torch.tensor(choice.gate.weights))
     fusion.temperatures.copy_(torch.tensor(choice.gate.temperatures))
@@ -59,13 +58,13 @@ def fit(network: "nn.Module", config: DictConfig) -> dict[str, Any]:
     log.info(
         "gate: %s, of %d clips of %d source videos; the weights are %s\n\n%s\n",
         *(choice.name, len(first.labels), len(set(first.groups))),
-        ", ".join(f"{name} {weight:.2f}" for name, weight in zip(held_out, choice.gate.weights, strict=True)),
+        ", ".join(f"{name} {weight:.2f}" for name, weight in zip(runs, choice.gate.weights, strict=True)),
         lines_of(table),
     )
     return {
         "chosen": choice.name,
-        "single": list(held_out)[choice.single],
-        "streams": list(held_out),
+        "single": list(runs)[choice.single],
+        "streams": list(runs),
         **{key: getattr(choice.gate, key) for key in choice.gate._fields},
         "clips": len(first.labels),
         "sources": len(set(first.groups)),
@@ -74,34 +73,41 @@ def fit(network: "nn.Module", config: DictConfig) -> dict[str, Any]:
     }
 
 
-def _held_out(stream: str, runs: list[Path]) -> "Scores":
-    """A stream's scores of the validation clips of all its folds."""
+def held_out(runs: Mapping[str, Sequence[Path]]) -> "list[Scores]":
+    """The scores of each stream on the validation clips of all its folds, with the rows of all in one order.
+
+    Args:
+        runs: of all folds, by stream; see `folds.all_of`.
+
+    Raises:
+        ActionRecError: see `fit`.
+    """
+    from actionrec.evaluation.fusion import matched
+
+    return matched({"val": [_held_out(stream, each) for stream, each in runs.items()]})["val"]
+
+
+def _held_out(stream: str, runs: Sequence[Path]) -> "Scores":
+    import torch
+
     from actionrec.evaluation import scores
 
-    found: list[Scores] = []
     for fold, run in enumerate(runs):
         if not (run / scores.FILES["val"]).is_file():
             raise ActionRecError(
                 f"{run} has no {scores.FILES['val']}: model.fusion=gated needs the {stream} stream's network of fold "
                 f"{fold}; train the stage by actionrec chain upto=<its name>, which trains the folds"
             )
-        found.append(scores.load(run / scores.FILES["val"]))
-    return _joined(stream, dict(enumerate(found)))
-
-
-def _joined(stream: str, found: "Mapping[int, Scores]") -> "Scores":
-    import torch
-
-    first = found[0]
-    require_same({f"{stream} fold {fold}": each.protocol for fold, each in found.items()})
-    names = [name for each in found.values() for name in each.names]
-    if len(set(names)) < len(names) or any(each.actions != first.actions for each in found.values()):
+    found = [scores.load(run / scores.FILES["val"]) for run in runs]
+    require_same({f"{stream} fold {fold}": each.protocol for fold, each in enumerate(found)})
+    names = [name for each in found for name in each.names]
+    if len(set(names)) < len(names) or any(each.actions != found[0].actions for each in found):
         raise ActionRecError(
             f"the folds of the {stream} stream hold out the same clips, or have other actions; train them anew"
         )
-    return first._replace(
+    return found[0]._replace(
         names=names,
-        logits=torch.cat([each.logits for each in found.values()]),
-        labels=torch.cat([each.labels for each in found.values()]),
-        groups=[group for each in found.values() for group in each.groups],
+        logits=torch.cat([each.logits for each in found]),
+        labels=torch.cat([each.labels for each in found]),
+        groups=[group for each in found for group in each.groups],
     )

@@ -39,13 +39,10 @@ def overrides_of(chain: ChainConfig, name: str, config: DictConfig, fold: int = 
     found = found if name == stage.experiment else [*found, f"stage={name}"]
     if not fold:
         return found
-    held = fold_run(Path(config.paths.outputs) / config.paths.name / name / stage.run(*_chain_of(config)), fold)
+    run = stage.run(config.split, config.seed, config.tag)
+    held = fold_run(Path(config.paths.outputs) / config.paths.name / name / run, fold)
     chosen_by_val = [f"callbacks.{each}=null" for each in ("best", "early_stopping")]
     return [*found, f"data.fold={fold}", *chosen_by_val, f"run_dir='{held}'"]
-
-
-def _chain_of(config: DictConfig) -> tuple[int, int, str | None]:
-    return config.split, config.seed, config.tag
 
 
 def of_report(config: DictConfig) -> list[str]:

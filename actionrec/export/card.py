@@ -163,9 +163,7 @@ def _limits(facts: Facts, numbers: Mapping[str, Any]) -> Iterator[str]:
     else:
         yield "No threshold was fitted: every video gets one of these actions, whatever it shows."
     try:
-        frames = max(
-            feed.span for feed in Reader(said.inputs, said.views["segments"], said.views["crops"]).feeds.values()
-        )
+        frames = Reader(said.inputs, said.views["segments"], said.views["crops"]).span
         if frames > 1:
             yield f"A sample needs {frames} frames; shorter videos are refused."
     except ActionRecError:

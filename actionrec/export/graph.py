@@ -29,7 +29,7 @@ class Graph(nn.Module):
         self.gate = None
         if isinstance(network, MultiStream) and isinstance(network.fusion, Gated):
             self.gate = network.fusion.constants(self.names)
-            self.names = network.fusion.used(self.names)
+            self.names = list(self.gate.names)
             self.used = nn.ModuleList(network.streams[name] for name in self.names)
             self.whole = None
         self.eval()  # exporters put a network back into the mode that its outermost module has

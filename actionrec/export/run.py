@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from actionrec.modules.checkpoint import load_module, read
 from actionrec.modules.exported import Description, is_exported
 from actionrec.prediction import calibration
 from actionrec.prediction.loading import Place, create_network, measured_views, place_of
+from actionrec.prediction.pipeline import Network
 from actionrec.reporting.tables import lines_of
 from actionrec.settings.composition import plain
 from actionrec.settings.rules import require
@@ -35,8 +36,6 @@ from actionrec.system.hardware import fast_precision
 FORMATS = ("onnx", "card")
 CARD = ".md"  # behind the name of the file that the card is of
 log = logging.getLogger(__name__)
-
-Network = Callable[[dict[str, Any]], Tensor]  # a batch → logits (B, K)
 
 
 class Written(NamedTuple):

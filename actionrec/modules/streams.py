@@ -112,8 +112,8 @@ class MultiStreamModule(_Streams):
         self.hparams.update(_without_weights(settings, streams))
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
-        used = self.network.used
-        return self.network(*(batch[name] if name in used else None for name in self.network.names))
+        # A batch for a prediction lacks the streams that a gate leaves out.
+        return self.network(*(batch.get(name) for name in self.network.names))
 
     def predict_step(self, batch: dict[str, Any], index: int) -> dict[str, Tensor]:
         """Features (B, F) of the frozen streams, on the CPU."""

@@ -163,8 +163,15 @@ class Max(Fusion):
 
 
 class GateConstants(NamedTuple):
-    """Weights and temperatures of streams, and whether probabilities are mixed instead of log-probabilities summed."""
+    """The streams that a gate uses, as Python's numbers.
 
+    Args:
+        names: of the streams with a weight.
+        weights, temperatures: of these streams.
+        mixes: whether their probabilities are mixed; otherwise their log-probabilities are summed.
+    """
+
+    names: tuple[str, ...]
     weights: tuple[float, ...]
     temperatures: tuple[float, ...]
     mixes: bool
@@ -197,18 +204,17 @@ class Gated(Fusion):
         self.register_buffer("mixes", torch.tensor(True))
 
     def forward(self, streams: Streams, inputs: Mapping[str, Tensor]) -> Tensor:
-        used = self.used(list(inputs))
-        return self.constants(list(inputs)).combine([streams[name](inputs[name]) for name in used])
+        constants = self.constants(list(inputs))
+        return constants.combine([streams[name](inputs[name]) for name in constants.names])
 
-    def constants(self, names: Sequence[str]) -> "GateConstants":
-        """The gate's numbers for the used ones of the streams `names`, as Python's numbers."""
-        rows = zip(self.weights.tolist(), self.temperatures.tolist(), strict=True)
-        used = [(weight, temperature) for _, (weight, temperature) in zip(names, rows, strict=True) if weight]
-        weights, temperatures = zip(*used, strict=True)
-        return GateConstants(weights, temperatures, bool(self.mixes))
+    def constants(self, names: Sequence[str]) -> GateConstants:
+        """The gate's numbers for the used ones of the streams `names`; on a GPU, a sync."""
+        rows = zip(names, self.weights.tolist(), self.temperatures.tolist(), strict=True)
+        used, weights, temperatures = zip(*(row for row in rows if row[1]), strict=True)
+        return GateConstants(used, weights, temperatures, bool(self.mixes))
 
     def used(self, names: Sequence[str]) -> list[str]:
-        return [name for name, weight in zip(names, self.weights.tolist(), strict=True) if weight]
+        return list(self.constants(names).names)
 
 
 FUSION_LAYERS: dict[str, type[Fusion]] = {

@@ -1,16 +1,14 @@
 """Calibrated probabilities and a threshold for "none of these", from the scores of a run's validation part."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
-from torch.nn import functional as F
 
+from actionrec.evaluation.temperature import temperature
 from actionrec.settings.untrusted import read_json
 from actionrec.settings.values import SHA256, UnfitError, integer, number, table, text
 from actionrec.system.errors import ActionRecError
@@ -18,7 +16,6 @@ from actionrec.system.files import write_json
 
 FILE = "calibration.json"  # beside the checkpoint
 METHOD = "temperature scaling on validation"
-_TEMPERATURES = (0.05, 20.0)  # range of the search
 _MEND = "make it again with actionrec predict <run> calibrate=true"
 
 
@@ -72,19 +69,15 @@ def calibrate(logits: Tensor, labels: Tensor, rate: float = 0.05, checkpoint: st
         ActionRecError: there are no scores, or no answer is right, which leaves nothing to choose a threshold by.
     """
 
-    def loss(log_temperature: float) -> float:
-        return float(F.cross_entropy(logits.double() / math.exp(log_temperature), labels))
-
     if not len(labels):
         raise ActionRecError("calibrate: there are no validation scores; measure the run with actionrec evaluate")
-    bounds = tuple(math.log(each) for each in _TEMPERATURES)
-    temperature = math.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)
-    best, answers = (logits.double() / temperature).softmax(dim=1).max(dim=1)
+    scale = temperature(logits.double().numpy(), labels.numpy())
+    best, answers = (logits.double() / scale).softmax(dim=1).max(dim=1)
     right = torch.sort(best[answers == labels]).values
     if not len(right):
         raise ActionRecError("calibrate: no validation answer is right; train the network for longer")
     rejected = min(int(rate * len(right)), len(right) - 1)
-    return Calibration(temperature, float(right[rejected]), METHOD, len(labels), rate, checkpoint)
+    return Calibration(scale, float(right[rejected]), METHOD, len(labels), rate, checkpoint)
 
 
 def save(calibration: Calibration, path: Path) -> None:

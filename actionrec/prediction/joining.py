@@ -10,7 +10,7 @@ import numpy as np
 
 from actionrec.evaluation.localisation import Instance
 from actionrec.prediction.reading import Video, measure
-from actionrec.storage.video import Grabbed, iter_grabbed, probe
+from actionrec.storage.video import Grabbed, iter_grabbed, probe, usable_rate
 
 
 class Part(NamedTuple):
@@ -57,9 +57,9 @@ def join(name: str, parts: Sequence[Part]) -> Joined:
         elif part.action is not None:
             instances.append(Instance(name, start, end, part.action))
         start = end
-    rate = probe(parts[0].path).rate
+    rate = usable_rate(probe(parts[0].path).rate)
     frames = _chained([part.path for part in parts], lengths)
-    return Joined(Video(name, rate if 1 <= rate <= 1000 else 25.0, frames), start, instances)
+    return Joined(Video(name, rate, frames), start, instances)
 
 
 def _chained(paths: Sequence[Path], durations: Sequence[float]) -> Iterator[Grabbed]:

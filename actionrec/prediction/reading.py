@@ -15,7 +15,7 @@ from actionrec.datasets.records import Still
 from actionrec.prediction import windows
 from actionrec.prediction.feeds import ENDLESS, Decoded, Held, create_feed
 from actionrec.storage.frames import frame_index
-from actionrec.storage.video import Grabbed, iter_grabbed, probe
+from actionrec.storage.video import Grabbed, iter_grabbed, probe, usable_rate
 from actionrec.streams import create_all
 from actionrec.streams.sampling import eval_fractions
 from actionrec.streams.transforms import eval_views
@@ -256,5 +256,4 @@ def _drop(held: dict[int, Decoded], before: int) -> None:
 
 def _rate(path: Path) -> float:
     """Frames a second of a video, by its container."""
-    rate = probe(path).rate
-    return rate if 1 <= rate <= 1000 else 25.0
+    return usable_rate(probe(path).rate)

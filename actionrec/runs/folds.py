@@ -18,6 +18,11 @@ def fold_run(run: Path, fold: int) -> Path:
     return run.parent / "folds" / f"{run.name}-fold{fold}" if fold else run
 
 
+def all_of(run: Path) -> list[Path]:
+    """The folders of all folds of a run, which is fold 0."""
+    return [fold_run(run, fold) for fold in range(COUNT + 1)]
+
+
 def is_gated(config: DictConfig) -> bool:
     """Whether a stage's fusion is fitted to the scores of its parents' folds."""
     return OmegaConf.select(config, "model.fusion") == "gated"
@@ -36,8 +41,7 @@ def of_parents(config: DictConfig) -> dict[str, list[Path]]:
             "model.fusion=gated needs a trained network of each stream; train it as a stage of a chain, or name the "
             "networks by init_from.<stream>=<run>/checkpoints/best.ckpt"
         )
-    runs = {str(name): Path(str(path)).parents[1] for name, path in found.items()}
-    return {name: [fold_run(run, fold) for fold in range(COUNT + 1)] for name, run in runs.items()}
+    return {str(name): all_of(Path(str(path)).parents[1]) for name, path in found.items()}
 
 
 def checkpoints(config: DictConfig) -> dict[str, Path]:

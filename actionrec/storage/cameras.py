@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from actionrec.storage.video import Grabbed
+from actionrec.storage.video import Grabbed, usable_rate
 from actionrec.system.errors import ActionRecError
 
 _NETWORK = re.compile(r"(rtsps?|https?)://", re.IGNORECASE)
@@ -17,7 +17,6 @@ _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 # Over UDP lost packets become grey smears; OpenCV's own default changes with its version.
 _TCP = "rtsp_transport;tcp"
 _MJPEG = cv2.VideoWriter_fourcc(*"MJPG")
-_USUAL_RATE = 25.0  # frames a second, for sources that do not say
 
 
 class Stream(NamedTuple):
@@ -59,11 +58,10 @@ def connect(address: str, timeout: float) -> Stream:
         capture.release()
         kind = "camera" if address.isdecimal() else "stream"
         raise ActionRecError(f"source={address}: no {kind} answers with frames within {timeout:g} s; see that it runs")
-    rate = capture.get(cv2.CAP_PROP_FPS)
+    rate = usable_rate(capture.get(cv2.CAP_PROP_FPS))
     timeless = address.isdecimal() or (_is_http(address) and int(capture.get(cv2.CAP_PROP_FOURCC)) == _MJPEG)
     # Without a number of frames FFmpeg gives a negative one.
     whole = not address.isdecimal() and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
-    rate = rate if 1 <= rate <= 1000 else _USUAL_RATE
     return Stream(rate, whole, _frames(capture, first, timeless and not whole, rate))
 
 

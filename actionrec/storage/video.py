@@ -80,8 +80,7 @@ def iter_grabbed(path: Path) -> Iterator[Grabbed]:
         if not capture.grab():
             raise _unreadable(path)
         image()  # grab also succeeds on files that are no video
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        period = 1 / (rate if 1 <= rate <= 1000 else _USUAL_RATE)
+        period = 1 / usable_rate(capture.get(cv2.CAP_PROP_FPS))
         first, time = capture.get(cv2.CAP_PROP_POS_MSEC), 0.0
         yield Grabbed(time, image)
         while capture.grab():
@@ -90,6 +89,11 @@ def iter_grabbed(path: Path) -> Iterator[Grabbed]:
             yield Grabbed(time, image)
     finally:
         capture.release()
+
+
+def usable_rate(rate: float) -> float:
+    """The frames a second that a container or a camera says, or the usual rate if its own cannot be right."""
+    return rate if 1 <= rate <= 1000 else _USUAL_RATE
 
 
 class Probe(NamedTuple):

@@ -4,6 +4,7 @@ import pytest
 
 from actionrec.datasets.records import Clip
 from actionrec.datasets.splitting import VAL_FOLDS, carve_validation, draw_sources, refold
+from actionrec.runs.folds import COUNT
 from actionrec.system.errors import ActionRecError
 
 
@@ -24,6 +25,7 @@ def test_every_clip_is_held_out_by_one_fold():
         assert {clip.action for clip in held} == {"clap", "wave"}
     assert sorted(clip for _, held in folds for clip in held) == sorted(train)
     assert folds[0] == refold(train, val, 1)
+    assert len(folds) == COUNT  # of the runs that a gate is fitted to
 
 
 @pytest.mark.parametrize(("fold", "sources", "said"), [(5, 9, "1 to 4"), (-1, 9, "1 to 4"), (1, 3, "4 folds")])
