@@ -15,6 +15,7 @@ VERBS = {
     "chain": "train the missing stages of a chain, parents first",
     "evaluate": "measure a run again, with other views or on other parts",
     "predict": "predict the actions in videos and images of your own",
+    "features": "write the vectors that a network computes of videos and images, for other programs",
     "export": "write a network as an ONNX file that is checked against PyTorch, with a model card",
     "fuse": "compare all fusions of the scores of two or more runs",
     "search": "search the hyper-parameters of a stage with Optuna",

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from lightning import Fabric
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
+from torch import Tensor, nn
 
 from actionrec.modules import exported
-from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import load_module, read
 from actionrec.networks.streams import MultiStream
 from actionrec.prediction import calibration, pipeline
@@ -41,7 +40,9 @@ def place_of(config: DictConfig) -> Place:
         ActionRecError: no checkpoint is named, or the folder is no finished run.
     """
     if OmegaConf.is_missing(config, "checkpoint"):
-        raise ActionRecError("say which network: actionrec predict <run or checkpoint> source=<video, image or folder>")
+        raise ActionRecError(
+            "say which network: its run or checkpoint is the first word, before source=<video, image or folder>"
+        )
     path = Path(config.checkpoint)
     if path.is_dir():
         best = RunFolder(path).best
@@ -75,9 +76,8 @@ def load(config: DictConfig, place: Place) -> Loaded:
     inputs = checkpoint["lineage"]["inputs"]
     if isinstance(module.network, MultiStream):  # a gate may leave streams out, whose inputs need not be made
         inputs = {**inputs, "streams": {name: inputs["streams"][name] for name in module.network.used}}
-    reader = _reader(config, inputs, measured_views(place.run))
-    precision = config.precision or _protocol(place.run).get("precision") or fast_precision(config.accelerator)
-    network = create_network(module, config.accelerator, str(precision))
+    reader = reader_of(config, inputs, measured_views(place.run))
+    network = create_network(module, config.accelerator, precision_of(config, place.run))
     path = place.checkpoint.parent / calibration.FILE
     found = calibration.load(path, sha256(place.checkpoint)) if path.is_file() else None
     return Loaded(network, reader, module.actions, _calibration(config, found, path))
@@ -91,7 +91,7 @@ def _load_exported(config: DictConfig, path: Path) -> Loaded:
     module = exported.load(path, "checkpoint", plain(config)["trust"])
     said = module.description
     found = calibration.of(said.calibration, path, said.checkpoint) if said.calibration else None
-    reader = _reader(config, said.inputs, said.views)
+    reader = reader_of(config, said.inputs, said.views)
     return Loaded(module, reader, module.actions, _calibration(config, found, path))
 
 
@@ -107,14 +107,19 @@ def _protocol(run: Path | None) -> measurements.Protocol:
     return record.get("test") or record.get("val") or {}
 
 
-def _reader(config: DictConfig, inputs: Mapping[str, Any], measured: Mapping[str, int]) -> Reader:
+def precision_of(config: DictConfig, run: Path | None) -> str:
+    """The precision of the settings, else of a run's measurement, else a fast one of the device."""
+    return str(config.precision or _protocol(run).get("precision") or fast_precision(config.accelerator))
+
+
+def reader_of(config: DictConfig, inputs: Mapping[str, Any], measured: Mapping[str, int]) -> Reader:
     """A reader with the views of a measurement, unless the command line has others."""
     given = {str(key): config.views[key] for key in config.views if not OmegaConf.is_missing(config.views, key)}
     return Reader(inputs, **{**measured, **given}, trust=plain(config)["trust"])
 
 
-def create_network(module: ActionModule, accelerator: str, precision: str) -> pipeline.Network:
-    """Create a function from batches to logits, which computes as Lightning's Trainer does in a test.
+def create_network(module: nn.Module, accelerator: str, precision: str) -> pipeline.Network:
+    """Create a function from batches to what a module returns, which computes as Lightning's Trainer does in a test.
 
     Raises:
         ActionRecError: the machine lacks the accelerator, or there is no such precision.
@@ -129,11 +134,11 @@ def create_network(module: ActionModule, accelerator: str, precision: str) -> pi
             f"accelerator={accelerator} precision={precision}: {reason}; use accelerator=cpu precision=32-true"
         ) from None
 
-    def logits(batch: dict[str, Any]) -> Tensor:
+    def output(batch: dict[str, Any]) -> Tensor:
         with torch.inference_mode():
             return network(fabric.to_device(batch)).float().cpu()
 
-    return logits
+    return output
 
 
 def _calibration(config: DictConfig, found: Calibration | None, path: Path) -> Calibration:
