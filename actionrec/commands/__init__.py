@@ -20,6 +20,7 @@ VERBS = {
     "fuse": "compare all fusions of the scores of two or more runs",
     "search": "search the hyper-parameters of a stage with Optuna",
     "report": "write an HTML report of all runs on one data set",
+    "schema": "print the JSON Schema of a verb's settings, for editors",
 }
 
 
@@ -66,6 +67,8 @@ def _complete() -> None:
     asked = any(argument.startswith("query=") for argument in sys.argv)
     if asked and (not words or words[0] not in VERBS):
         print(" ".join(verb for verb in VERBS if verb.startswith(words[0] if words else "")))
+        return
+    if asked and words[0] == "schema":  # not a verb of Hydra
         return
     verb = words[0] if asked else "train"
     os.environ["COMP_LINE"] = " ".join([program, *words[1:]])
