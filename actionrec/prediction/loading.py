@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from actionrec.modules import exported
+from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import load_module, read
 from actionrec.networks.streams import MultiStream
 from actionrec.prediction import calibration, pipeline
@@ -54,12 +55,23 @@ def place_of(config: DictConfig) -> Place:
 
 
 class Loaded(NamedTuple):
-    """What a checkpoint needs to predict."""
+    """What a checkpoint needs to predict.
+
+    Args:
+        network: from batches to logits.
+        reader: of the samples, with the views whose scores are averaged.
+        actions: names of the labels.
+        calibration: of the probabilities.
+        module: the network itself, on its device; None for an exported one.
+        inputs: of the lineage, with the streams that the logits depend on.
+    """
 
     network: pipeline.Network
     reader: Reader
     actions: tuple[str, ...]
     calibration: Calibration
+    module: ActionModule | None
+    inputs: Mapping[str, Any]
 
 
 def load(config: DictConfig, place: Place) -> Loaded:
@@ -80,7 +92,7 @@ def load(config: DictConfig, place: Place) -> Loaded:
     network = create_network(module, config.accelerator, precision_of(config, place.run))
     path = place.checkpoint.parent / calibration.FILE
     found = calibration.load(path, sha256(place.checkpoint)) if path.is_file() else None
-    return Loaded(network, reader, module.actions, _calibration(config, found, path))
+    return Loaded(network, reader, module.actions, _calibration(config, found, path), module, inputs)
 
 
 def _load_exported(config: DictConfig, path: Path) -> Loaded:
@@ -92,7 +104,7 @@ def _load_exported(config: DictConfig, path: Path) -> Loaded:
     said = module.description
     found = calibration.of(said.calibration, path, said.checkpoint) if said.calibration else None
     reader = reader_of(config, said.inputs, said.views)
-    return Loaded(module, reader, module.actions, _calibration(config, found, path))
+    return Loaded(module, reader, module.actions, _calibration(config, found, path), None, said.inputs)
 
 
 def measured_views(run: Path | None) -> dict[str, int]:

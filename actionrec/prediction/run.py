@@ -11,6 +11,7 @@ from actionrec.evaluation import scores
 from actionrec.prediction import annotate, calibration, files, output, pipeline, sources
 from actionrec.prediction.live import Watch
 from actionrec.prediction.loading import Loaded, load, place_of
+from actionrec.prediction.looks import Looks
 from actionrec.prediction.output import Answer, Segmentation
 from actionrec.prediction.pipeline import Failed, Scored, Windowing
 from actionrec.prediction.watch import Watcher, watch
@@ -70,6 +71,7 @@ def _segmentation(config: DictConfig, found: Loaded) -> tuple[Windowing, Segment
 def _predict_files(config: DictConfig, found: Loaded, source: str | Sequence[str], form: str) -> None:
     paths = sources.find(source, found.reader.of_stills)
     drawn = annotate.targets(config.annotate, paths) if config.annotate else {}
+    looks = _looks(config, found)
     windowing, segmentation = _segmentation(config, found)
     answers: list[Answer] = []
 
@@ -80,9 +82,11 @@ def _predict_files(config: DictConfig, found: Loaded, source: str | Sequence[str
         course = output.course(scored, found.calibration, windowing, segmentation)
         answers.append(output.answer(scored, course, found.actions, config.top))
         if drawn:
-            annotate.annotate(scored.path, course, found.actions, found.reader.modalities, drawn[scored.path], tick)
+            seen = looks.of(scored, course, windowing, tick) if looks else None
+            target = drawn[scored.path]
+            annotate.annotate(scored.path, course, found.actions, found.reader.modalities, target, tick, seen)
 
-    passed = files.go_through(paths, read, take, readings=2 if drawn else 1)
+    passed = files.go_through(paths, read, take, readings=1 + bool(drawn) + bool(looks))
     if answers:
         text = output.text(answers, found.actions, form)
         if config.out:
@@ -91,6 +95,23 @@ def _predict_files(config: DictConfig, found: Loaded, source: str | Sequence[str
         else:
             print(text, flush=True)
     files.raise_failures(passed, len(paths))
+
+
+def _looks(config: DictConfig, found: Loaded) -> Looks | None:
+    """Grad-CAM for annotated copies; None if `grad_cam` does not ask for it.
+
+    Raises:
+        ActionRecError: there are no annotated copies, or the network is an exported one.
+    """
+    if not config.grad_cam:
+        return None
+    if not config.annotate:
+        raise ActionRecError("grad_cam=true is for annotated copies; name one with annotate=<file or folder>")
+    if not found.module:
+        raise ActionRecError(
+            f"grad_cam=true needs gradients, and {config.checkpoint} has none; name the run or its checkpoint"
+        )
+    return Looks(found.module, found.inputs, plain(config)["trust"])
 
 
 def calibrate_run(config: DictConfig) -> None:

@@ -109,6 +109,7 @@ SETTINGS: dict[str, Check] = {
     "format": one_of("table", "json", "csv", "onnx", "card", None),  # the last two of export
     "out": maybe(path, None),
     "annotate": maybe(path, None),
+    "grad_cam": flag,
     "reject": maybe(number(0, 1), "auto", "off"),
     "calibrate": flag,
     "rate": number(0, 1),
