@@ -1,7 +1,6 @@
 """`actionrec predict`: from its settings to predictions, and to the calibration of a run."""
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,9 +23,6 @@ from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256, write_text
 
 log = logging.getLogger(__name__)
-
-# FFmpeg's own lines about damaged files name no file. OpenCV reads the variable when it opens the first video.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
 
 ENTER, STAY = 0.5, 0.7  # default of window.enter without a threshold, and of window.leave as a share of window.enter
 
