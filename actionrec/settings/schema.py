@@ -200,7 +200,7 @@ def _section(root: Setting, node: Setting, place: str, groups: Sequence[str] = (
         known = {"defaults": _defaults_list(groups), **known}
     others: Any = _render(root, node.children["*"], f"{place}.*") if "*" in node.children else _is_open(place)
     if place in _WITH_STREAMS:
-        others = {"type": "object"}
+        others = {"type": "object", "title": "settings of a stream"}  # editors quote the title in messages
     found = {"type": ["object", "null", "string"] if place else "object", "pattern": _UNRESOLVED, "properties": known}
     if place not in _REPLACEABLE:
         return {**found, "additionalProperties": others}
