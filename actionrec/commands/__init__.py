@@ -15,10 +15,12 @@ VERBS = {
     "chain": "train the missing stages of a chain, parents first",
     "evaluate": "measure a run again, with other views or on other parts",
     "predict": "predict the actions in videos and images of your own",
+    "features": "write the vectors that a network computes of videos and images, for other programs",
     "export": "write a network as an ONNX file that is checked against PyTorch, with a model card",
     "fuse": "compare all fusions of the scores of two or more runs",
     "search": "search the hyper-parameters of a stage with Optuna",
     "report": "write an HTML report of all runs on one data set",
+    "schema": "print the JSON Schema of a verb's settings, for editors",
 }
 
 
@@ -65,6 +67,8 @@ def _complete() -> None:
     asked = any(argument.startswith("query=") for argument in sys.argv)
     if asked and (not words or words[0] not in VERBS):
         print(" ".join(verb for verb in VERBS if verb.startswith(words[0] if words else "")))
+        return
+    if asked and words[0] == "schema":  # not a verb of Hydra
         return
     verb = words[0] if asked else "train"
     os.environ["COMP_LINE"] = " ".join([program, *words[1:]])

@@ -15,6 +15,8 @@ _PATHS = (
     "out",
     "annotate",
 )  # settings whose value is taken as it is typed, unless it is Hydra's syntax
+# Options of Hydra whose value is the next word.
+_VALUED = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir")
 _HYDRA = ("[", "'", '"', "$", "null")  # beginnings of values in Hydra's syntax
 
 
@@ -35,10 +37,12 @@ def arguments(words: Sequence[str]) -> list[str]:
     The first word that is neither an option nor `key=value` is the checkpoint, `window=true` stands for
     `window.use=true`, and names of files are quoted: they may have signs that Hydra's grammar rejects.
     """
-    found, positional = [], False
+    found, positional, before = [], False, ""
     for word in words:
         key, equals, value = word.partition("=")
-        if not positional and not word.startswith("-") and (not equals or "/" in key):
+        if before in _VALUED:
+            found.append(word)
+        elif not positional and not word.startswith("-") and (not equals or "/" in key):
             found.append(f"checkpoint={_quoted(word)}")
             positional = True
         elif equals and key in _PATHS and value and not value.startswith(_HYDRA):
@@ -47,6 +51,7 @@ def arguments(words: Sequence[str]) -> list[str]:
             found.append(f"window.use={value}")
         else:
             found.append(word)
+        before = word
     return found
 
 

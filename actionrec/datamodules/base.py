@@ -12,6 +12,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
+from actionrec.datamodules.balance import SAMPLERS, balanced_sampler
 from actionrec.datamodules.samples import ActionDataset, Sample
 from actionrec.datasets.base import DataSet
 from actionrec.datasets.records import Splits
@@ -41,6 +42,7 @@ class ActionDataModule(LightningDataModule, ABC):
         strict: whether a listed file that is missing on disk is an error; otherwise it is left out.
         crops: number of views per picture whose scores the test averages, see `streams.transforms.eval_views`.
         cache: `ram` keeps the decoded pictures of training and validation in memory, see `storage.cache`.
+        sampler: `balanced` draws the training samples by `balance.balanced_sampler`; None takes each once an epoch.
         streams: the modality of each stream, by stream name.
     """
 
@@ -55,6 +57,7 @@ class ActionDataModule(LightningDataModule, ABC):
         strict: bool,
         crops: int = 1,
         cache: str | None = None,
+        sampler: str | None = None,
         **streams: Modality,
     ):
         super().__init__()
@@ -75,6 +78,9 @@ class ActionDataModule(LightningDataModule, ABC):
         if cache not in (None, "ram"):
             raise ActionRecError(f"data.cache={cache}: use ram or null")
         self.cache = cache
+        if sampler not in (None, *SAMPLERS):
+            raise ActionRecError(f"data.sampler={sampler}: use balanced or null")
+        self.sampler = sampler
         self.streams = streams
         self.splits: Splits | None = None
 
@@ -113,11 +119,19 @@ class ActionDataModule(LightningDataModule, ABC):
         assert self.splits is not None
         return [record.name for record in getattr(self.splits, part)]
 
+    def training_labels(self) -> list[int]:
+        """Labels of the training samples; in training a record gives one sample."""
+        assert self.splits is not None
+        return [self.labels[record.action] for record in self.splits.train]
+
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Batches in random order; a last batch of a single sample is dropped, since batch norm needs two samples."""
+        """Batches in random order or by `sampler`; a last batch of a single sample is dropped: batch norm needs two."""
         dataset = self.datasets["train"]
         single = len(dataset) % self.batch_size == 1
-        return self._loader(dataset, shuffle=True, drop_last=single)
+        order: dict[str, Any] = (
+            {"sampler": balanced_sampler(self.training_labels())} if self.sampler else {"shuffle": True}
+        )
+        return self._loader(dataset, **order, drop_last=single)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Batches in the order of the index."""

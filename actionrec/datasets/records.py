@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 from actionrec.system.errors import ActionRecError
 
 MAX_NAME_BYTES = 255  # longest file name of common file systems
-VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg")  # suffixes of clips, in any letter case
+# Suffixes of clips, in any letter case.
+VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".m4v", ".3gp", ".mkv", ".webm", ".mpg", ".mpeg")
 log = logging.getLogger(__name__)
 
 

@@ -21,14 +21,24 @@ def saliency(network: Stream | MultiStream, inputs: Mapping[str, Tensor], answer
 
     Args:
         network: the network; gradients of its parameters are not changed.
-        inputs: inputs by stream, in the network's order: uint8 (B, C, S, S), or (B, C, T, S, S) of clips.
+        inputs: inputs by stream, in the network's order: uint8 (B, C, S, S), or (B, C, T, S, S) of clips. Those of
+            streams that a gate leaves out may be missing.
         answers: label (B,) of the action that the maps explain.
 
     Returns:
         By stream: maps (B, S, S) float32 on the CPU, averaged over time for clips. The maximum of a sample's map is 1;
-        the map is 0 everywhere if no region raises the score. Streams without feature maps are left out.
+        the map is 0 everywhere if no region raises the score. Streams without feature maps are left out,
+        and streams that a gate leaves out, too.
     """
-    streams = network.streams if isinstance(network, MultiStream) else dict.fromkeys(inputs, network)
+    if isinstance(network, MultiStream):
+        names, streams = network.names, {name: network.streams[name] for name in network.used}
+    else:
+        names, streams = tuple(inputs), dict.fromkeys(inputs, network)
+
+    def logits(*asked: Tensor) -> Tensor:
+        given = dict(zip(streams, asked, strict=True))
+        return network(*(given.get(name) for name in names))
+
     training = network.training
     network.eval()
     found = {}
@@ -40,7 +50,7 @@ def saliency(network: Stream | MultiStream, inputs: Mapping[str, Tensor], answer
             with torch.enable_grad():
                 # The weights of frozen streams need no gradients, so the inputs must, for gradients to flow at all.
                 asked = tuple(inputs[each].to(stream.mean.dtype).requires_grad_() for each in streams)
-                seen = LayerGradCam(network, stream.backbone.get_submodule(layer))
+                seen = LayerGradCam(logits, stream.backbone.get_submodule(layer))
                 maps = seen.attribute(asked, target=answers, relu_attributions=True).detach().float()
             flat = maps.mean(2) if maps.dim() == 5 else maps
             wide = F.interpolate(flat, inputs[name].shape[-2:], mode="bilinear")[:, 0]

@@ -36,9 +36,13 @@ def create_module(config: DictConfig, data: "ActionDataModule", parents: "Mappin
     """
     from hydra.utils import instantiate
 
+    from actionrec.datamodules.balance import class_weights
+
     model = plain(config.model)
     for role, parent in parents.items():
         model[role if role in model else stream_names(config)[0]]["backbone"] |= parent.architecture()
+    if model.get("class_weights") == "balanced":
+        model["class_weights"] = class_weights(data.training_labels(), len(data.actions))
     return instantiate(model, actions=list(data.actions), inputs=data.inputs, _recursive_=False, _convert_="all")
 
 

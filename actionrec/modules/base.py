@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+import torch
 from lightning.pytorch.callbacks import BaseFinetuning
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -40,7 +41,14 @@ class ActionModule(Measured):
         head_epochs: number of first epochs in which the backbones stay as they are, in evaluation mode, and only heads
             and fusion layers learn (linear probing before fine-tuning: Kumar et al., ICLR 2022).
         mixup: parameter alpha of `mixup.mix`; 0 trains on the samples themselves.
+        class_weights: weight of each action in the training objective, which is the weighted mean over a batch; None
+            for equal weights. `train/loss` is measured without them.
+
+    Raises:
+        ActionRecError: the number of class weights is not that of the actions.
     """
+
+    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -56,6 +64,7 @@ class ActionModule(Measured):
         batch_norm: str = "train",
         head_epochs: int = 0,
         mixup: float = 0.0,
+        class_weights: Sequence[float] | None = None,
     ):
         super().__init__()
         channels_last(network)
@@ -71,6 +80,13 @@ class ActionModule(Measured):
         self.batch_norm = batch_norm
         self.head_epochs = head_epochs
         self.mixup = mixup
+        if class_weights is not None and len(class_weights) != len(self.actions):
+            raise ActionRecError(
+                f"model.class_weights has {len(class_weights)} weights for {len(self.actions)} actions; use balanced"
+            )
+        weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        # A buffer moves to the device with the module. The hyper-parameters keep the weights, the state dict does not.
+        self.register_buffer("class_weights", weights, persistent=False)
         self._waiting: list[nn.Parameter] = []  # of the backbones, while only the heads learn
         for norm in held_norms(self.network, batch_norm):
             norm.requires_grad_(False)
@@ -160,11 +176,11 @@ class ActionModule(Measured):
         if self.mixup:
             mixed = mix(batch, self.streams, self.mixup)
             logits = self(mixed.batch)
-            loss = mixed.loss(logits, self.label_smoothing)
+            loss = mixed.loss(logits, self.label_smoothing, self.class_weights)
         else:
             logits = self(batch)
-            loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        # The logged loss has no label smoothing, as in validation, since the two curves share an axis.
+            loss = F.cross_entropy(logits, labels, self.class_weights, label_smoothing=self.label_smoothing)
+        # The logged loss has neither smoothing nor class weights, as in validation, since the two curves share an axis.
         self.train_loss.update(F.cross_entropy(logits.detach(), labels, reduction="none"))
         self.train_metrics.update(logits.detach(), labels)
         if self.trainer.is_last_batch:  # metric objects accumulate on their own; self.log in every step costs 1 ms

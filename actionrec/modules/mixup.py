@@ -15,10 +15,10 @@ class Mixed(NamedTuple):
     share: Tensor
     other_labels: Tensor
 
-    def loss(self, logits: Tensor, label_smoothing: float) -> Tensor:
+    def loss(self, logits: Tensor, label_smoothing: float, class_weights: Tensor | None = None) -> Tensor:
         """Cross-entropy to the labels of both samples, weighted by their shares."""
         first, other = (
-            F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+            F.cross_entropy(logits, labels, class_weights, label_smoothing=label_smoothing)
             for labels in (self.batch["label"], self.other_labels)
         )
         return self.share * first + (1 - self.share) * other

@@ -14,7 +14,7 @@ import numpy as np
 from actionrec.flow.estimators import create
 from actionrec.flow.visualize import SHOWN_PART, flow_colours, magnitude_colours
 from actionrec.prediction import sources
-from actionrec.prediction.drawing import Bar, Caption, annotated, colour_of
+from actionrec.prediction.drawing import Bar, Caption, Inset, annotated, colour_of
 from actionrec.prediction.output import NONE, Course
 from actionrec.storage.video import iter_grabbed, probe, read_image, resize_short_side
 from actionrec.streams import Modality
@@ -72,6 +72,7 @@ def annotate(
     modalities: Mapping[str, Modality],
     target: Path,
     tick: Callable[[], None] = lambda: None,
+    looks: Iterator[Sequence[Inset]] | None = None,
 ) -> None:
     """Write a copy of a video or an image with the predicted action, its probability, and the optical flow.
 
@@ -84,12 +85,15 @@ def annotate(
         modalities: of the network's streams; the flow is shown if one of them is flow, computed as for the network.
         target: the file to write, see `targets`.
         tick: called for each frame that is decoded.
+        looks: pictures to show for each part of the course, see `looks.Looks.of`; None shows none.
 
     Raises:
         ActionRecError: the file cannot be decoded, or the copy cannot be written.
     """
     if sources.is_image(path):
-        picture = annotated(read_image(path), caption(course, actions, 0.0), 0.0, None)
+        picture = annotated(
+            read_image(path), caption(course, actions, 0.0), 0.0, None, next(looks, ()) if looks else ()
+        )
         with atomic_path(target) as temporary:
             if not cv2.imwrite(str(temporary), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
                 raise ActionRecError(f"cannot write the image {target}; use a name that ends with .png")
@@ -98,13 +102,13 @@ def annotate(
     rate = rate if _RATES[0] <= rate <= _RATES[1] else 25.0
     flow = next((each for each in modalities.values() if isinstance(each, Flow)), None)
     with atomic_path(target) as temporary:
-        write(temporary, _annotated(path, course, actions, flow, tick), rate, target)
+        write(temporary, _annotated(path, course, actions, flow, tick, looks), rate, target)
 
 
 def caption(course: Course, actions: Sequence[str], time: float) -> Caption:
     """The caption at a time of a video."""
     parts, segments = course.parts, course.segments
-    row = course.probabilities[max(bisect_right([part.start for part in parts], time) - 1, 0)]
+    row = course.probabilities[_part_at(course, time)]
     if segments is None:
         label = None if course.rejected else int(row.argmax())
     else:
@@ -118,6 +122,10 @@ def caption(course: Course, actions: Sequence[str], time: float) -> Caption:
     duration = parts[-1].end
     bars = tuple(Bar(each.start / duration, each.end / duration, colour_of(each.label)) for each in segments)
     return Caption(title, shown, colour_of(label), f"{time:.1f} of {duration:.1f} s   next: {others}", bars)
+
+
+def _part_at(course: Course, time: float) -> int:
+    return max(bisect_right(course.parts, time, key=lambda part: part.start) - 1, 0)
 
 
 def write(path: Path, frames: Iterator[Frame], rate: float, named: Path) -> None:
@@ -156,16 +164,25 @@ def write(path: Path, frames: Iterator[Frame], rate: float, named: Path) -> None
 
 
 def _annotated(
-    path: Path, course: Course, actions: Sequence[str], flow: Flow | None, tick: Callable[[], None]
+    path: Path,
+    course: Course,
+    actions: Sequence[str],
+    flow: Flow | None,
+    tick: Callable[[], None],
+    looks: Iterator[Sequence[Inset]] | None,
 ) -> Iterator[Frame]:
     colours = _Colours(flow) if flow else None
     duration = max(course.parts[-1].end, 1e-9)
+    part: int = -1
+    look: Sequence[Inset] = ()
     for grabbed in iter_grabbed(path):
         tick()
+        while looks and part < _part_at(course, grabbed.time):
+            part, look = part + 1, next(looks, ())
         picture = cv2.cvtColor(grabbed.image(), cv2.COLOR_BGR2RGB)
         inset = colours.see(picture) if colours else None
         text = caption(course, actions, grabbed.time)
-        yield Frame(grabbed.time, annotated(picture, text, grabbed.time / duration, inset))
+        yield Frame(grabbed.time, annotated(picture, text, grabbed.time / duration, inset, look))
 
 
 class _Colours:

@@ -57,7 +57,16 @@ def canvas_size(height: int, width: int) -> tuple[int, int]:
     return max(round(height * scale / 2), 1) * 2, max(round(width * scale / 2), 1) * 2
 
 
-def annotated(frame: np.ndarray, caption: Caption, at: float, flow: np.ndarray | None) -> np.ndarray:
+class Inset(NamedTuple):
+    """A picture (h, w, 3) uint8 RGB in the panel, with its title."""
+
+    title: str
+    picture: np.ndarray
+
+
+def annotated(
+    frame: np.ndarray, caption: Caption, at: float, flow: np.ndarray | None, looks: Sequence[Inset] = ()
+) -> np.ndarray:
     """A frame with a panel below it, so that the panel hides no part of the frame.
 
     Args:
@@ -65,13 +74,14 @@ def annotated(frame: np.ndarray, caption: Caption, at: float, flow: np.ndarray |
         caption: content of the panel.
         at: the frame's place on the time axis, from 0 to 1.
         flow: picture (h, w, 3) uint8 RGB of the optical flow, shown at the right of the panel; None shows none.
+        looks: pictures in a row below the panel.
 
     Returns:
         (H', W', 3) uint8 RGB; H' and W' are even.
     """
     height, width = canvas_size(*frame.shape[:2])
     unit = max(width // 26, 18)
-    inset = None if flow is None else _inset(flow, width, unit)
+    inset = None if flow is None else _inset(Inset("flow", flow), width / 4, 8 * unit, unit)
     free = width - (0 if inset is None else inset.shape[1] + unit // 2)
     tall = max(_rows(caption) * unit, 0 if inset is None else inset.shape[0])
     panel = np.full((tall + tall % 2, width, 3), BACKGROUND, np.uint8)
@@ -85,16 +95,29 @@ def annotated(frame: np.ndarray, caption: Caption, at: float, flow: np.ndarray |
         cv2.rectangle(panel, (place - 1, bottom - unit // 2 - 3), (place + 1, bottom + 2), TEXT, cv2.FILLED)
     shrinks = height < frame.shape[0]
     resized = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return np.concatenate([resized, panel])
+    return np.concatenate([resized, panel, *([_row(looks, width, unit)] if looks else [])])
 
 
-def _inset(flow: np.ndarray, width: int, unit: int) -> np.ndarray:
-    """The flow, at most a quarter of the frame wide and 8 units high, with the word flow on it."""
-    scale = min(width / 4 / flow.shape[1], 8 * unit / flow.shape[0])
-    size = max(round(flow.shape[1] * scale), 1), max(round(flow.shape[0] * scale), 1)
-    inset = cv2.resize(flow, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    _paste(inset, _words("flow", unit * 2 // 3, (0, 0, 0), size[0], (255, 255, 255)), 0, 0)
-    return inset
+def _row(looks: Sequence[Inset], width: int, unit: int) -> np.ndarray:
+    """Pictures side by side, each with the same share of the row, of at most a third; the height is even."""
+    gap = unit // 2
+    share = width / max(len(looks), 3) - gap
+    shown = [_inset(each, share, share, unit) for each in looks]
+    tall = max(each.shape[0] for each in shown) + gap
+    row = np.full((tall + tall % 2, width, 3), BACKGROUND, np.uint8)
+    for number, each in enumerate(shown):
+        _paste(row, each, gap // 2 + round(number * (share + gap)), 0)
+    return row
+
+
+def _inset(inset: Inset, widest: float, highest: float, unit: int) -> np.ndarray:
+    """The picture of an inset, scaled to at most `widest` by `highest` pixels, with the title on it."""
+    picture = inset.picture
+    scale = min(widest / picture.shape[1], highest / picture.shape[0])
+    size = max(round(picture.shape[1] * scale), 1), max(round(picture.shape[0] * scale), 1)
+    found = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    _paste(found, _words(inset.title, unit * 2 // 3, (0, 0, 0), size[0], (255, 255, 255)), 0, 0)
+    return found
 
 
 def _rows(caption: Caption) -> int:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning import Fabric
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
+from torch import Tensor, nn
 
 from actionrec.modules import exported
 from actionrec.modules.base import ActionModule
@@ -41,7 +41,9 @@ def place_of(config: DictConfig) -> Place:
         ActionRecError: no checkpoint is named, or the folder is no finished run.
     """
     if OmegaConf.is_missing(config, "checkpoint"):
-        raise ActionRecError("say which network: actionrec predict <run or checkpoint> source=<video, image or folder>")
+        raise ActionRecError(
+            "say which network: its run or checkpoint is the first word, before source=<video, image or folder>"
+        )
     path = Path(config.checkpoint)
     if path.is_dir():
         best = RunFolder(path).best
@@ -53,12 +55,23 @@ def place_of(config: DictConfig) -> Place:
 
 
 class Loaded(NamedTuple):
-    """What a checkpoint needs to predict."""
+    """What a checkpoint needs to predict.
+
+    Args:
+        network: from batches to logits.
+        reader: of the samples, with the views whose scores are averaged.
+        actions: names of the labels.
+        calibration: of the probabilities.
+        module: the network itself, on its device; None for an exported one.
+        inputs: of the lineage, with the streams that the logits depend on.
+    """
 
     network: pipeline.Network
     reader: Reader
     actions: tuple[str, ...]
     calibration: Calibration
+    module: ActionModule | None
+    inputs: Mapping[str, Any]
 
 
 def load(config: DictConfig, place: Place) -> Loaded:
@@ -75,12 +88,11 @@ def load(config: DictConfig, place: Place) -> Loaded:
     inputs = checkpoint["lineage"]["inputs"]
     if isinstance(module.network, MultiStream):  # a gate may leave streams out, whose inputs need not be made
         inputs = {**inputs, "streams": {name: inputs["streams"][name] for name in module.network.used}}
-    reader = _reader(config, inputs, measured_views(place.run))
-    precision = config.precision or _protocol(place.run).get("precision") or fast_precision(config.accelerator)
-    network = create_network(module, config.accelerator, str(precision))
+    reader = reader_of(config, inputs, measured_views(place.run))
+    network = create_network(module, config.accelerator, precision_of(config, place.run))
     path = place.checkpoint.parent / calibration.FILE
     found = calibration.load(path, sha256(place.checkpoint)) if path.is_file() else None
-    return Loaded(network, reader, module.actions, _calibration(config, found, path))
+    return Loaded(network, reader, module.actions, _calibration(config, found, path), module, inputs)
 
 
 def _load_exported(config: DictConfig, path: Path) -> Loaded:
@@ -91,8 +103,8 @@ def _load_exported(config: DictConfig, path: Path) -> Loaded:
     module = exported.load(path, "checkpoint", plain(config)["trust"])
     said = module.description
     found = calibration.of(said.calibration, path, said.checkpoint) if said.calibration else None
-    reader = _reader(config, said.inputs, said.views)
-    return Loaded(module, reader, module.actions, _calibration(config, found, path))
+    reader = reader_of(config, said.inputs, said.views)
+    return Loaded(module, reader, module.actions, _calibration(config, found, path), None, said.inputs)
 
 
 def measured_views(run: Path | None) -> dict[str, int]:
@@ -107,14 +119,19 @@ def _protocol(run: Path | None) -> measurements.Protocol:
     return record.get("test") or record.get("val") or {}
 
 
-def _reader(config: DictConfig, inputs: Mapping[str, Any], measured: Mapping[str, int]) -> Reader:
+def precision_of(config: DictConfig, run: Path | None) -> str:
+    """The precision of the settings, else of a run's measurement, else a fast one of the device."""
+    return str(config.precision or _protocol(run).get("precision") or fast_precision(config.accelerator))
+
+
+def reader_of(config: DictConfig, inputs: Mapping[str, Any], measured: Mapping[str, int]) -> Reader:
     """A reader with the views of a measurement, unless the command line has others."""
     given = {str(key): config.views[key] for key in config.views if not OmegaConf.is_missing(config.views, key)}
     return Reader(inputs, **{**measured, **given}, trust=plain(config)["trust"])
 
 
-def create_network(module: ActionModule, accelerator: str, precision: str) -> pipeline.Network:
-    """Create a function from batches to logits, which computes as Lightning's Trainer does in a test.
+def create_network(module: nn.Module, accelerator: str, precision: str) -> pipeline.Network:
+    """Create a function from batches to what a module returns, which computes as Lightning's Trainer does in a test.
 
     Raises:
         ActionRecError: the machine lacks the accelerator, or there is no such precision.
@@ -129,11 +146,11 @@ def create_network(module: ActionModule, accelerator: str, precision: str) -> pi
             f"accelerator={accelerator} precision={precision}: {reason}; use accelerator=cpu precision=32-true"
         ) from None
 
-    def logits(batch: dict[str, Any]) -> Tensor:
+    def output(batch: dict[str, Any]) -> Tensor:
         with torch.inference_mode():
             return network(fabric.to_device(batch)).float().cpu()
 
-    return logits
+    return output
 
 
 def _calibration(config: DictConfig, found: Calibration | None, path: Path) -> Calibration:

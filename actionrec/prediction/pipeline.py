@@ -21,7 +21,8 @@ from actionrec.system.errors import ActionRecError
 
 AHEAD = 2  # batches that are read while the network computes
 
-Network = Callable[[dict[str, Any]], Tensor]  # a batch → logits (B, K) float32 on the CPU
+Network = Callable[[dict[str, Any]], Tensor]  # a batch → logits (B, K), or features (B, F), float32 on the CPU
+Average = Callable[[Tensor, Tensor], Tensor]  # numbers of windows (V,), and rows (V, K) of views → rows of windows
 Item = TypeVar("Item")
 
 
@@ -45,7 +46,7 @@ class Scored(NamedTuple):
 
     Args:
         path: the file.
-        logits: (N, K) float32: of the N windows, or of the whole file (N = 1).
+        logits: (N, K) float32: of the N windows, or of the whole file (N = 1); or features (N, F).
         length: of a video; None for an image.
         windowed: whether the rows are windows.
     """
@@ -80,6 +81,7 @@ def predict(
     windowing: Windowing,
     batch_size: int,
     tick: Callable[[], None] = lambda: None,
+    average: Average | None = None,
 ) -> Iterator[Scored | Failed]:
     """Predict files in their order; a file that fails does not stop the others.
 
@@ -93,7 +95,9 @@ def predict(
         windowing: of the videos.
         batch_size: samples per batch; a batch may have samples of several files.
         tick: called for each frame that is decoded, in the reading thread.
+        average: of the views of a window; None takes `averaged`.
     """
+    average = average or averaged
     found: dict[int, list[tuple[Tensor, Tensor]]] = defaultdict(list)  # numbers of windows, and logits, by file
     read = _read_all(paths, reader, windowing, tick)
     try:
@@ -107,12 +111,13 @@ def predict(
             for end in ends:
                 own = found.pop(end.number, [])
                 path = _path(paths[end.number])
-                yield Failed(path, end.reason) if end.reason else _scored(path, own, end)
+                yield Failed(path, end.reason) if end.reason else _scored(path, own, end, average)
     except (KeyboardInterrupt, SystemExit):
         for number, own in found.items():
             if done := _done(own, len(reader.fractions) * len(reader.views)):
                 duration = (done - 1) * windowing.hop + windowing.seconds
-                yield _scored(_path(paths[number]), own, _End(number, Length(0, duration), True, done))
+                end = _End(number, Length(0, duration), True, done)
+                yield _scored(_path(paths[number]), own, end, average)
         raise
 
 
@@ -120,10 +125,10 @@ def _path(source: Path | Video) -> Path:
     return Path(source.name) if isinstance(source, Video) else source
 
 
-def _scored(path: Path, own: Sequence[tuple[Tensor, Tensor]], end: _End) -> Scored:
+def _scored(path: Path, own: Sequence[tuple[Tensor, Tensor]], end: _End, average: Average) -> Scored:
     of_window, logits = (torch.cat(each) for each in zip(*own, strict=True))
     inside = of_window < end.windows  # the other windows reach beyond the end of the video
-    return Scored(path, averaged(of_window[inside], logits[inside]), end.length, end.windowed)
+    return Scored(path, average(of_window[inside], logits[inside]), end.length, end.windowed)
 
 
 def _done(own: Sequence[tuple[Tensor, Tensor]], views: int) -> int:

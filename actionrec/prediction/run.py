@@ -1,33 +1,28 @@
 """`actionrec predict`: from its settings to predictions, and to the calibration of a run."""
 
 import logging
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from actionrec.evaluation import scores
-from actionrec.prediction import annotate, calibration, output, pipeline, sources
+from actionrec.prediction import annotate, calibration, files, output, pipeline, sources
 from actionrec.prediction.live import Watch
 from actionrec.prediction.loading import Loaded, load, place_of
+from actionrec.prediction.looks import Looks
 from actionrec.prediction.output import Answer, Segmentation
-from actionrec.prediction.pipeline import Failed, Windowing
+from actionrec.prediction.pipeline import Failed, Scored, Windowing
 from actionrec.prediction.watch import Watcher, watch
 from actionrec.settings.composition import plain
 from actionrec.settings.rules import require
 from actionrec.settings.values import one_of
 from actionrec.storage.cameras import is_address
-from actionrec.storage.video import probe
 from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256, write_text
-from actionrec.system.gauges import counting
 
 log = logging.getLogger(__name__)
-
-# FFmpeg's own lines about damaged files name no file. OpenCV reads the variable when it opens the first video.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
 
 ENTER, STAY = 0.5, 0.7  # default of window.enter without a threshold, and of window.leave as a share of window.enter
 
@@ -36,8 +31,7 @@ def predict_sources(config: DictConfig) -> None:
     """Predict the files of `source`, and print or write the predictions.
 
     Raises:
-        ActionRecError: a setting is wrong, or files could not be predicted: the log names them, and all others are
-            predicted.
+        ActionRecError: a setting is wrong, or files have failed: the log names them, and all others are predicted.
     """
     place = place_of(config)
     source = plain(config)["source"]
@@ -73,36 +67,22 @@ def _segmentation(config: DictConfig, found: Loaded) -> tuple[Windowing, Segment
 def _predict_files(config: DictConfig, found: Loaded, source: str | Sequence[str], form: str) -> None:
     paths = sources.find(source, found.reader.of_stills)
     drawn = annotate.targets(config.annotate, paths) if config.annotate else {}
+    looks = _looks(config, found)
     windowing, segmentation = _segmentation(config, found)
     answers: list[Answer] = []
-    failed: list[Failed] = []
-    finished, stopped = 0, None
-    announced = {path: _frames(path) * (2 if drawn else 1) for path in paths}  # drawing reads a file again
-    with counting("predicting", "frames", sum(announced.values())) as bar:
 
-        def tick() -> None:
-            bar.done += 1
+    def read(tick: files.Tick) -> Iterator[Scored | Failed]:
+        return pipeline.predict(paths, found.reader, found.network, windowing, config.batch_size, tick)
 
-        try:
-            for each in pipeline.predict(paths, found.reader, found.network, windowing, config.batch_size, tick):
-                if isinstance(each, Failed):
-                    failed.append(each)
-                else:
-                    course = output.course(each, found.calibration, windowing, segmentation)
-                    answers.append(output.answer(each, course, found.actions, config.top))
-                    if drawn:
-                        try:
-                            annotate.annotate(
-                                each.path, course, found.actions, found.reader.modalities, drawn[each.path], tick
-                            )
-                        except ActionRecError as error:
-                            failed.append(Failed(each.path, str(error)))
-                finished += announced[each.path]
-                bar.done = max(bar.done, finished)  # a clip is read up to the last frame that its samples need
-                bar.note = f"{len(answers) + len(failed)}/{len(paths)} files" if len(paths) > 1 else ""
-        except (KeyboardInterrupt, SystemExit) as stop:  # SIGINT or SIGTERM
-            stopped = stop
-            log.warning("stopped after %d of %d files; a long video may be predicted in part", len(answers), len(paths))
+    def take(scored: Scored, tick: files.Tick) -> None:
+        course = output.course(scored, found.calibration, windowing, segmentation)
+        answers.append(output.answer(scored, course, found.actions, config.top))
+        if drawn:
+            seen = looks.of(scored, course, windowing, tick) if looks else None
+            target = drawn[scored.path]
+            annotate.annotate(scored.path, course, found.actions, found.reader.modalities, target, tick, seen)
+
+    passed = files.go_through(paths, read, take, readings=1 + bool(drawn) + bool(looks))
     if answers:
         text = output.text(answers, found.actions, form)
         if config.out:
@@ -110,14 +90,24 @@ def _predict_files(config: DictConfig, found: Loaded, source: str | Sequence[str
             log.info("%d predictions in %s", len(answers), config.out)
         else:
             print(text, flush=True)
-    if stopped:
-        raise stopped
-    if failed and len(paths) > 1:
-        for each in failed:
-            log.error("%s", each.reason)
-        raise ActionRecError(f"{len(failed)} of {len(paths)} files could not be predicted; the lines above say why")
-    if failed:
-        raise ActionRecError(failed[0].reason)
+    files.raise_failures(passed, len(paths))
+
+
+def _looks(config: DictConfig, found: Loaded) -> Looks | None:
+    """Grad-CAM for annotated copies; None if `grad_cam` does not ask for it.
+
+    Raises:
+        ActionRecError: there are no annotated copies, or the network is an exported one.
+    """
+    if not config.grad_cam:
+        return None
+    if not config.annotate:
+        raise ActionRecError("grad_cam=true is for annotated copies; name one with annotate=<file or folder>")
+    if not found.module:
+        raise ActionRecError(
+            f"grad_cam=true needs gradients, and {config.checkpoint} has none; name the run or its checkpoint"
+        )
+    return Looks(found.module, found.inputs, plain(config)["trust"])
 
 
 def calibrate_run(config: DictConfig) -> None:
@@ -171,11 +161,3 @@ def _format(config: DictConfig) -> str:
     require("format", config.format, one_of(*output.FORMATS, None))
     suffix = Path(config.out).suffix.lower().lstrip(".") if config.out else ""
     return config.format or (suffix if suffix in output.FORMATS else "table")
-
-
-def _frames(path: Path) -> int:
-    """Number of frames that a file announces, for the progress bar; 0 if the file cannot be read."""
-    try:
-        return 0 if sources.is_image(path) else probe(path).frames
-    except (ActionRecError, OSError):
-        return 0

@@ -59,6 +59,8 @@ _ADDED = {
         "model.mixup": 0.0,
         "model.head_epochs": 0,
         "trainer.gradient_clip_val": None,
+        "model.class_weights": None,
+        "data.sampler": None,
     },
     **dict.fromkeys(("model.head_lr_factor", "model.backbone_lr_factor"), 1.0),
 }

@@ -42,6 +42,7 @@ SETTINGS: dict[str, Check] = {
     "data.num_workers": maybe(rules.loader_processes, "auto"),
     "data.segments": integer(1, 1000),
     "data.fold": integer(0, 4),
+    "data.sampler": one_of("balanced", None),
     "data.crops": one_of(1, 3, 5, 10),
     "data.cache": one_of("ram", None),
     "data.augmentation": one_of("none", "reference", "strong"),
@@ -66,6 +67,7 @@ SETTINGS: dict[str, Check] = {
     "model.batch_norm": one_of("train", "partial", "frozen"),
     "model.head_epochs": integer(0, 100_000),
     "model.mixup": number(0, 1000),
+    "model.class_weights": one_of("balanced", None),
     "model.frozen": rules.streams,
     "model.fusion": rules.or_class(one_of("concat", "concat_features", "conv", "average", "max", "gated")),
     "recipe.lr_factor": number(0, above=True),
@@ -107,6 +109,7 @@ SETTINGS: dict[str, Check] = {
     "format": one_of("table", "json", "csv", "onnx", "card", None),  # the last two of export
     "out": maybe(path, None),
     "annotate": maybe(path, None),
+    "grad_cam": flag,
     "reject": maybe(number(0, 1), "auto", "off"),
     "calibrate": flag,
     "rate": number(0, 1),

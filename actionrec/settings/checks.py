@@ -41,6 +41,7 @@ def check(config: DictConfig) -> None:
         _check_monitors(config)
     if "model." not in foreign:
         _check_frozen(config)
+        _check_balance(config)
     _check_devices(config)
     _check_space(config)
 
@@ -106,6 +107,17 @@ def _check_frozen(config: DictConfig) -> None:
     for key, frozen in _values(config, ["model", "frozen"]):
         if unknown := [name for name in frozen if name not in streams]:
             raise ActionRecError(f"{key}={shown(frozen)}: {unknown[0]} is no stream; use some of {', '.join(streams)}")
+
+
+def _check_balance(config: DictConfig) -> None:
+    """Raise if both the loss and the sampler would make up for the sizes of the classes."""
+    for key, weights in _values(config, ["model", "class_weights"]):
+        for other, sampler in _values(config, ["data", "sampler"]):
+            if weights and sampler:
+                raise ActionRecError(
+                    f"{key}={weights}: {other}={sampler} balances the actions, too, and both would favour rare "
+                    "actions twice; set one of them to null"
+                )
 
 
 def _check_devices(config: DictConfig) -> None:

@@ -6,7 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from actionrec.settings import values
-from actionrec.settings.values import Check, UnfitError, fits, list_of, maybe, one_of, optional, refuse, shown, worded
+from actionrec.settings.values import (
+    Check,
+    UnfitError,
+    fits,
+    in_schema,
+    list_of,
+    maybe,
+    one_of,
+    optional,
+    refuse,
+    schema_of,
+    shown,
+    worded,
+)
 from actionrec.system.errors import ActionRecError
 from actionrec.system.hardware import usable_cores
 
@@ -34,6 +47,9 @@ section = worded(values.mapping(), "a mapping of settings")
 def or_class(check: Check) -> Check:
     """A value that passes the check, or a class of the user's own by its full name, with arguments beside it."""
 
+    own = {"type": "object", "required": ["_target_"]}
+
+    @in_schema(anyOf=[schema_of(check), own])
     def either(value: Any, place: str = "") -> None:
         if isinstance(value, Mapping) and isinstance(value.get("_target_"), str):
             return
@@ -45,6 +61,7 @@ def or_class(check: Check) -> Check:
     return either
 
 
+@in_schema(type="string")
 def name(value: Any, place: str = "") -> None:
     """One component of a path: the name of a run, a stage, a sweep or a data set."""
     right = (
@@ -59,11 +76,13 @@ def name(value: Any, place: str = "") -> None:
         refuse(place, value, "one plain folder name, without / and without a dot or dash before it")
 
 
+@in_schema(type=["string", "integer"])
 def tag(value: Any, place: str = "") -> None:
     """The suffix of a run's name. Hydra reads `tag=1` as a number, so integers are names here, too."""
     name(str(value) if type(value) is int else value, place)
 
 
+@in_schema(type="string")
 def path(value: Any, place: str = "") -> None:
     """A path, which need not exist."""
     if not isinstance(value, str) or not value.strip() or "\0" in value:
@@ -72,6 +91,7 @@ def path(value: Any, place: str = "") -> None:
         refuse(place, value, "a whole path such as $HOME/…, since a shell replaces ~ only where a word begins with it")
 
 
+@in_schema(type="string")
 def folder(value: Any, place: str = "") -> None:
     """The path of a folder, which need not exist, and has no file among its parents."""
     path(value, place)
@@ -83,6 +103,7 @@ def folder(value: Any, place: str = "") -> None:
         refuse(place, value, f"another folder, since {files[0]} is a file")
 
 
+@in_schema(type="string")
 def run_folder(value: Any, place: str = "") -> None:
     """The path of a run's folder; its last component is a `name`."""
     folder(value, place)
@@ -93,6 +114,7 @@ def run_folder(value: Any, place: str = "") -> None:
 _several = worded(list_of(path, shortest=1), "a path, or a list of paths")
 
 
+@in_schema(anyOf=[{"type": "string"}, schema_of(_several)])
 def paths(value: Any, place: str = "") -> None:
     """A path, or a list of paths."""
     (path if isinstance(value, str) else _several)(value, place)
@@ -112,11 +134,13 @@ def _most_processes() -> int:
     return max(64, 4 * usable_cores())
 
 
+@in_schema(type="integer", minimum=1)
 def processes(value: Any, place: str = "") -> None:
     """A number of worker processes."""
     values.integer(1, _most_processes())(value, place)
 
 
+@in_schema(type="integer", minimum=0)
 def loader_processes(value: Any, place: str = "") -> None:
     """A number of loader processes; with 0, the training process itself reads the data."""
     values.integer(0, _most_processes())(value, place)

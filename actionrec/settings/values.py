@@ -7,7 +7,7 @@ wrong. Types are compared exactly: True is not an integer, and a subclass of str
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -19,6 +19,21 @@ class Check(Protocol):
     """Returns None for a value that fits, else raises `UnfitError`."""
 
     def __call__(self, value: Any, place: str = "", /) -> None: ...
+
+
+def in_schema(**keywords: Any) -> Callable[[Check], Check]:
+    """Decorate a check with the keywords of JSON Schema for the values that pass, see `schema_of`."""
+
+    def decorate(check: Check) -> Check:
+        check.schema = keywords  # type: ignore[attr-defined]
+        return check
+
+    return decorate
+
+
+def schema_of(check: Check) -> dict[str, Any]:
+    """The JSON Schema of the values that pass a check; {} for any value. It may allow more than the check."""
+    return dict(getattr(check, "schema", {}))
 
 
 class UnfitError(ValueError):
@@ -96,6 +111,7 @@ def text(longest: int = 200, resolved: bool = True, blank: bool = True) -> Check
         blank: allow the empty text and white space alone.
     """
 
+    @in_schema(type="string")
     def check(value: Any, place: str = "") -> None:
         if type(value) is not str or len(value) > longest:
             refuse(place, value, f"a text of at most {longest} characters")
@@ -112,6 +128,7 @@ def text(longest: int = 200, resolved: bool = True, blank: bool = True) -> Check
 def pattern(expression: str, wanted: str) -> Check:
     """A string of at most 200 characters that a regular expression matches from end to end."""
 
+    @in_schema(type="string")
     def check(value: Any, place: str = "") -> None:
         if type(value) is not str or len(value) > 200 or not re.fullmatch(expression, value, re.ASCII):
             refuse(place, value, wanted)
@@ -126,6 +143,7 @@ def integer(low: int, high: int | None = None) -> Check:
     """An integer from `low` to `high`, both included."""
     wanted = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
 
+    @in_schema(type="integer", minimum=low, **({} if high is None else {"maximum": high}))
     def check(value: Any, place: str = "") -> None:
         if type(value) is not int or value < low or (high is not None and value > high):
             refuse(place, value, wanted)
@@ -138,7 +156,9 @@ def number(low: float, high: float = math.inf, above: bool = False) -> Check:
     wanted = f"a number {'above' if above else 'of at least'} {low:g}" if math.isfinite(low) else "a number"
     if math.isfinite(high):
         wanted = f"a number above {low:g} and at most {high:g}" if above else f"a number of {low:g} to {high:g}"
+    limits = {"exclusiveMinimum" if above else "minimum": low, "maximum": high}
 
+    @in_schema(type="number", **{key: value for key, value in limits.items() if math.isfinite(value)})
     def check(value: Any, place: str = "") -> None:
         # NaN fails every comparison. math.isfinite would overflow for large integers.
         if type(value) not in (int, float) or not (low <= value <= high and -math.inf < value < math.inf):
@@ -154,6 +174,7 @@ def one_of(*choices: Any) -> Check:
     names = [shown(choice) for choice in choices]
     wanted = f"one of {', '.join(names)}" if len(names) > 2 else " or ".join(names)
 
+    @in_schema(enum=list(choices))
     def check(value: Any, place: str = "") -> None:
         if not any(type(value) is type(choice) and value == choice for choice in choices):
             refuse(place, value, wanted)
@@ -174,6 +195,7 @@ def either(*checks: Check) -> Check:
     The message lists the alternatives, unless the last check refuses only an entry of the value, which it then names.
     """
 
+    @in_schema(anyOf=[schema_of(each) for each in checks])
     def check(value: Any, place: str = "") -> None:
         refused = []
         for each in checks:
@@ -202,6 +224,7 @@ def optional(check: Check) -> Check:
 def worded(check: Check, wanted: str) -> Check:
     """The same check with a message of its own."""
 
+    @in_schema(**schema_of(check))
     def check_worded(value: Any, place: str = "") -> None:
         if not fits(check, value):
             refuse(place, value, wanted)
@@ -215,6 +238,7 @@ def worded(check: Check, wanted: str) -> Check:
 def list_of(check: Check, shortest: int = 0, longest: int = 1000, distinct: bool = False) -> Check:
     """A list or tuple of `shortest` to `longest` values that each pass the check; `distinct` forbids repetition."""
 
+    @in_schema(type="array", items=schema_of(check), minItems=shortest)
     def check_list(value: Any, place: str = "") -> None:
         if type(value) not in (list, tuple, ListConfig) or not shortest <= len(value) <= longest:
             refuse(place, value, f"a list of {shortest} to {longest} values")
@@ -229,6 +253,7 @@ def list_of(check: Check, shortest: int = 0, longest: int = 1000, distinct: bool
 def mapping(longest: int = 1000) -> Check:
     """A mapping of at most `longest` keys."""
 
+    @in_schema(type="object")
     def check(value: Any, place: str = "") -> None:
         if not isinstance(value, (dict, DictConfig)) or len(value) > longest:
             refuse(place or "it", value, f"a mapping of at most {longest} keys")
@@ -239,6 +264,7 @@ def mapping(longest: int = 1000) -> Check:
 def table(known: Mapping[str, Check], required: Sequence[str] = ()) -> Check:
     """A mapping whose keys are all among `known`, which has a check for each, and include the `required` ones."""
 
+    @in_schema(type="object")
     def check(value: Any, place: str = "") -> None:
         mapping()(value, place)
         for key, each in value.items():
@@ -254,6 +280,7 @@ def table(known: Mapping[str, Check], required: Sequence[str] = ()) -> Check:
 def mapping_of(key: Check, check: Check, longest: int = 100) -> Check:
     """A mapping of at most `longest` keys, which pass the check `key`, to values that pass the check `check`."""
 
+    @in_schema(type="object", additionalProperties=schema_of(check))
     def check_mapping(value: Any, place: str = "") -> None:
         mapping(longest)(value, place)
         for name, each in value.items():

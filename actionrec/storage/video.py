@@ -4,6 +4,7 @@ The frame count of a container is unreliable: `CAP_PROP_FRAME_COUNT` of real HMD
 frames that can be read. So frames are counted by reading, and read in sequence instead of by seeking.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +16,8 @@ from PIL import Image
 
 from actionrec.system.errors import ActionRecError
 
+# FFmpeg's own lines about damaged files name no file. OpenCV reads the variable when it opens the first video.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
 # Worker processes decode clips in parallel, so OpenCV and FFmpeg use one thread per clip.
 cv2.setNumThreads(0)
 _ONE_THREAD = (cv2.CAP_ANY, [cv2.CAP_PROP_N_THREADS, 1])

@@ -44,6 +44,18 @@ def test_both_streams_are_asked(frozen):
     assert (found["frame"][0].argmax(), found["flow"][0].argmax()) == (0, 63)
 
 
+def test_a_stream_that_a_gate_leaves_out_is_left_out():
+    """Its feature maps are not computed, and its input may be missing."""
+    network = MultiStream({"frame": stream(), "flow": stream(8)}, 2, "gated")
+    network.fusion.weights.copy_(torch.tensor([0.0, 1.0]))
+    flow = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
+    flow[..., 7, 7] = 255
+    for inputs in ({"flow": flow}, {"frame": torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "flow": flow}):
+        found = saliency(network, inputs, torch.tensor([1]))
+        assert list(found) == ["flow"]
+        assert found["flow"][0].argmax() == 63
+
+
 @pytest.mark.parametrize(
     ("name", "shape"), [("resnet18", (512, 7, 7)), ("efficientnet_lite0", (1280, 7, 7)), ("densenet121", (1024, 7, 7))]
 )

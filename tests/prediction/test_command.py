@@ -34,6 +34,9 @@ def test_the_command_line_takes_paths_as_they_are_typed():
         "-c",
         "job",
     ]
+    assert arguments(["--cfg", "job", "x.ckpt", "-p", "window"]) == [
+        *("--cfg", "job", "checkpoint='x.ckpt'", "-p", "window"),
+    ]
     assert arguments(["checkpoint=x.ckpt", "source=[a,b]", "out=null"]) == [
         "checkpoint='x.ckpt'",
         "source=[a,b]",
@@ -89,7 +92,7 @@ def test_failures_are_listed_after_the_predictions_of_the_others(run, light_run,
     *_, first, second, last = outcome.err.strip().splitlines()
     assert "a.mp4" in first
     assert "c.mp4 is empty" in second
-    assert last.startswith("error: 2 of 3 files could not be predicted")
+    assert last.startswith("error: 2 of 3 files failed")
 
 
 @pytest.mark.parametrize(

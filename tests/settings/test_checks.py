@@ -60,6 +60,8 @@ WRONG = {
         "model.batch_norm": ["half", "null", "true"],
         "model.head_epochs": ["-1", "0.5", "null"],
         "model.mixup": ["-1", "null", "nan"],
+        "model.class_weights": ["inverse", "true", "[1,2]"],
+        "data.sampler": ["weighted", "true"],
         "data.fold": ["5", "-1", "null"],
         "trainer.gradient_clip_val": ["-1", "abc"],
         "model.dropout": ["2", "-1", "nan"],

@@ -98,6 +98,7 @@ def test_every_option_instantiates(compose_config, paths, tmp_path, data_of, exp
         ("evaluate", ["experiment=hmdb51_flow"]),
         ("chain", []),
         ("export", []),
+        ("features", []),
         ("extract_flow", []),
         ("fuse", []),
         ("import_flow", []),

@@ -960,6 +960,7 @@ HPARAMS = {
     "batch_norm": "partial",
     "head_epochs": 2,
     "mixup": 0.2,
+    "class_weights": [0.5, 2.5],
     "fusion": "concat",
     "frozen": ("frame",),
 }
@@ -1001,6 +1002,8 @@ def test_hyper_parameters_of_our_modules_pass():
         ("batch_norm", "half"),
         ("head_epochs", -1),
         ("mixup", "0.2"),
+        ("class_weights", "balanced"),
+        ("class_weights", [1, -1]),
         ("label_smoothing", float("nan")),
         ("dropout", "0.1"),
         ("dropout", True),

@@ -2,6 +2,8 @@ import contextlib
 import os
 import re
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from io import BytesIO
@@ -22,6 +24,17 @@ REAL_CLIPS = SAMPLES / "hmdb51_clips"
 
 def gray_levels(path: Path, levels: list[int]) -> Path:
     return write_video(path, [np.full((48, 64, 3), level, np.uint8) for level in levels])
+
+
+def test_a_damaged_file_is_told_by_its_name_alone(tmp_path):
+    """FFmpeg would add lines without the name. OpenCV asks once whether FFmpeg may, so this is a process of its own."""
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(200))
+    code = "import sys; from pathlib import Path; from actionrec.storage.video import probe; probe(Path(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    lines = [line for line in done.stderr.splitlines() if str(path) not in line and "moov" in line]
+    assert f"cannot decode the video {path}" in done.stderr
+    assert lines == []
 
 
 @pytest.mark.parametrize("name", ["plain.avi", "#1 Ölçü (a)&'b'!@[x];~+_wave_f_cm_np1_fr_med_0.avi", "-lead.avi"])

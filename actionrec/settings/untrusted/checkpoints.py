@@ -154,6 +154,7 @@ def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) 
         "batch_norm": one_of("train", "partial", "frozen"),
         "head_epochs": integer(0, 100_000),
         "mixup": number(0, 1000),
+        "class_weights": optional(list_of(number(0, 1e9), shortest=2, longest=10_000)),
         "fusion": either(text(50), target_with(set, trust)),
         "frozen": list_of(frozen, longest=max(1, len(streams))),
     }
