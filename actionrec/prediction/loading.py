@@ -53,12 +53,13 @@ def place_of(config: DictConfig) -> Place:
 
 
 class Loaded(NamedTuple):
-    """What a checkpoint needs to predict."""
+    """What a checkpoint needs to predict; `module` is None for an exported file, which has no layers to look into."""
 
     network: pipeline.Network
     reader: Reader
     actions: tuple[str, ...]
     calibration: Calibration
+    module: ActionModule | None = None
 
 
 def load(config: DictConfig, place: Place) -> Loaded:
@@ -80,7 +81,7 @@ def load(config: DictConfig, place: Place) -> Loaded:
     network = create_network(module, config.accelerator, str(precision))
     path = place.checkpoint.parent / calibration.FILE
     found = calibration.load(path, sha256(place.checkpoint)) if path.is_file() else None
-    return Loaded(network, reader, module.actions, _calibration(config, found, path))
+    return Loaded(network, reader, module.actions, _calibration(config, found, path), module)
 
 
 def _load_exported(config: DictConfig, path: Path) -> Loaded:
