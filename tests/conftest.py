@@ -28,6 +28,7 @@ from actionrec.commands import (
     extract_flow,
     fuse,
     import_flow,
+    page,
     predict,
     prepare,
     report,
@@ -44,6 +45,7 @@ from actionrec.system.errors import ActionRecError
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 VERBS = {
+    "app": page,
     "chain": chain,
     "train": train,
     "evaluate": evaluate,

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 LOADED = 2  # networks that stay in memory
 EXAMPLES = 6  # clips that are offered
 THUMBNAIL = 96  # short side in pixels
+_UNFINISHED = (".partial", ".replaced")
 
 
 class Choice(NamedTuple):
@@ -37,6 +39,12 @@ class Choice(NamedTuple):
     key: str
     path: Path
     title: str
+
+    @property
+    def ended(self) -> float:
+        """When the run ended, in seconds since the epoch; a run that is gone is the oldest."""
+        best = RunFolder(self.path).best
+        return best.stat().st_mtime if best.is_file() else 0.0
 
 
 class Example(NamedTuple):
@@ -55,10 +63,9 @@ def find_runs(outputs: Path) -> dict[str, Choice]:
     """
     found = {}
     for path in sorted(outputs.glob("*/*/*")):
-        if (name := name_of(path.name)) and not path.suffix and RunFolder(path).finished:
+        if name_of(path.name) and path.suffix not in _UNFINISHED and RunFolder(path).finished:
             key = path.relative_to(outputs).as_posix()
-            words = [path.parent.name, f"split {name.split}", f"seed {name.seed}", *([name.tag] if name.tag else [])]
-            found[key] = Choice(key, path, ", ".join(words) + _accuracy(path))
+            found[key] = Choice(key, path, f"{path.parent.name}, {path.name}{_accuracy(path)}")
     return found
 
 
@@ -67,7 +74,7 @@ def _accuracy(run: Path) -> str:
         accuracy = read_metrics(run / "metrics.json").get("test/acc")
     except ActionRecError:
         return ""
-    return f": {accuracy:.0%} of the test right" if type(accuracy) in (int, float) else ""
+    return f", test accuracy {accuracy:.0%}" if type(accuracy) in (int, float) else ""
 
 
 class Networks:
@@ -124,7 +131,8 @@ def _examples(run: Path, loaded: Loaded, trust: list[str]) -> list[Example]:
         _, splits = run_data.create(run, said, loaded.module.inputs, trust).index()
         for record in splits.test:
             if record.action not in found and len(found) < EXAMPLES:
-                found[record.action] = Example(record.path, record.action, _thumbnail(record.path))
+                with suppress(ActionRecError):  # another clip of the action may be readable
+                    found[record.action] = Example(record.path, record.action, _thumbnail(record.path))
     except (ActionRecError, OSError) as error:
         log.info("no examples of %s: %s", run, error)
     return list(found.values())

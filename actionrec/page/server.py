@@ -48,9 +48,11 @@ class Page:
 
     async def settings(self, request: Request) -> Response:
         """The runs, and the limits that the browser can check before it sends a file."""
-        runs = [{"key": each.key, "title": each.title} for each in find_runs(self.outputs).values()]
+        found = list(find_runs(self.outputs).values())
+        runs = [{"key": each.key, "title": each.title} for each in found]
+        newest = max(found, key=lambda each: each.ended).key if found else ""
         limits = {name: self.config[name] for name in ("max_megabytes", "max_seconds")}
-        return JSONResponse({"runs": runs, **limits})
+        return JSONResponse({"runs": runs, "newest": newest, **limits})
 
     async def examples(self, request: Request) -> Response:
         """Test clips of a run, for which `predict` takes their number."""
@@ -150,7 +152,7 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = (error.strerror or str(error)).partition(" (while")[0].lower()
         raise ActionRecError(f"host={host} port={port}: {reason}; choose another port, or 0 for a free one") from None
 
 

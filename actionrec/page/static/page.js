@@ -133,7 +133,8 @@ function draw(view) {
   const several = view.streams.length > 1;
   const first = card(several ? "Fusion" : "Answer", view.top, [[view.frame, "Middle frame"]]);
   const others = view.streams.map(each => card(sentence(each.name).slice(0, -1), each.top, [
-    [each.input, "What it sees"], [each.looked, `Where it looks for ${view.of} (Grad-CAM)`],
+    [each.input, each.name === "flow" ? "Optical flow, the direction as hue" : "What it sees"],
+    [each.looked, `Where it looks for ${view.of} (Grad-CAM)`],
   ]));
   get("cards").replaceChildren(first, ...others);
 }
@@ -151,11 +152,15 @@ function card(title, top, pictures) {
     }
     whole.append(table);
   }
-  for (const [source, caption] of pictures.filter(([source]) => source)) {
+  const figures = pictures.filter(([source]) => source).map(([source, caption]) => {
     const figure = made("figure", "");
     figure.append(made("img", "", { src: source, alt: `${title}: ${caption}` }), made("figcaption", caption));
-    whole.append(figure);
-  }
+    return figure;
+  });
+  const row = made("div", "", { className: "pictures" });
+  row.append(...figures);
+  whole.append(row);
+  whole.classList.toggle("wide", figures.length > 1);
   return whole;
 }
 
@@ -254,7 +259,7 @@ async function start() {
       groups.get(data).append(made("option", title, { value: key }));
     }
     get("run").replaceChildren(...groups.values());
-    get("run").value = limits.runs.at(-1)?.key;
+    get("run").value = limits.newest;
     examples();
   } catch (error) {
     fail(error);
