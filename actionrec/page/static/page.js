@@ -27,7 +27,8 @@ function fail(error) {
   say(error instanceof TypeError ? "The page's server does not answer; is actionrec app still running?" : sentence(error.message), true);
 }
 
-const sentence = text => text.charAt(0).toUpperCase() + text.slice(1) + (text.endsWith(".") ? "" : ".");
+// A message may begin with a file name, which stays as it is.
+const sentence = text => text.replace(/^[a-z]+( |$)/, word => word.charAt(0).toUpperCase() + word.slice(1)) + (text.endsWith(".") ? "" : ".");
 
 // A newer request ends the one before it, on the server too.
 function begin() {
