@@ -19,7 +19,7 @@ QUEUED = 8  # jobs that may wait
 
 
 class Stopped(Exception):
-    """The browser of a job has gone."""
+    """A job has no browser any more that waits for it, or the server ends."""
 
 
 class Job:
@@ -45,7 +45,7 @@ class Job:
         """Count a step.
 
         Raises:
-            Stopped: nobody waits for the result any more.
+            Stopped: see the exception.
         """
         if self.stopped:
             raise Stopped
@@ -63,6 +63,11 @@ class Queue:
     def __init__(self) -> None:
         self._limiter = anyio.CapacityLimiter(1)
         self._waiting: list[Job] = []
+
+    def stop(self) -> None:
+        """Stop all jobs at their next tick."""
+        for job in self._waiting:
+            job.stopped = True
 
     def check(self) -> None:
         """Raise ActionRecError if too many wait already."""
@@ -115,6 +120,8 @@ class Queue:
 def _outcome(task: "asyncio.Future[dict[str, Any]]") -> dict[str, Any]:
     try:
         return task.result()
+    except Stopped:
+        return {"error": "the server has been stopped"}
     except Exception as error:
         if is_users(error):
             return {"error": one_line(error)}

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from actionrec.page import showing, uploads
-from actionrec.page.guard import Guard
+from actionrec.page.guard import Guard, is_local
 from actionrec.page.jobs import Job, Queue
 from actionrec.page.looking import look
 from actionrec.page.networks import Choice, Networks, find_runs
@@ -118,7 +118,15 @@ def create_app(config: DictConfig, folder: Path) -> Starlette:
         Route("/results/{name}/{part}", page.view),
     ]
     errors: Any = {ActionRecError: _refuse, ClientDisconnect: _refuse, TimeoutError: _refuse}
-    return Starlette(routes=routes, middleware=[Middleware(Guard, host=config.host)], exception_handlers=errors)
+    app = Starlette(routes=routes, middleware=[Middleware(Guard, host=config.host)], exception_handlers=errors)
+    app.state.queue = page.queue
+    return app
+
+
+class _Server(uvicorn.Server):
+    def handle_exit(self, *signal: Any) -> None:
+        self.config.app.state.queue.stop()  # type: ignore[union-attr]  # uvicorn waits for answers before it ends
+        super().handle_exit(*signal)
 
 
 def serve(config: DictConfig) -> None:
@@ -131,9 +139,11 @@ def serve(config: DictConfig) -> None:
     if not find_runs(outputs):
         raise ActionRecError(f"no finished run under {outputs}; train one, for example: make demo")
     listening = listen(config.host, config.port)
-    with listening, tempfile.TemporaryDirectory(prefix="actionrec-") as folder:
+    if not is_local(config.host):
+        log.warning("host=%s: everyone who reaches this address may use the page; there is no password", config.host)
+    with listening, uploads.containers_only(), tempfile.TemporaryDirectory(prefix="actionrec-") as folder:
         app = create_app(config, Path(folder))
-        server = uvicorn.Server(
+        server = _Server(
             uvicorn.Config(
                 app, log_config=None, access_log=False, server_header=False, lifespan="off", timeout_graceful_shutdown=3
             )

@@ -1,13 +1,17 @@
 """Files that a browser sends: received within limits, and recognised by their first bytes."""
 
+import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from actionrec.system.errors import ActionRecError
 
 HEAD = 16  # bytes that `suffix_of` looks at
 MEGABYTE = 1_000_000
+_VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # which OpenCV reads, and hands to FFmpeg, whenever it opens a file
+_OPTIONS = "protocol_whitelist;file|format_whitelist;avi,matroska,mov,mpeg,mpegvideo,asf,flv,ogg"
 _STARTS = {  # what containers and images begin with
     b"\x1aE\xdf\xa3": ".mkv",  # and WebM
     b"\x00\x00\x01\xba": ".mpg",
@@ -27,13 +31,27 @@ def suffix_of(head: bytes) -> str | None:
     """The suffix of a video or an image, by its first `HEAD` bytes; None for any other file.
 
     FFmpeg recognises formats by their content, too, and playlists, scripts and descriptions of sessions are among
-    them, which name further files and addresses that FFmpeg would open. None of these begins like a format here.
+    them, which name further files and addresses that FFmpeg would open. None of these begins like a format here, and
+    FFmpeg may not open them, see `containers_only`.
     """
     if head[:4] == b"RIFF":
         return _RIFF.get(head[8:12])
     if head[4:8] in _BOXES:
         return ".mp4"
     return next((suffix for start, suffix in _STARTS.items() if head.startswith(start)), None)
+
+
+@contextmanager
+def containers_only() -> Iterator[None]:
+    """Let FFmpeg open the containers of `suffix_of` alone, and no other protocol than that of files."""
+    before = os.environ.get(_VARIABLE)
+    os.environ[_VARIABLE] = _OPTIONS
+    try:
+        yield
+    finally:
+        os.environ.pop(_VARIABLE)
+        if before is not None:
+            os.environ[_VARIABLE] = before
 
 
 async def receive(chunks: AsyncIterator[bytes], folder: Path, megabytes: float) -> Path:

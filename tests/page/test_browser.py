@@ -22,13 +22,15 @@ SETTINGS = ("port=0", "accelerator=cpu", "precision=32-true", "window.seconds=1"
 
 
 @contextmanager
-def serving(outputs: Path, temporary: Path) -> Iterator[tuple[subprocess.Popen, str]]:
+def serving(outputs: Path, temporary: Path, *settings: str) -> Iterator[tuple[subprocess.Popen, str]]:
     """`actionrec app`: the process, and its address."""
-    words = [sys.executable, "-m", "actionrec", "app", f"paths.outputs={outputs}", *SETTINGS]
+    words = [sys.executable, "-m", "actionrec", "app", f"paths.outputs={outputs}", *SETTINGS, *settings]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(words, **pipes, env={**os.environ, "TMPDIR": str(temporary)}) as process:
-        yield process, process.stdout.readline().split()[0]
-        process.kill()
+        try:
+            yield process, process.stdout.readline().split()[0]
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -181,17 +183,23 @@ def test_names_of_files_are_no_markup(visit, clip, tmp_path):
 
 def test_ctrl_c_ends_it_without_a_trace(outputs, browser, clip, tmp_path):
     page = browser.new_page()
-    with serving(outputs, tmp_path) as (process, address):
+    long = write_video(tmp_path / "long.avi", pictures(500))
+    slow = ("window.clip_seconds=1", "window.hop=0.01", "batch_size=1")
+    with serving(outputs, tmp_path, *slow) as (process, address):
         page.goto(address)
         page.select_option("#run", "mine/flow/split1-seed0")
         send(page, clip)
         title(page)
         [folder] = tmp_path.glob("actionrec-*")
         assert list(folder.iterdir()) == []
+        send(page, long)
+        expect(page.locator("#progress")).to_have_attribute("value", re.compile("0.[0-9]+"))
+        assert [each.suffix for each in folder.iterdir()] == [".avi"]
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
         assert not folder.exists()
         assert "Traceback" not in process.stderr.read()
+        expect(page.locator("#status")).to_have_text("The server has been stopped.")
     send(page, clip)
     expect(page.locator("#status")).to_have_text("The page's server does not answer; is actionrec app still running?")
     page.close()

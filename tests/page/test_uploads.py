@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from actionrec.page.uploads import HEAD, receive, suffix_of
+from actionrec.page.uploads import HEAD, containers_only, receive, suffix_of
 from tests.conftest import attempt
 
 FRAME = np.zeros((48, 64, 3), np.uint8)
@@ -23,6 +23,25 @@ def test_videos_are_known_by_their_beginning(tmp_path, suffix, code):
     writer.write(FRAME)
     writer.release()
     assert suffix_of(path.read_bytes()[:HEAD]) == {".mov": ".mp4", ".webm": ".mkv"}.get(suffix, suffix)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "code"),
+    [(".avi", "XVID"), (".mp4", "mp4v"), (".mkv", "XVID"), (".webm", "VP80"), (".mpg", "MPG1"), (".wmv", "WMV2")],
+)
+def test_ffmpeg_opens_these_containers_and_no_list_of_files(tmp_path, suffix, code):
+    video, listed = tmp_path / f"a{suffix}", tmp_path / "list.mkv"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*code), 25, (64, 48))
+    for _ in range(3):
+        writer.write(FRAME)
+    writer.release()
+    listed.write_text(f"ffconcat version 1.0\nfile {video.name}\n")
+    assert cv2.VideoCapture(str(listed), cv2.CAP_FFMPEG).isOpened()  # without the options
+    with containers_only():
+        assert not cv2.VideoCapture(str(listed), cv2.CAP_FFMPEG).isOpened()
+        assert cv2.VideoCapture(str(video), cv2.CAP_FFMPEG).read()[0]
+    assert cv2.VideoCapture(str(listed), cv2.CAP_FFMPEG).isOpened()
+    assert suffix_of(video.read_bytes()[:HEAD])
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp"])
