@@ -61,7 +61,7 @@ swept = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
 .DEFAULT_GOAL := help
 .PHONY: extract-flows help install demo test lint benchmark clean all data flow stanford40-frame hmdb51-frame hmdb51-flow two-stream \
-  two-stream-conv stills-from-scratch fusion crossval sweep search report tensorboard $(addprefix study-,$(STUDIES))
+  two-stream-conv stills-from-scratch fusion crossval sweep search report app tensorboard $(addprefix study-,$(STUDIES))
 
 help: ## Show this help
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | awk -F'\t' '{printf "  %-18s%s\n", $$1, $$2}'
@@ -150,6 +150,9 @@ sweep: $(DATA_READY) ## A small multirun: learning rate by seed, on stage 1
 
 report: $(READY) ## The table of the runs, and a page of all there is: outputs/<data>/report/index.html
 	@$(BIN)/actionrec report $(PATHS) $(SHOWN)
+
+app: $(READY) ## Serve a page on which the finished runs predict videos
+	$(BIN)/actionrec app paths.outputs=$(OUTPUTS) $(ARGS)
 
 tensorboard: $(READY) ## Show what the runs wrote
 	$(BIN)/tensorboard --logdir $(RUNS)

@@ -29,6 +29,7 @@ from actionrec.commands import (
     features,
     fuse,
     import_flow,
+    page,
     predict,
     prepare,
     report,
@@ -45,6 +46,7 @@ from actionrec.system.errors import ActionRecError
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 VERBS = {
+    "app": page,
     "chain": chain,
     "train": train,
     "evaluate": evaluate,

@@ -20,8 +20,10 @@ VERBS = {
     "fuse": "compare all fusions of the scores of two or more runs",
     "search": "search the hyper-parameters of a stage with Optuna",
     "report": "write an HTML report of all runs on one data set",
+    "app": "serve a page on which videos are predicted in a browser",
     "schema": "print the JSON Schema of a verb's settings, for editors",
 }
+_MODULES = {"app": "page"}  # of verbs whose module has another name
 
 
 def main() -> None:
@@ -54,7 +56,7 @@ def usage() -> str:
 
 
 def _module(verb: str) -> Any:
-    return importlib.import_module(f"actionrec.commands.{verb}")
+    return importlib.import_module(f"actionrec.commands.{_MODULES.get(verb, verb)}")
 
 
 def _complete() -> None:

@@ -150,9 +150,12 @@ def _status(stop: SystemExit) -> Any:
 
 @contextmanager
 def _live(verb: str) -> Iterator[None]:
-    """Show progress on the terminal, unless Hydra only prints, and only in the process of rank 0."""
+    """Show progress on the terminal, unless Hydra only prints, and only in the process of rank 0.
+
+    A server has none: its status line would count the seconds for which it waits for browsers.
+    """
     prints = [word for word in sys.argv[1:] if word.startswith("-") and word not in ("-m", "--multirun")]
-    if prints or not is_first_process():
+    if prints or verb == "app" or not is_first_process():
         yield
         return
     with terminal.live(f"actionrec {verb}"):

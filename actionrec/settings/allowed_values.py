@@ -123,6 +123,10 @@ SETTINGS: dict[str, Check] = {
     "window.least": number(0),
     "timeout": number(0, 86_400, above=True),  # of predict
     "reconnect": integer(0, 1_000_000),
+    "host": filled,  # of app
+    "port": integer(0, 65_535),
+    "max_megabytes": number(0, 10_000, above=True),
+    "max_seconds": number(0, 3600, above=True),
     "localisation.use": flag,  # of evaluate
     "localisation.clips": integer(1),
     "localisation.seed": integer(0),

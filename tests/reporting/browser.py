@@ -6,18 +6,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
+
+
+@contextmanager
+def launched(*flags: str) -> Iterator[Browser]:
+    """A browser; without one the test is skipped."""
+    binary = shutil.which("chromium") or shutil.which("google-chrome")
+    if not binary:
+        pytest.skip("there is no chromium and no google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=binary, args=["--no-sandbox", *flags])
+        yield browser
+        browser.close()
 
 
 @contextmanager
 def opened(path: Path, width: int) -> Iterator[Page]:
     """The page from disk, at a width in pixels; whatever the browser complains of fails the test."""
-    binary = shutil.which("chromium") or shutil.which("google-chrome")
-    if not binary:
-        pytest.skip("there is no chromium and no google-chrome")
     complaints = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=binary, args=["--no-sandbox"])
+    with launched() as browser:
         page = browser.new_page(viewport={"width": width, "height": 900})
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -25,7 +33,6 @@ def opened(path: Path, width: int) -> Iterator[Page]:
         page.on("request", lambda request: complaints.append(request.url[:100]) if "http" in request.url[:5] else None)
         page.goto(path.as_uri())
         yield page
-        browser.close()
     assert not complaints
 
 

@@ -1,0 +1,1 @@
+"""A local page on which videos are predicted in a browser; `actionrec app`."""
