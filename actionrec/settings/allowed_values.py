@@ -42,6 +42,7 @@ SETTINGS: dict[str, Check] = {
     "data.num_workers": maybe(rules.loader_processes, "auto"),
     "data.segments": integer(1, 1000),
     "data.fold": integer(0, 4),
+    "data.background": maybe(path, None),
     "data.crops": one_of(1, 3, 5, 10),
     "data.cache": one_of("ram", None),
     "data.augmentation": one_of("none", "reference", "strong"),

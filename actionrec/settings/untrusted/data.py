@@ -58,6 +58,7 @@ DATA: dict[str, Check] = {
     "position": INPUTS["position"],
     "segments": integer(1, 1000),
     "fold": integer(0, 4),
+    "background": optional(_PATH),
 }
 # Arguments of a data set.
 DATASET: dict[str, Check] = {
