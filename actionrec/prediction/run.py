@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from actionrec.datasets.actions import BACKGROUND
 from actionrec.evaluation import scores
 from actionrec.prediction import annotate, calibration, output, pipeline, sources
 from actionrec.prediction.live import Watch
@@ -67,7 +68,8 @@ def _watch(config: DictConfig, found: Loaded, source: str, form: str) -> None:
 
 def _segmentation(config: DictConfig, found: Loaded) -> tuple[Windowing, Segmentation]:
     always = config.reject == "off"
-    return windowing_of(config.window), segmentation_of(config.window, found.calibration.threshold, always)
+    made = segmentation_of(config.window, found.calibration.threshold, found.actions, always)
+    return windowing_of(config.window), made
 
 
 def _predict_files(config: DictConfig, found: Loaded, source: str | Sequence[str], form: str) -> None:
@@ -148,12 +150,13 @@ def windowing_of(window: DictConfig) -> Windowing:
     return Windowing(use, float(window.seconds), float(window.hop), float(window.clip_seconds))
 
 
-def segmentation_of(window: DictConfig, threshold: float, always: bool = False) -> Segmentation:
+def segmentation_of(window: DictConfig, threshold: float, actions: Sequence[str], always: bool = False) -> Segmentation:
     """How `conf/window/` makes segments of windows.
 
     Args:
         window: the settings.
         threshold: of the calibration, 0 without one.
+        actions: names of the labels, of which background is none of the actions.
         always: whether every window has an action if `window.enter` is not set.
 
     Raises:
@@ -163,7 +166,8 @@ def segmentation_of(window: DictConfig, threshold: float, always: bool = False) 
     leave = float(window.leave if window.leave is not None else STAY * enter)
     if leave > enter:
         raise ActionRecError(f"window.leave={leave:g}: use at most window.enter={enter:g}")
-    return Segmentation(float(window.smooth), enter, leave, float(window.least))
+    none = actions.index(BACKGROUND) if BACKGROUND in actions else None
+    return Segmentation(float(window.smooth), enter, leave, float(window.least), none)
 
 
 def _format(config: DictConfig) -> str:
