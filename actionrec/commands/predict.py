@@ -14,6 +14,7 @@ _PATHS = (
     "source",
     "out",
     "annotate",
+    "background",
 )  # settings whose value is taken as it is typed, unless it is Hydra's syntax
 _HYDRA = ("[", "'", '"', "$", "null")  # beginnings of values in Hydra's syntax
 
@@ -24,9 +25,14 @@ def predict(config: DictConfig) -> None:
     Raises:
         ActionRecError: a setting is wrong, or a file could not be predicted; all others are.
     """
-    from actionrec.prediction.run import calibrate_run, predict_sources
+    if config.calibrate:
+        from actionrec.prediction.calibrating import calibrate_run
 
-    (calibrate_run if config.calibrate else predict_sources)(config)
+        calibrate_run(config)
+    else:
+        from actionrec.prediction.run import predict_sources
+
+        predict_sources(config)
 
 
 def arguments(words: Sequence[str]) -> list[str]:

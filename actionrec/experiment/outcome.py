@@ -33,7 +33,9 @@ def table(metrics: Mapping[str, Any], counts: Mapping[str, int]) -> str:
         )
         for part, count in counts.items()
     ]
-    background = [_background(metrics, part, count) for part, count in counts.items() if f"{part}/background_n" in metrics]
+    background = [
+        _background(metrics, part, count) for part, count in counts.items() if f"{part}/background_n" in metrics
+    ]
     return "\n".join([lines_of(texts(Table("", "", HEADER, rows))), *background])
 
 
@@ -60,8 +62,8 @@ def places(config: DictConfig, run: Path) -> str:
 def _background(metrics: Mapping[str, Any], part: str, count: int) -> str:
     taken, lost = (f"{metrics[f'{part}/{name}']:.1%}" for name in ("background_as_action", "action_as_background"))
     return (
-        f"{part}: {metrics[f'{part}/background_n']} of the {count} samples are background; {taken} of them are taken for "
-        f"an action, and {lost} of the others for background"
+        f"{part}: {metrics[f'{part}/background_n']} of the {count} samples are background; {taken} of them are taken "
+        f"for an action, and {lost} of the others for background"
     )
 
 

@@ -178,8 +178,8 @@ def _check_parent(module: ActionModule, name: str, parent: Parent) -> None:
     own = module.inputs["streams"][name]
     if len(module.streams) > 1 and BACKGROUND in set(module.actions) - set(parent.lineage["actions"]):
         raise ActionRecError(  # streams may be frozen, or fused without any training
-            f"{parent.path} has no class {BACKGROUND}, which this network of several streams has; train the parent with "
-            "data.background=<folder>, too"
+            f"{parent.path} has no class {BACKGROUND}, which this network of several streams has; train the parent "
+            "with data.background=<folder>, too"
         )
     for theirs, seen in parent.streams.items():
         if seen["_target_"] != own["_target_"]:

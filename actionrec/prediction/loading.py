@@ -61,8 +61,13 @@ class Loaded(NamedTuple):
     calibration: Calibration
 
 
-def load(config: DictConfig, place: Place) -> Loaded:
+def load(config: DictConfig, place: Place, made: Calibration | None = None) -> Loaded:
     """Load the network, with the views, the precision and the calibration of its run.
+
+    Args:
+        config: of predict.
+        place: of the network.
+        made: the calibration; None takes the one beside the checkpoint, and `reject`.
 
     Raises:
         ActionRecError: there is no such checkpoint, or it is not one of this project.
@@ -78,6 +83,8 @@ def load(config: DictConfig, place: Place) -> Loaded:
     reader = _reader(config, inputs, measured_views(place.run))
     precision = config.precision or _protocol(place.run).get("precision") or fast_precision(config.accelerator)
     network = create_network(module, config.accelerator, str(precision))
+    if made:
+        return Loaded(network, reader, module.actions, made)
     path = place.checkpoint.parent / calibration.FILE
     found = calibration.load(path, sha256(place.checkpoint)) if path.is_file() else None
     return Loaded(network, reader, module.actions, _calibration(config, found, path))

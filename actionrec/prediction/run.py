@@ -1,4 +1,4 @@
-"""`actionrec predict`: from its settings to predictions, and to the calibration of a run."""
+"""`actionrec predict`: from its settings to predictions."""
 
 import logging
 import os
@@ -8,8 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from actionrec.datasets.actions import BACKGROUND
-from actionrec.evaluation import scores
-from actionrec.prediction import annotate, calibration, output, pipeline, sources
+from actionrec.prediction import annotate, output, pipeline, sources
 from actionrec.prediction.live import Watch
 from actionrec.prediction.loading import Loaded, load, place_of
 from actionrec.prediction.output import Answer, Segmentation
@@ -22,7 +21,7 @@ from actionrec.storage.cameras import is_address
 from actionrec.storage.video import probe
 from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
-from actionrec.system.files import sha256, write_text
+from actionrec.system.files import write_text
 from actionrec.system.gauges import counting
 
 log = logging.getLogger(__name__)
@@ -79,7 +78,7 @@ def _predict_files(config: DictConfig, found: Loaded, source: str | Sequence[str
     answers: list[Answer] = []
     failed: list[Failed] = []
     finished, stopped = 0, None
-    announced = {path: _frames(path) * (2 if drawn else 1) for path in paths}  # drawing reads a file again
+    announced = {path: frames_in(path) * (2 if drawn else 1) for path in paths}  # drawing reads a file again
     with counting("predicting", "frames", sum(announced.values())) as bar:
 
         def tick() -> None:
@@ -122,28 +121,6 @@ def _predict_files(config: DictConfig, found: Loaded, source: str | Sequence[str
         raise ActionRecError(failed[0].reason)
 
 
-def calibrate_run(config: DictConfig) -> None:
-    """Fit temperature and threshold to a run's validation scores, and write both beside its checkpoint.
-
-    Raises:
-        ActionRecError: the run has no validation scores, or they are of other weights.
-    """
-    place = place_of(config)
-    if not place.run:
-        raise ActionRecError(f"calibrate=true needs the folder of a run, with its scores; {place.checkpoint} has none")
-    found = scores.load(place.run / scores.FILES["val"])
-    now = sha256(place.checkpoint)
-    if (found.protocol or {}).get("checkpoint", now) != now:
-        raise ActionRecError(f"the scores of {place.run} are of other weights; measure it with actionrec evaluate")
-    made = calibration.calibrate(found.logits, found.labels, config.rate, now)
-    path = place.checkpoint.parent / calibration.FILE
-    calibration.save(made, path)
-    print(
-        f"temperature {made.temperature:.3f}, threshold {made.threshold:.3f} from {made.n} validation samples; "
-        f"the threshold rejects {made.rate:.1%} of the right answers at most\n{path}"
-    )
-
-
 def windowing_of(window: DictConfig) -> Windowing:
     """The windows that `conf/window/` asks for."""
     use = None if window.use == "auto" else bool(window.use)
@@ -177,7 +154,7 @@ def _format(config: DictConfig) -> str:
     return config.format or (suffix if suffix in output.FORMATS else "table")
 
 
-def _frames(path: Path) -> int:
+def frames_in(path: Path) -> int:
     """Number of frames that a file announces, for the progress bar; 0 if the file cannot be read."""
     try:
         return 0 if sources.is_image(path) else probe(path).frames

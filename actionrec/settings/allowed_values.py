@@ -110,6 +110,8 @@ SETTINGS: dict[str, Check] = {
     "annotate": maybe(path, None),
     "reject": maybe(number(0, 1), "auto", "off"),
     "calibrate": flag,
+    "background": maybe(path, None),
+    "false_alarms": number(0),
     "rate": number(0, 1),
     "window.use": one_of("auto", True, False),
     "window.clip_seconds": number(0),

@@ -40,5 +40,13 @@ def test_a_chain_with_background(run, paths, tmp_path, demo_flow, folder):
     again = run("chain", *words, f"clips=['data.background={folder}']")
     assert again.out.count("done before") == 4
 
+    outcome = run("predict", str(place), "calibrate=true", "accelerator=cpu")  # with the only clip of validation
+    assert outcome.status == 0, outcome.err
+    made = json.loads((place / "checkpoints" / "calibration.json").read_text())
+    assert made["hours"] == pytest.approx(10 / 25 / 3600)
+    predicted = run("predict", str(place), f"source={folder}", "format=json", "accelerator=cpu", "reject=off")
+    for each in json.loads(predicted.out):
+        assert (each["action"] is None) == (each["top"][0]["action"] == "background")
+
     noise_video(folder / "street 9.avi", 10, seed=9)
     assert "split lists" in run("chain", *words, f"clips=['data.background={folder}']").err

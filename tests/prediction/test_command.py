@@ -168,6 +168,36 @@ class TestReject:
         assert "from 40 validation samples" in outcome.out
         return own_run
 
+    def test_false_alarms_on_background_choose_the_threshold(self, run, calibrated, tmp_path):
+        for number in range(4):
+            noise_video(tmp_path / "street" / f"{number}.avi", 6 + 50 * (number == 3), seed=number)
+        (tmp_path / "street" / "broken.mp4").write_text("no video")
+        words = [f"background={tmp_path / 'street'}", "window.clip_seconds=1", "window.seconds=0.5"]
+        path = calibrated / "checkpoints" / "calibration.json"
+        for most in (0, 1e6):
+            outcome = run("predict", str(calibrated), "calibrate=true", f"false_alarms={most}", *words, *CPU)
+            assert outcome.status == 0, outcome.err
+            assert "broken.mp4" in outcome.err
+            made = json.loads(path.read_text())
+            assert made["hours"] == pytest.approx((3 * 6 + 56) / 25 / 3600)
+            assert made["false_alarms"] <= most
+            assert f"{made['false_alarms']:.1f} false alarms an hour on background" in outcome.out
+        assert made["false_alarms"] >= 4 / made["hours"]
+        assert "temperature" in self.actions(run, calibrated, tmp_path)[1]
+
+    def test_without_background_the_false_alarms_are_not_known(self, run, calibrated):
+        outcome = run("predict", str(calibrated), "calibrate=true")
+        assert "the false alarms an hour are not known: name videos" in outcome.out
+        assert json.loads((calibrated / "checkpoints" / "calibration.json").read_text())["false_alarms"] is None
+
+    def test_background_without_a_video_is_one_line(self, run, calibrated, tmp_path):
+        (tmp_path / "street").mkdir()
+        outcome = run("predict", str(calibrated), "calibrate=true", f"background={tmp_path / 'street'}")
+        assert (outcome.status, "has no videos" in outcome.err) == (1, True)
+        (tmp_path / "street" / "broken.mp4").write_text("no video")
+        outcome = run("predict", str(calibrated), "calibrate=true", f"background={tmp_path / 'street'}", *CPU)
+        assert "none of the 1 background videos can be predicted" in outcome.err
+
     def actions(self, run, network, tmp_path, *words):
         video = noise_video(tmp_path / "a.avi", 6)
         outcome = run("predict", str(network), f"source={video}", "format=json", *words, *CPU)
