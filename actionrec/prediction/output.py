@@ -181,6 +181,8 @@ def _csv(answers: Sequence[Answer], actions: Sequence[str]) -> str:
         path = str(each.path)
         if each.segments is not None:
             writer.writerows({"file": path, "rank": 1, **_row(segment, actions)} for segment in each.segments)
+            if not each.segments:
+                writer.writerow({"file": path, "start": 0.0, "end": each.duration, "rank": 0, "action": NONE})
             continue
         if each.rejected:
             writer.writerow({"file": path, "rank": 0, "action": NONE})

@@ -21,7 +21,7 @@ from actionrec.storage.cameras import is_address
 from actionrec.storage.video import probe
 from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
-from actionrec.system.files import write_text
+from actionrec.system.files import require_writable, write_text
 from actionrec.system.gauges import counting
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,9 @@ def predict_sources(config: DictConfig) -> None:
         raise ActionRecError("say what to predict: source=<video, image, folder, pattern, list.txt, camera or address>")
     if config.out and Path(config.out).is_dir():
         raise ActionRecError(f"out={config.out} is a folder; name a file")
+    for key in ("out", "annotate"):
+        if config[key]:
+            require_writable(Path(config[key]), key)
     form = _format(config)
     terminal.doing("loading the network")
     found = load(config, place)

@@ -103,6 +103,7 @@ def test_csv_has_a_row_a_rank_or_a_segment():
         ["", "", "2", "run"],
         ["0.0", "2.25", "1", "wave"],
         ["4.0", "6.0", "1", "clap"],
+        ["0.0", "12.5", "0", NONE],
     ]
 
 
