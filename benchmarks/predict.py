@@ -1,10 +1,14 @@
 """`python -m benchmarks.predict`: frames a second from a long video to its segments, against its parts measured apart.
 
-Figures go to `outputs/benchmarks/predict.json`.
+`python -m benchmarks.predict memory`: peak memory of predicting a video of two hours. Figures go to
+`outputs/benchmarks/predict.json`.
 """
 
 import argparse
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import cycle
@@ -12,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import psutil
 import torch
 
 from actionrec.datamodules.base import collate
 from actionrec.datasets.records import Clip
 from actionrec.modules import create
+from actionrec.modules.base import ActionModule
+from actionrec.modules.checkpoint import Lineage
 from actionrec.prediction import pipeline
 from actionrec.prediction.feeds import ENDLESS, Decoded, FlowFeed
 from actionrec.prediction.loading import create_network
@@ -24,13 +31,15 @@ from actionrec.prediction.pipeline import Network, Windowing
 from actionrec.prediction.reading import Reader, Sample
 from actionrec.settings.composition import plain
 from actionrec.storage.video import iter_frames, iter_grabbed
+from actionrec.system.errors import ActionRecError
 from actionrec.system.hardware import fast_precision, usable_cores
 from benchmarks.common import clips_under, composed, fresh, main, median, seconds
 
 RATE = 25.0  # frames a second of the video
 MINUTES = 1.0
+LENGTHS = (2.0, 120.0)  # minutes of the videos whose memory is measured
 SIZE = 224
-BATCH = 32
+BATCH = 16  # as in conf/predict.yaml
 ROUNDS = 3
 FRAME = {"_target_": "actionrec.streams.Frame"}
 STREAMS = {  # beside the frame
@@ -59,6 +68,68 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[st
     return figures, rows
 
 
+def memory(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Peak resident memory of `actionrec predict` by length of the video, against that of its imports alone."""
+    figures: dict[str, float] = {}
+    rows = []
+    # Without the end of the interpreter, which reads further pages of the libraries.
+    imports = peak([sys.executable, "-c", "import os, time, actionrec.prediction.run; time.sleep(1); os._exit(0)"])
+    with tempfile.TemporaryDirectory() as folder:
+        for minutes in LENGTHS:
+            video = joined(clips_under(options.data / "hmdb51_clips"), Path(folder) / f"{minutes:g}.mp4", minutes)
+            for name in ("dis_ultrafast", "rgb_difference"):
+                network = checkpoint(Path(folder) / f"{name}.ckpt", inputs_of(name))
+                words = [f"source={video}", f"out={folder}/{name}.json", "accelerator=cpu"]
+                whole = peak([sys.executable, "-m", "actionrec", "predict", str(network), *words])
+                rows.append(
+                    {
+                        "second stream": name,
+                        "minutes": minutes,
+                        "peak MB": whole,
+                        "imports MB": imports,
+                        "above MB": whole - imports,
+                    }
+                )
+                figures |= {f"peak_mb/{name}/{minutes:g}": whole}
+            video.unlink()
+    return figures, rows
+
+
+def peak(command: Sequence[str]) -> float:
+    """Peak resident memory of a command in MB, with the pages of libraries.
+
+    Raises:
+        ActionRecError: the command failed, or this is not Linux.
+    """
+    if not psutil.LINUX:
+        raise ActionRecError("memory is measured on Linux only; name the other parts")
+    process, found = subprocess.Popen(command), 0
+    place, own = Path(f"/proc/{process.pid}"), Path("/proc/self/cmdline").read_bytes()
+    while process.poll() is None:
+        if (place / "cmdline").read_bytes() != own:  # before exec, the memory is that of this process
+            found = max(found, *_high_water(place), 0)
+        time.sleep(0.02)
+    if process.returncode:
+        raise ActionRecError(f"{' '.join(command[2:4])} failed; what it said is above")
+    return found * 1024 / 1e6
+
+
+def _high_water(process: Path) -> list[int]:
+    """The peak resident memory in KiB so far; empty for a process that has just ended."""
+    lines = (process / "status").read_text().splitlines()
+    return [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+
+
+def checkpoint(path: Path, inputs: dict[str, Any]) -> Path:
+    """Write the checkpoint of a network with random weights."""
+    module = random_module(inputs)
+    backbones = {name: module.hparams[name]["backbone"] for name in module.streams}
+    lineage = Lineage(type(module).__name__, "benchmark", "none", 1, 0, list(module.actions), backbones, inputs, [])
+    state = {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams), "lineage": lineage.plain()}
+    torch.save(state, path)
+    return path
+
+
 def joined(clips: Sequence[Clip], path: Path, minutes: float) -> Path:
     """Write clips one after the other, at 320×240, until the video has that length."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), RATE, (320, 240))
@@ -75,7 +146,7 @@ def joined(clips: Sequence[Clip], path: Path, minutes: float) -> Path:
 
 def rates(video: Path, name: str) -> dict[str, Any]:
     """Frames of the video a second: of each part alone, of the whole, and their ratios."""
-    inputs = {"size": SIZE, "position": "middle", "streams": {"frame": FRAME, **STREAMS[name]()}}
+    inputs = inputs_of(name)
     reader, network = Reader(inputs, 1, 1), random_network(inputs)
     parts = parts_of(video, reader, network)
     frames = sum(1 for _ in iter_grabbed(video))
@@ -135,14 +206,23 @@ def _flow(name: str) -> dict[str, Any]:
     return {"_target_": "actionrec.streams.Flow", **kept}
 
 
-def random_network(inputs: dict[str, Any]) -> Network:
-    """Two ResNet-18s with random weights."""
-    torch.set_num_threads(usable_cores())
+def inputs_of(name: str) -> dict[str, Any]:
+    """The inputs of a network of frames and a second stream."""
+    return {"size": SIZE, "position": "middle", "streams": {"frame": FRAME, **STREAMS[name]()}}
+
+
+def random_module(inputs: dict[str, Any]) -> ActionModule:
+    """A ResNet-18 with random weights for each stream."""
     backbone = {"backbone": {"name": "resnet18", "weights": None}}
     streams = dict.fromkeys(inputs["streams"], backbone)
-    module = create(inputs, actions=("a", "b"), optimizer={"_target_": "torch.optim.Adam"}, **streams)
-    return create_network(module, "cpu", fast_precision("cpu"))
+    return create(inputs, actions=("a", "b"), optimizer={"_target_": "torch.optim.Adam"}, **streams)
+
+
+def random_network(inputs: dict[str, Any]) -> Network:
+    """`random_module` as predict computes it."""
+    torch.set_num_threads(usable_cores())
+    return create_network(random_module(inputs), "cpu", fast_precision("cpu"))
 
 
 if __name__ == "__main__":
-    main("benchmarks.predict", {"speed": measure}, unasked=[])
+    main("benchmarks.predict", {"speed": measure, "memory": memory}, unasked=["memory"])

@@ -14,6 +14,7 @@ _PATHS = (
     "source",
     "out",
     "annotate",
+    "background",
 )  # settings whose value is taken as it is typed, unless it is Hydra's syntax
 # Options of Hydra whose value is the next word.
 _VALUED = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir")
@@ -26,9 +27,14 @@ def predict(config: DictConfig) -> None:
     Raises:
         ActionRecError: a setting is wrong, or a file could not be predicted; all others are.
     """
-    from actionrec.prediction.run import calibrate_run, predict_sources
+    if config.calibrate:
+        from actionrec.prediction.calibrating import calibrate_run
 
-    (calibrate_run if config.calibrate else predict_sources)(config)
+        calibrate_run(config)
+    else:
+        from actionrec.prediction.run import predict_sources
+
+        predict_sources(config)
 
 
 def arguments(words: Sequence[str]) -> list[str]:

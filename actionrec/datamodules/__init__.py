@@ -6,6 +6,7 @@ from actionrec.datamodules.base import ActionDataModule
 from actionrec.datamodules.clips import ClipDataModule
 from actionrec.datamodules.named import STREAMS, USUAL
 from actionrec.datamodules.stills import StillDataModule
+from actionrec.datasets.background import with_background
 from actionrec.datasets.base import ClipSet, DataSet, StillSet
 from actionrec.streams import Modality
 from actionrec.system.errors import ActionRecError
@@ -22,7 +23,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def create(dataset: DataSet, **options: Any) -> ActionDataModule:
+def create(dataset: DataSet, background: str | None = None, **options: Any) -> ActionDataModule:
     """Create the data module of a data set and its streams.
 
     The class is named after the data set and the streams, such as `HMDB51FlowDataModule`, if there is such a class;
@@ -30,6 +31,7 @@ def create(dataset: DataSet, **options: Any) -> ActionDataModule:
 
     Args:
         dataset: the data set, see `datasets.base`.
+        background: folder of clips of none of the actions, see `datasets.background`.
         options: options of the class; options of type `streams.Modality` are the streams, by name.
 
     Raises:
@@ -48,4 +50,4 @@ def create(dataset: DataSet, **options: Any) -> ActionDataModule:
     kind: type[ActionDataModule] = ClipDataModule if isinstance(dataset, ClipSet) else StillDataModule
     if type(dataset).__module__.startswith("actionrec.datasets."):
         kind = USUAL.get(f"{type(dataset).__name__}{STREAMS.get(streams, '')}DataModule", kind)
-    return kind(dataset=dataset, **options)
+    return kind(dataset=with_background(dataset, background), **options)

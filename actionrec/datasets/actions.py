@@ -26,6 +26,7 @@ STANFORD40_TO_HMDB51 = {
 }
 HMDB51_TO_STANFORD40 = {hmdb51: stanford40 for stanford40, hmdb51 in STANFORD40_TO_HMDB51.items()}
 SHARED = tuple(HMDB51_TO_STANFORD40)
+BACKGROUND = "background"  # the class of clips of none of the actions, see `datasets.background`
 
 
 def canonical(name: str) -> str:
@@ -61,6 +62,10 @@ def class_list(requested: str | Sequence[str], known: Iterable[str], source: str
         chosen = tuple(name if name in names else canonical(name) for name in requested)
     for action in chosen:
         if action not in names:
+            if action == BACKGROUND:
+                raise ActionRecError(
+                    f"data.actions names {action}, which {source} has no clips of; set data.background to their folder"
+                )
             close = difflib.get_close_matches(action, names, n=1)
             hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(sorted(names)) or 'none'}"
             raise ActionRecError(f"data.actions: {source} has no action {action}; {hint}")

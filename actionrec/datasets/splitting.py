@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from actionrec.datasets.records import Clip, Splits, present, require_filled, require_names, shared_sources
 from actionrec.system.errors import ActionRecError
@@ -52,6 +51,8 @@ def carve_validation(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
     nearest to a fifth, since one long source video can fill a fold. If every action has fewer clips than there are
     folds, see `draw_sources`.
     """
+    from sklearn.model_selection import StratifiedGroupKFold  # 16 MB, which predict does without
+
     labels = [clip.action for clip in clips]
     groups = [clip.group for clip in clips]
     if len(set(groups)) < VAL_FOLDS:
@@ -90,6 +91,8 @@ def refold(train: Sequence[Clip], val: Sequence[Clip], fold: int) -> tuple[list[
     Raises:
         ActionRecError: there is no such fold, or there are too few clips or source videos.
     """
+    from sklearn.model_selection import StratifiedGroupKFold
+
     folds = VAL_FOLDS - 1
     if fold not in range(1, VAL_FOLDS):
         raise ActionRecError(f"data.fold={fold}: use 0 for the data set's own validation part, or 1 to {folds}")

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from sklearn.model_selection import train_test_split
-
 from actionrec.datasets.actions import canonical, class_list
 from actionrec.datasets.base import StillSet
 from actionrec.datasets.records import (
@@ -99,6 +97,8 @@ def _check_sides(train: list[Still], test: list[Still], root: Path) -> None:
 
 
 def _draw(stills: list[Still], fraction: float, seed: int) -> tuple[list[Still], list[Still]]:
+    from sklearn.model_selection import train_test_split
+
     if len(stills) < 2:
         return stills, []
     try:

@@ -94,7 +94,7 @@ def prepare(config: DictConfig, prepared: set[tuple[Path, str]]) -> None:
         return
     settings, store = read
     known = settings.algorithm in ESTIMATORS or is_own(settings.algorithm)
-    needed = store, f"{plain(config)['dataset']} {plain(config)['data']['actions']}"
+    needed = store, f"{plain(config)['dataset']} {plain(config)['data']['actions']} {config.data.get('background')}"
     if not known or needed in prepared:  # imported flow is there
         return
     with only_writer(store, "flow store", wait=True):

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 # Settings (and prefixes of settings) that a measurement may change; all others are taken from the training.
 CHANGEABLE = (
     *("paths", "trainer", "views", "data.segments", "data.crops", "data.batch_size", "data.num_workers", "data.cache"),
+    "data.background",  # its place, since other clips than those of the training would have other names
     *("data.strict", "checkpoint", "parts", "output", "split", "seed", "tag", "parent_tag", "run_dir", "init_from"),
     *(
         "search",

@@ -118,9 +118,10 @@ def clips_of(config: DictConfig) -> "list[Clip]":
     Raises:
         ActionRecError: there is no such clip, the data set lacks a chosen action, or the data set has no clips.
     """
+    from actionrec.datasets.background import with_background
     from actionrec.datasets.base import ClipSet, create
 
-    data = create(config.dataset)
+    data = with_background(create(config.dataset), config.data.get("background"))
     if not isinstance(data, ClipSet):
         raise ActionRecError(f"dataset={config.dataset.name} has no clips; choose a data set of clips")
     return data.clips(plain(config.data)["actions"])

@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from actionrec.datasets.actions import BACKGROUND
 from actionrec.evaluation import localisation
 from actionrec.evaluation.localisation import OVERLAPS, Detection, Instance
 from actionrec.experiment.evaluation import Measured, load
@@ -80,7 +81,7 @@ def _groups(config: DictConfig, measured: Measured) -> list[list[Part]]:
     if not hasattr(measured.data, "segments"):
         raise ActionRecError("localisation=true: the stage has stills, which have no time; choose a stage of clips")
     chosen = config.localisation
-    parts = [Part(clip.path, clip.action) for clip in splits.test]
+    parts = [Part(clip.path, None if clip.action == BACKGROUND else clip.action) for clip in splits.test]
     if chosen.background:
         parts += [Part(path, None) for path in sources.find(chosen.background, images=False)]
     return shuffled(parts, chosen.clips, chosen.seed)
@@ -95,7 +96,7 @@ def _detected(config: DictConfig, measured: Measured, joined: list[Joined], made
     if isinstance(module, ActionModule):
         network = create_network(module, config.trainer.accelerator, str(config.trainer.precision))
     windowing = windowing_of(config.window)._replace(use=True)
-    segmentation = segmentation_of(config.window, made.threshold)
+    segmentation = segmentation_of(config.window, made.threshold, module.actions)
     found = []
     frames = round(sum(each.duration * each.video.rate for each in joined))
     with counting("localising", "frames", frames) as bar:

@@ -78,7 +78,7 @@ def measure(
         protocols: by part, see `protocol_of`.
     """
     from actionrec.callbacks import ProgressBar
-    from actionrec.evaluation import metrics, scores
+    from actionrec.evaluation import background, metrics, scores
 
     measured: dict[str, Any] = {}
     for part, protocol in protocols.items():
@@ -90,7 +90,7 @@ def measure(
         found = scores.average_views(*module.test_outputs(), module.actions, data.groups())
         scores.save(found._replace(protocol=protocol), folder / scores.FILES[part])
         if part != "train":  # the tags train/… are the averages over the last epoch's steps
-            measured |= metrics.measure(found, part)
+            measured |= metrics.measure(found, part) | background.measure(found, part)
         if part == "test":
             measured |= metrics.intervals(found, part) | metrics.tables(found, part)
     record = {**measurements.read(folder), **protocols}

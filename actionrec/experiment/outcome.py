@@ -17,6 +17,8 @@ HEADER = ("part", "n", "top-1", "mean class", "loss")
 def table(metrics: Mapping[str, Any], counts: Mapping[str, int]) -> str:
     """Table of part, number of samples, accuracies (with 95 % intervals if there are any) and loss.
 
+    A network with the class background has a line below the table for each part.
+
     Args:
         metrics: by tag, as `metrics.json` has them.
         counts: number of samples by part.
@@ -31,7 +33,10 @@ def table(metrics: Mapping[str, Any], counts: Mapping[str, int]) -> str:
         )
         for part, count in counts.items()
     ]
-    return lines_of(texts(Table("", "", HEADER, rows)))
+    background = [
+        _background(metrics, part, count) for part, count in counts.items() if f"{part}/background_n" in metrics
+    ]
+    return "\n".join([lines_of(texts(Table("", "", HEADER, rows))), *background])
 
 
 def line(metrics: Mapping[str, Any], part: str) -> str:
@@ -52,6 +57,14 @@ def places(config: DictConfig, run: Path) -> str:
         choice = str(HydraConfig.get().runtime.choices["paths"])
         found["report"] = Commands(choice, config.paths.name, config.paths.outputs).verb("report")
     return "\n".join(f"{what + ':':13}{where}" for what, where in found.items())
+
+
+def _background(metrics: Mapping[str, Any], part: str, count: int) -> str:
+    taken, lost = (f"{metrics[f'{part}/{name}']:.1%}" for name in ("background_as_action", "action_as_background"))
+    return (
+        f"{part}: {metrics[f'{part}/background_n']} of the {count} samples are background; {taken} of them are taken "
+        f"for an action, and {lost} of the others for background"
+    )
 
 
 def _estimate(metrics: Mapping[str, Any], tag: str) -> Estimate | float:

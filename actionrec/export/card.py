@@ -150,6 +150,13 @@ def _protocol(run: Path | None) -> str:
     return measurements.name(record["test"]) if "test" in record else ""
 
 
+def _false_alarms(made: Mapping[str, Any]) -> str:
+    if made.get("false_alarms") is None:
+        return "videos of other actions were not measured"
+    alarms = f"{made['false_alarms']:.1f} false alarms an hour"
+    return f"{made['hours']:.3g} hours of videos of none of the actions have {alarms}"
+
+
 def _limits(facts: Facts, numbers: Mapping[str, Any]) -> Iterator[str]:
     """Sentences about what the network cannot do, from its lineage and its figures."""
     said = facts.description
@@ -158,7 +165,7 @@ def _limits(facts: Facts, numbers: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"Answers of a probability below {said.calibration['threshold']:.3f} become none of these. The threshold "
             f"rejects at most {said.calibration['rate']:.1%} of the right answers on {said.calibration['n']} "
-            "validation samples; videos of other actions were not measured."
+            f"validation samples; {_false_alarms(said.calibration)}."
         )
     else:
         yield "No threshold was fitted: every video gets one of these actions, whatever it shows."

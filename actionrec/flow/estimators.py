@@ -1,5 +1,6 @@
 """Optical flow estimators with one interface: consecutive frames → flow fields in pixels."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -63,11 +64,31 @@ def dis(preset: str = "medium", finest_scale: int | None = None) -> Estimator:
     if finest_scale is not None:
         algorithm.setFinestScale(finest_scale)
 
+    finest = algorithm.getFinestScale()
+
     def estimate(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        height, width = first.shape
+        if _is_too_low(height, width, finest):
+            error = cv2.error(text := f"frames of {width}×{height} pixels are too low for their width")
+            error.err = text  # as an error of OpenCV's own, of which callers say the clip
+            raise error
         # Unlike the other estimators, DIS needs contiguous arrays.
         return algorithm.calc(np.ascontiguousarray(first), np.ascontiguousarray(second), None)
 
     return _pair_by_pair(estimate)
+
+
+def _is_too_low(height: int, width: int, finest: int) -> bool:
+    """Whether OpenCV's DIS would read outside the frames of a coarse pyramid level, which can crash the process.
+
+    If the frames are too small for the finest scale, OpenCV chooses the coarsest level again, by the width alone
+    (`autoSelectPatchSizeAndScales` of OpenCV 5.0). A level has to hold a patch of 8×8 pixels.
+    """
+    if min(height, width) < 8:
+        return False  # OpenCV refuses these itself
+    coarsest = min(round(math.log2(max(height, width) / 32)), int(math.log2(min(height, width) / 8)))
+    chosen = max(math.floor(math.log2(2 * width / 40)), 0)
+    return coarsest < finest and height < 8 << chosen
 
 
 def tvl1(

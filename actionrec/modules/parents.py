@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from actionrec import streams as modalities
+from actionrec.datasets.actions import BACKGROUND
 from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import read
 from actionrec.modules.earlier import CONSTANTS, PREFIX
@@ -175,6 +176,11 @@ def _check_parent(module: ActionModule, name: str, parent: Parent) -> None:
     _check_layers(stream, state, parent)
     _check_normalisation(stream, state, parent)
     own = module.inputs["streams"][name]
+    if len(module.streams) > 1 and BACKGROUND in set(module.actions) - set(parent.lineage["actions"]):
+        raise ActionRecError(  # streams may be frozen, or fused without any training
+            f"{parent.path} has no class {BACKGROUND}, which this network of several streams has; train the parent "
+            "with data.background=<folder>, too"
+        )
     for theirs, seen in parent.streams.items():
         if seen["_target_"] != own["_target_"]:
             raise ActionRecError(f"{parent.path} sees {theirs}; start {name} from a stream that sees the same")

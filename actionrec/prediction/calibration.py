@@ -10,7 +10,7 @@ from torch import Tensor
 
 from actionrec.evaluation.temperature import temperature
 from actionrec.settings.untrusted import read_json
-from actionrec.settings.values import SHA256, UnfitError, integer, number, table, text
+from actionrec.settings.values import SHA256, UnfitError, integer, number, optional, table, text
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import write_json
 
@@ -29,6 +29,8 @@ class Calibration(NamedTuple):
         n: number of validation samples.
         rate: share of the right validation answers that the threshold rejects, at most.
         checkpoint: sha256 of the checkpoint that the scores are of.
+        false_alarms: an hour of background at the threshold; None if not measured.
+        hours: of background.
     """
 
     temperature: float = 1.0
@@ -37,13 +39,15 @@ class Calibration(NamedTuple):
     n: int = 0
     rate: float = 0.0
     checkpoint: str = ""
+    false_alarms: float | None = None
+    hours: float = 0.0
 
     def probabilities(self, logits: Tensor) -> np.ndarray:
         """Probabilities (N, K) float64 of logits (N, K)."""
         return (logits.double() / self.temperature).softmax(dim=1).numpy()
 
 
-_FIELDS = {
+_REQUIRED = {
     "temperature": number(0, 1000, above=True),
     "threshold": number(0, 1),
     "method": text(200),
@@ -51,9 +55,12 @@ _FIELDS = {
     "rate": number(0, 1),
     "checkpoint": SHA256,
 }
+_FIELDS = {**_REQUIRED, "false_alarms": optional(number(0)), "hours": number(0)}  # earlier versions lack the last two
 
 
-def calibrate(logits: Tensor, labels: Tensor, rate: float = 0.05, checkpoint: str = "") -> Calibration:
+def calibrate(
+    logits: Tensor, labels: Tensor, rate: float = 0.05, checkpoint: str = "", none: int | None = None
+) -> Calibration:
     """Fit a temperature and a threshold on held-out scores.
 
     The temperature has the largest likelihood of the labels. The threshold is the largest probability that rejects at
@@ -64,6 +71,7 @@ def calibrate(logits: Tensor, labels: Tensor, rate: float = 0.05, checkpoint: st
         labels: (N,) int64.
         rate: from 0 to 1; 0 rejects no right answer.
         checkpoint: sha256 of the checkpoint.
+        none: label of the class background, which is no answer.
 
     Raises:
         ActionRecError: there are no scores, or no answer is right, which leaves nothing to choose a threshold by.
@@ -72,12 +80,17 @@ def calibrate(logits: Tensor, labels: Tensor, rate: float = 0.05, checkpoint: st
     if not len(labels):
         raise ActionRecError("calibrate: there are no validation scores; measure the run with actionrec evaluate")
     scale = temperature(logits.double().numpy(), labels.numpy())
-    best, answers = (logits.double() / scale).softmax(dim=1).max(dim=1)
-    right = torch.sort(best[answers == labels]).values
+    right = right_answers(logits, labels, scale, none)
     if not len(right):
         raise ActionRecError("calibrate: no validation answer is right; train the network for longer")
     rejected = min(int(rate * len(right)), len(right) - 1)
     return Calibration(scale, float(right[rejected]), METHOD, len(labels), rate, checkpoint)
+
+
+def right_answers(logits: Tensor, labels: Tensor, scale: float, none: int | None) -> Tensor:
+    """The probabilities of the right answers, in ascending order; see `calibrate`."""
+    best, answers = (logits.double() / scale).softmax(dim=1).max(dim=1)
+    return torch.sort(best[(answers == labels) & (answers != (-1 if none is None else none))]).values
 
 
 def save(calibration: Calibration, path: Path) -> None:
@@ -107,7 +120,7 @@ def of(content: Mapping[str, Any], path: Path, checkpoint: str) -> Calibration:
         checkpoint: sha256 of the checkpoint.
     """
     try:
-        table(_FIELDS, tuple(_FIELDS))(content)
+        table(_FIELDS, tuple(_REQUIRED))(content)
     except UnfitError as error:
         raise ActionRecError(f"{path}: {error}; {_MEND}") from None
     if content["checkpoint"] != checkpoint:

@@ -46,7 +46,7 @@ def go_through(
     """
     failed: list[Failed] = []
     finished, taken, stopped = 0, 0, None
-    announced = {path: _frames(path) * readings for path in paths}
+    announced = {path: frames_in(path) * readings for path in paths}
     with counting(doing, "frames", sum(announced.values())) as bar:
 
         def tick() -> None:
@@ -87,7 +87,7 @@ def raise_failures(passed: Passed, files: int) -> None:
         raise ActionRecError(passed.failed[0].reason)
 
 
-def _frames(path: Path) -> int:
+def frames_in(path: Path) -> int:
     """Number of frames that a file announces, for the progress bar; 0 if the file cannot be read."""
     try:
         return 0 if sources.is_image(path) else probe(path).frames

@@ -74,8 +74,13 @@ class Loaded(NamedTuple):
     inputs: Mapping[str, Any]
 
 
-def load(config: DictConfig, place: Place) -> Loaded:
+def load(config: DictConfig, place: Place, made: Calibration | None = None) -> Loaded:
     """Load the network, with the views, the precision and the calibration of its run.
+
+    Args:
+        config: of predict.
+        place: of the network.
+        made: the calibration; None takes the one beside the checkpoint, and `reject`.
 
     Raises:
         ActionRecError: there is no such checkpoint, or it is not one of this project.
@@ -90,6 +95,8 @@ def load(config: DictConfig, place: Place) -> Loaded:
         inputs = {**inputs, "streams": {name: inputs["streams"][name] for name in module.network.used}}
     reader = reader_of(config, inputs, measured_views(place.run))
     network = create_network(module, config.accelerator, precision_of(config, place.run))
+    if made:
+        return Loaded(network, reader, module.actions, made, module, inputs)
     path = place.checkpoint.parent / calibration.FILE
     found = calibration.load(path, sha256(place.checkpoint)) if path.is_file() else None
     return Loaded(network, reader, module.actions, _calibration(config, found, path), module, inputs)

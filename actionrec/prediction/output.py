@@ -28,12 +28,14 @@ class Segmentation(NamedTuple):
         smooth: seconds over which probabilities are averaged.
         enter, leave: thresholds.
         least: shortest segment in seconds.
+        none: label of the class background, which is none of the actions.
     """
 
     smooth: float
     enter: float
     leave: float
     least: float
+    none: int | None = None
 
 
 class Answer(NamedTuple):
@@ -42,7 +44,7 @@ class Answer(NamedTuple):
     Args:
         path: the file.
         top: actions with their probabilities, the most probable first; empty for a video with windows.
-        rejected: whether the most probable action is below the threshold of the calibration.
+        rejected: whether the most probable action is background, or below the threshold of the calibration.
         duration: in seconds; None for an image.
         segments: of a video with windows; None for a clip or an image as a whole.
     """
@@ -82,7 +84,7 @@ def course(scored: Scored, calibration: Calibration, windowing: Windowing, segme
     probabilities = calibration.probabilities(scored.logits)
     duration = scored.length.duration if scored.length else 0.0
     if not scored.windowed:
-        rejected = bool(probabilities.max() < calibration.threshold)
+        rejected = bool(probabilities.max() < calibration.threshold or probabilities.argmax() == segmentation.none)
         return Course(probabilities, [Window(0.0, duration)], rejected, None)
     smoothed = windows.smooth(probabilities, odd(segmentation.smooth / windowing.hop))
     parts = windows.spans(len(smoothed), windowing.seconds, windowing.hop, duration)
@@ -179,6 +181,8 @@ def _csv(answers: Sequence[Answer], actions: Sequence[str]) -> str:
         path = str(each.path)
         if each.segments is not None:
             writer.writerows({"file": path, "rank": 1, **_row(segment, actions)} for segment in each.segments)
+            if not each.segments:
+                writer.writerow({"file": path, "start": 0.0, "end": each.duration, "rank": 0, "action": NONE})
             continue
         if each.rejected:
             writer.writerow({"file": path, "rank": 0, "action": NONE})

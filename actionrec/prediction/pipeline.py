@@ -212,7 +212,8 @@ def _read_all(
         except Exception as error:
             if not is_users(error):
                 raise
-            yield _End(number, reason=one_line(error))
+            reason = one_line(error)
+            yield _End(number, reason=reason if str(_path(path)) in reason else f"{path}: {reason}")
 
 
 def _read(

@@ -1,4 +1,4 @@
-"""`actionrec predict`: from its settings to predictions, and to the calibration of a run."""
+"""`actionrec predict`: from its settings to predictions."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from actionrec.evaluation import scores
-from actionrec.prediction import annotate, calibration, files, output, pipeline, sources
+from actionrec.datasets.actions import BACKGROUND
+from actionrec.prediction import annotate, files, output, pipeline, sources
 from actionrec.prediction.live import Watch
 from actionrec.prediction.loading import Loaded, load, place_of
 from actionrec.prediction.looks import Looks
@@ -20,7 +20,7 @@ from actionrec.settings.values import one_of
 from actionrec.storage.cameras import is_address
 from actionrec.system import terminal
 from actionrec.system.errors import ActionRecError
-from actionrec.system.files import sha256, write_text
+from actionrec.system.files import require_writable, write_text
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,9 @@ def predict_sources(config: DictConfig) -> None:
         raise ActionRecError("say what to predict: source=<video, image, folder, pattern, list.txt, camera or address>")
     if config.out and Path(config.out).is_dir():
         raise ActionRecError(f"out={config.out} is a folder; name a file")
+    for key in ("out", "annotate"):
+        if config[key]:
+            require_writable(Path(config[key]), key)
     form = _format(config)
     terminal.doing("loading the network")
     found = load(config, place)
@@ -61,7 +64,8 @@ def _watch(config: DictConfig, found: Loaded, source: str, form: str) -> None:
 
 def _segmentation(config: DictConfig, found: Loaded) -> tuple[Windowing, Segmentation]:
     always = config.reject == "off"
-    return windowing_of(config.window), segmentation_of(config.window, found.calibration.threshold, always)
+    made = segmentation_of(config.window, found.calibration.threshold, found.actions, always)
+    return windowing_of(config.window), made
 
 
 def _predict_files(config: DictConfig, found: Loaded, source: str | Sequence[str], form: str) -> None:
@@ -110,40 +114,19 @@ def _looks(config: DictConfig, found: Loaded) -> Looks | None:
     return Looks(found.module, found.inputs, plain(config)["trust"])
 
 
-def calibrate_run(config: DictConfig) -> None:
-    """Fit temperature and threshold to a run's validation scores, and write both beside its checkpoint.
-
-    Raises:
-        ActionRecError: the run has no validation scores, or they are of other weights.
-    """
-    place = place_of(config)
-    if not place.run:
-        raise ActionRecError(f"calibrate=true needs the folder of a run, with its scores; {place.checkpoint} has none")
-    found = scores.load(place.run / scores.FILES["val"])
-    now = sha256(place.checkpoint)
-    if (found.protocol or {}).get("checkpoint", now) != now:
-        raise ActionRecError(f"the scores of {place.run} are of other weights; measure it with actionrec evaluate")
-    made = calibration.calibrate(found.logits, found.labels, config.rate, now)
-    path = place.checkpoint.parent / calibration.FILE
-    calibration.save(made, path)
-    print(
-        f"temperature {made.temperature:.3f}, threshold {made.threshold:.3f} from {made.n} validation samples; "
-        f"the threshold rejects {made.rate:.1%} of the right answers at most\n{path}"
-    )
-
-
 def windowing_of(window: DictConfig) -> Windowing:
     """The windows that `conf/window/` asks for."""
     use = None if window.use == "auto" else bool(window.use)
     return Windowing(use, float(window.seconds), float(window.hop), float(window.clip_seconds))
 
 
-def segmentation_of(window: DictConfig, threshold: float, always: bool = False) -> Segmentation:
+def segmentation_of(window: DictConfig, threshold: float, actions: Sequence[str], always: bool = False) -> Segmentation:
     """How `conf/window/` makes segments of windows.
 
     Args:
         window: the settings.
         threshold: of the calibration, 0 without one.
+        actions: names of the labels, of which background is none of the actions.
         always: whether every window has an action if `window.enter` is not set.
 
     Raises:
@@ -153,7 +136,8 @@ def segmentation_of(window: DictConfig, threshold: float, always: bool = False) 
     leave = float(window.leave if window.leave is not None else STAY * enter)
     if leave > enter:
         raise ActionRecError(f"window.leave={leave:g}: use at most window.enter={enter:g}")
-    return Segmentation(float(window.smooth), enter, leave, float(window.least))
+    none = actions.index(BACKGROUND) if BACKGROUND in actions else None
+    return Segmentation(float(window.smooth), enter, leave, float(window.least), none)
 
 
 def _format(config: DictConfig) -> str:

@@ -1,6 +1,8 @@
 """The files that a `source` names: a video, an image, a folder, a pattern, or a list of them."""
 
 import glob
+import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from actionrec.system.errors import ActionRecError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")  # in any letter case
 LIST_SUFFIX = ".txt"
 _PATTERN = "*?["
+log = logging.getLogger(__name__)
 
 
 def find(source: str | Sequence[str], images: bool) -> list[Path]:
@@ -69,11 +72,14 @@ def _files(path: Path, images: bool) -> Iterator[Path]:
 
 def _in_folder(folder: Path, images: bool) -> list[Path]:
     suffixes = (*VIDEO_SUFFIXES, *(IMAGE_SUFFIXES if images else ()))
-    try:
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    except OSError as error:
-        raise ActionRecError(f"source={folder} cannot be read ({error.strerror}); correct its permissions") from None
+    unreadable: list[OSError] = []
+    inside = (Path(place, name) for place, _, names in os.walk(folder, onerror=unreadable.append) for name in names)
+    files = sorted(path for path in inside if path.suffix.lower() in suffixes and is_there(path))
     found = [path for path in files if not path.name.startswith(".")]
+    if unreadable and not found:
+        raise ActionRecError(f"source={folder} cannot be read ({unreadable[0].strerror}); correct its permissions")
+    for error in unreadable:
+        log.warning("%s cannot be read (%s) and is left out", error.filename, error.strerror)
     if not found:
         kinds = "videos or images" if images else "videos"
         raise ActionRecError(f"source={folder} has no {kinds} ({', '.join(suffixes)}); name another folder")

@@ -108,7 +108,12 @@ def _step(row: np.ndarray, current: int | None, enter: float, leave: float) -> i
 
 
 def segments(
-    probabilities: np.ndarray, parts: Sequence[Window], enter: float, leave: float, least: float = 0.0
+    probabilities: np.ndarray,
+    parts: Sequence[Window],
+    enter: float,
+    leave: float,
+    least: float = 0.0,
+    none: int | None = None,
 ) -> list[Segment]:
     """Segments in the order of time from the probabilities (N, K) of N consecutive windows; see `hysteresis`.
 
@@ -117,13 +122,14 @@ def segments(
         parts: the part of the video for which each window speaks, see `spans`.
         enter, leave: thresholds.
         least: segments shorter than this, in seconds, are left out.
+        none: index of the class background, whose segments are left out.
     """
     labels = hysteresis(probabilities, enter, leave)
     found, first = [], 0
     for index in range(1, len(labels) + 1):
         if index == len(labels) or labels[index] != labels[first]:
             label = labels[first]
-            if label is not None and parts[index - 1].end - parts[first].start >= least - TOLERANCE:
+            if label is not None and label != none and parts[index - 1].end - parts[first].start >= least - TOLERANCE:
                 mean = float(probabilities[first:index, label].mean())
                 found.append(Segment(parts[first].start, parts[index - 1].end, label, mean))
             first = index
@@ -138,15 +144,25 @@ class Ongoing:
     Args:
         seconds, hop: see `endless`.
         width: see `smooth`.
-        enter, leave, least: see `segments`.
+        enter, leave, least, none: see `segments`.
 
     Attributes:
         current: the action of the last window, or None, with its probability or the largest one.
     """
 
-    def __init__(self, seconds: float, hop: float, width: int, enter: float, leave: float, least: float = 0.0):
+    def __init__(
+        self,
+        seconds: float,
+        hop: float,
+        width: int,
+        enter: float,
+        leave: float,
+        least: float = 0.0,
+        none: int | None = None,
+    ):
         self.seconds, self.hop, self.reach = seconds, hop, width // 2
-        self.enter, self.leave, self.least = enter, leave, least
+        self.enter, self.leave, self.least, self.none = enter, leave, least, none
+        self._label: int | None = None  # of the last window, `none` included
         self._rows: dict[int, np.ndarray] = {}  # by number of the window
         self._waiting: deque[int] = deque()  # windows whose smoothed probabilities are not known yet
         self._open: _Open | None = None
@@ -175,8 +191,8 @@ class Ongoing:
     def _decide(self, window: int) -> list[Segment]:
         near = [row for each, row in self._rows.items() if abs(each - window) <= self.reach]
         row = np.mean(near, axis=0)
-        label = _step(row, self.current[0], self.enter, self.leave)
-        self.current = label, float(row.max() if label is None else row[label])
+        self._label = label = _step(row, self._label, self.enter, self.leave)
+        self.current = None if label == self.none else label, float(row.max() if label is None else row[label])
         middle = window * self.hop + (self.seconds - self.hop) / 2
         start, end = middle if self._begun else 0.0, middle + self.hop
         self._begun = True
@@ -190,7 +206,7 @@ class Ongoing:
 
     def _close(self) -> list[Segment]:
         done, self._open = self._open, None
-        if not done or done.end - done.start < self.least - TOLERANCE:
+        if not done or done.label == self.none or done.end - done.start < self.least - TOLERANCE:
             return []
         return [Segment(done.start, done.end, done.label, done.total / done.number)]
 

@@ -56,6 +56,7 @@ _ADDED = {
         "model.decay_norms": True,
         "model.batch_norm": "train",
         "data.fold": 0,
+        "data.background": None,
         "model.mixup": 0.0,
         "model.head_epochs": 0,
         "trainer.gradient_clip_val": None,

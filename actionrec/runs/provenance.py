@@ -17,13 +17,20 @@ PACKAGES = (
 
 
 def hash_of_lists(config: DictConfig) -> str:
-    """Hex sha256 over the names and bytes of the split lists of the run's data set; empty if it has none."""
+    """Hex sha256 over the names and bytes of the split lists of the run's data set; empty if it has none.
+
+    The names of background clips, which decide their parts, count as a list.
+    """
+    from actionrec.datasets.background import WithBackground, with_background
     from actionrec.datasets.base import create as create_data_set
 
     if not OmegaConf.select(config, "data.dataset._target_"):
         return ""
-    files = create_data_set(config.data.dataset).lists()
+    data = with_background(create_data_set(config.data.dataset), config.data.get("background"))
+    files = data.lists()
     digest = hashlib.sha256()
+    if isinstance(data, WithBackground):
+        digest.update("\n".join(clip.name for clip in data.background()).encode(errors="surrogateescape"))
     for path in files:
         digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())

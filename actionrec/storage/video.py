@@ -229,4 +229,4 @@ def _is_text(path: Path) -> bool:
 
 
 def _unreadable(path: Path) -> ActionRecError:
-    return ActionRecError(f"cannot decode the video {path}; replace the file, or take it out of the lists")
+    return ActionRecError(f"cannot decode the video {path}; replace the file, or leave it out")

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from actionrec.system.errors import ActionRecError
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -94,6 +96,23 @@ def _is_being_written(file: Path) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+def require_writable(path: Path, key: str) -> None:
+    """Raise unless a file could be written at `path`; no file or folder stays.
+
+    Args:
+        path: need not exist, nor its folder.
+        key: the setting that names the path, for the message.
+
+    Raises:
+        ActionRecError: the nearest existing folder takes no new file.
+    """
+    place = next(each for each in path.absolute().parents if each.exists())
+    try:
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise ActionRecError(f"{key}={path} cannot be written ({error.strerror}); name another place") from None
 
 
 def write_text(path: Path, text: str) -> None:

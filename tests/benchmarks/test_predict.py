@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 
@@ -6,7 +8,7 @@ from actionrec.prediction import feeds
 from actionrec.prediction.reading import Reader
 from actionrec.storage.video import count_frames, probe
 from benchmarks import predict
-from tests.conftest import noise_video
+from tests.conftest import attempt, noise_video
 from tests.prediction.conftest import FLOW, FRAME
 
 
@@ -45,3 +47,22 @@ def test_flow_alone_estimates_the_fields_that_the_whole_needs(video, monkeypatch
         found[part] = sorted(seen)
     assert found["flow"] == found["whole"] != []
     assert found["decode"] == found["network"] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured on Linux")
+def test_the_peak_is_that_of_the_command_alone():
+    here = bytearray(400_000_000)  # of this process, which the command does not have
+    here[::4096] = bytes([1]) * len(here[::4096])
+    command = "import time; large = bytearray(b'1') * 150_000_000; del large; time.sleep(0.3)"
+    assert 150 < predict.peak([sys.executable, "-c", command]) < 250
+
+
+def test_a_command_that_fails_has_no_peak():
+    assert "-c raise failed" in attempt(predict.peak, [sys.executable, "-x", "-c", "raise"])[1]
+
+
+def test_the_checkpoint_predicts(run, tmp_path, video):
+    network = predict.checkpoint(tmp_path / "random.ckpt", predict.inputs_of("rgb_difference"))
+    outcome = run("predict", str(network), f"source={video}", "window=true", "accelerator=cpu", "format=json")
+    assert outcome.status == 0, outcome.err
+    assert "segments" in outcome.out

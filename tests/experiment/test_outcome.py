@@ -18,6 +18,15 @@ def test_the_table_has_intervals_where_there_are_any():
     ]
 
 
+def test_background_has_a_line_below_the_table():
+    more = {"val/background_n": 5, "val/background_as_action": 0.4, "val/action_as_background": 0.125}
+    last = outcome.table({**METRICS, **more}, {"val": 12, "test": 1024}).splitlines()[-1]
+    assert last == (
+        "val: 5 of the 12 samples are background; 40.0% of them are taken for an action, and 12.5% of the others for "
+        "background"
+    )
+
+
 def test_the_line_has_the_accuracies():
     assert outcome.line(METRICS, "test") == "test/acc 0.250  test/acc_macro 0.200"
 

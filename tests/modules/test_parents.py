@@ -144,6 +144,16 @@ def test_lengths_of_flow_are_no_parent_of_displacements(theirs, own):
     start_from(child, {"parent": parent_of(create({"flow": Flow("tvl1", representation=own).settings()}))})
 
 
+def test_the_parents_of_several_streams_have_background_if_their_child_has_it():
+    """A stream alone learns a row of its head that its parent lacks; frozen streams, and those of a gate, do not."""
+    more = (*SHARED, "background")
+    both = {"frame": parent_of(frame_module()), "flow": parent_of(create(FLOW, more))}
+    with pytest.raises(ActionRecError, match=r"parent\.ckpt has no class background, .* data\.background"):
+        start_from(create({**FRAME, **FLOW}, more), both)
+    start_from(frame_module(more), {"parent": both["frame"]})
+    start_from(create({**FRAME, **FLOW}), both)
+
+
 class Difference(Frame):
     """Sees three channels, as frames have, of something else."""
 

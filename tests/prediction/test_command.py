@@ -2,19 +2,23 @@
 
 import json
 import shutil
+import tempfile
 import wave
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from actionrec.commands.predict import arguments
 from actionrec.evaluation import scores
 from actionrec.evaluation.scores import Scores
-from actionrec.prediction import pipeline
+from actionrec.prediction import feeds, pipeline
 from actionrec.system.files import sha256
-from tests.conftest import noise_video
-from tests.prediction.conftest import ACTIONS, loaded
+from tests.conftest import noise_video, raise_error
+from tests.prediction.conftest import ACTIONS, loaded, pictures
+from tests.storage import mp4
 
 CPU = ("accelerator=cpu", "precision=32-true")
 
@@ -136,6 +140,76 @@ def test_bad_input_is_one_line(run, light_run, tmp_path, words, said):
     assert "Traceback" not in outcome.err
 
 
+@pytest.mark.parametrize("key", ["out", "annotate"])
+def test_a_place_that_cannot_be_written_is_an_error_before_the_prediction(run, light_run, tmp_path, monkeypatch, key):
+    video, file = noise_video(tmp_path / "a.avi", 6), tmp_path / "file"
+    file.touch()
+    monkeypatch.setattr(pipeline, "predict", raise_error(AssertionError))
+    outcome = run("predict", str(light_run), f"source={video}", f"{key}={file}/new/b.mp4", *CPU)
+    assert outcome.status == 1
+    *_, line = outcome.err.strip().splitlines()
+    assert line.startswith(f"error: {key}={file}/new/b.mp4 cannot be written (Not a directory)")
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refused)
+    outcome = run("predict", str(light_run), f"source={video}", f"{key}={tmp_path}/new/b.mp4", *CPU)
+    assert "cannot be written (Permission denied); name another place" in outcome.err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("rotation", ["upright", "rotated"])
+def test_a_portrait_video_is_upright(run, light_run, tmp_path, monkeypatch, rotation):
+    """A telephone stores landscape pictures and the angle to turn them by."""
+    frames = pictures(12, height=48, width=96)
+    seen = []
+    if rotation == "upright":
+        frames = [np.ascontiguousarray(np.rot90(frame, -1)) for frame in frames]
+    video = mp4.write(tmp_path / "portrait.mp4", frames)
+    if rotation == "rotated":
+        mp4.change(video, b"tkhd", mp4.rotated)
+    decode = feeds.Decoded.__init__
+    monkeypatch.setattr(feeds.Decoded, "__init__", lambda self, bgr: (seen.append(bgr.shape), decode(self, bgr))[1])
+    outcome = run("predict", str(light_run), f"source={video}", "format=json", *CPU)
+    assert outcome.status == 0, outcome.err
+    assert set(seen) == {(96, 48, 3)}
+
+
+def test_a_varying_rate_has_the_segments_of_its_times(run, light_run, tmp_path):
+    video = mp4.write(tmp_path / "telephone.mp4", pictures(50))
+    mp4.change(video, b"stts", mp4.durations((25, 1), (25, 3)))
+    words = ["window=true", "window.seconds=1", "window.hop=0.5", "window.enter=0", "format=json"]
+    outcome = run("predict", str(light_run), f"source={video}", *words, *CPU)
+    assert outcome.status == 0, outcome.err
+    [found] = json.loads(outcome.out)
+    assert found["duration"] == pytest.approx(4.0)
+    assert found["segments"][-1]["end"] == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(("height", "width"), [(2160, 3840), (241, 321), (2, 640), (640, 2)])
+def test_videos_of_any_size_have_an_answer(run, light_run, tmp_path, height, width):
+    code = cv2.VideoWriter_fourcc(*"FFV1")  # which takes odd sizes
+    writer = cv2.VideoWriter(str(tmp_path / "a.mkv"), code, 25, (width, height))
+    for level in range(3):
+        writer.write(np.full((height, width, 3), 80 * level, np.uint8))
+    writer.release()
+    outcome = run("predict", str(light_run), f"source={tmp_path / 'a.mkv'}", "format=json", *CPU)
+    assert outcome.status == 0, outcome.err
+    [found] = json.loads(outcome.out)
+    assert found["action"] in ACTIONS
+
+
+def test_a_video_of_one_frame_is_one_line_for_a_network_of_flow(run, tmp_path, checkpoint_of):
+    checkpoint, out = checkpoint_of("experiment=flow"), tmp_path / "out.json"
+    video = noise_video(tmp_path / "a.avi", 1)
+    outcome = run("predict", str(checkpoint), f"source={video}", f"out={out}", *CPU)
+    assert outcome.status == 1
+    *_, line = outcome.err.strip().splitlines()
+    assert line.startswith(f"error: {video} is too short: ")
+    assert not out.exists()
+
+
 def test_views_and_precision_are_those_of_the_run_unless_given(own_run, compose_config):
     record = {"test": {"segments": 3, "crops": 5, "position": "middle", "precision": "64-true"}}
     (own_run / "measurement.json").write_text(json.dumps(record))
@@ -170,6 +244,36 @@ class TestReject:
         assert outcome.status == 0, outcome.err
         assert "from 40 validation samples" in outcome.out
         return own_run
+
+    def test_false_alarms_on_background_choose_the_threshold(self, run, calibrated, tmp_path):
+        for number in range(4):
+            noise_video(tmp_path / "street" / f"{number}.avi", 6 + 50 * (number == 3), seed=number)
+        (tmp_path / "street" / "broken.mp4").write_text("no video")
+        words = [f"background={tmp_path / 'street'}", "window.clip_seconds=1", "window.seconds=0.5"]
+        path = calibrated / "checkpoints" / "calibration.json"
+        for most in (0, 1e6):
+            outcome = run("predict", str(calibrated), "calibrate=true", f"false_alarms={most}", *words, *CPU)
+            assert outcome.status == 0, outcome.err
+            assert "broken.mp4" in outcome.err
+            made = json.loads(path.read_text())
+            assert made["hours"] == pytest.approx((3 * 6 + 56) / 25 / 3600)
+            assert made["false_alarms"] <= most
+            assert f"{made['false_alarms']:.1f} false alarms an hour on background" in outcome.out
+        assert made["false_alarms"] >= 4 / made["hours"]
+        assert "temperature" in self.actions(run, calibrated, tmp_path)[1]
+
+    def test_without_background_the_false_alarms_are_not_known(self, run, calibrated):
+        outcome = run("predict", str(calibrated), "calibrate=true")
+        assert "the false alarms an hour are not known: name videos" in outcome.out
+        assert json.loads((calibrated / "checkpoints" / "calibration.json").read_text())["false_alarms"] is None
+
+    def test_background_without_a_video_is_one_line(self, run, calibrated, tmp_path):
+        (tmp_path / "street").mkdir()
+        outcome = run("predict", str(calibrated), "calibrate=true", f"background={tmp_path / 'street'}")
+        assert (outcome.status, "has no videos" in outcome.err) == (1, True)
+        (tmp_path / "street" / "broken.mp4").write_text("no video")
+        outcome = run("predict", str(calibrated), "calibrate=true", f"background={tmp_path / 'street'}", *CPU)
+        assert "none of the 1 background videos can be predicted" in outcome.err
 
     def actions(self, run, network, tmp_path, *words):
         video = noise_video(tmp_path / "a.avi", 6)

@@ -24,9 +24,9 @@ def scored(*probabilities, duration=None, windowed=False):
     return Scored(Path("a.mp4"), torch.tensor(probabilities).log(), length, windowed)
 
 
-def answer_of(found, top=2, **calibration):
+def answer_of(found, top=2, none=None, **calibration):
     windowing = Windowing(seconds=2.0, hop=1.0)
-    course = output.course(found, Calibration(**calibration), windowing, SEGMENTATION)
+    course = output.course(found, Calibration(**calibration), windowing, SEGMENTATION._replace(none=none))
     return output.answer(found, course, ACTIONS, top)
 
 
@@ -43,6 +43,15 @@ def test_a_temperature_changes_the_probabilities_and_a_threshold_rejects():
     assert found.top[0][1] == pytest.approx(1 / 3, abs=0.001)
     assert found.rejected
     assert not answer_of(scored([0.2, 0.1, 0.7]), threshold=0.69).rejected
+
+
+def test_background_is_none_of_these():
+    found = answer_of(scored([0.2, 0.1, 0.7], duration=0.4), none=2)
+    assert found.rejected
+    assert found.top[0] == ("wave", pytest.approx(0.7))
+    assert not answer_of(scored([0.2, 0.1, 0.7], duration=0.4), none=1).rejected
+    rows = [0.8, 0.1, 0.1], [0.1, 0.2, 0.7]
+    assert [each.label for each in answer_of(scored(*rows, duration=3.5, windowed=True), none=2).segments] == [0]
 
 
 def test_windows_become_segments():
@@ -94,6 +103,7 @@ def test_csv_has_a_row_a_rank_or_a_segment():
         ["", "", "2", "run"],
         ["0.0", "2.25", "1", "wave"],
         ["4.0", "6.0", "1", "clap"],
+        ["0.0", "12.5", "0", NONE],
     ]
 
 

@@ -9,8 +9,8 @@ import torch
 from actionrec.prediction import pipeline, reading
 from actionrec.prediction.pipeline import Failed, Scored, Windowing, ahead
 from actionrec.prediction.reading import Length
-from tests.conftest import noise_video, raise_error
-from tests.prediction.conftest import reader_of
+from tests.conftest import noise_video, raise_error, write_video
+from tests.prediction.conftest import FLOW, pictures, reader_of
 
 AUTO = Windowing()
 
@@ -55,6 +55,13 @@ def test_a_file_that_fails_does_not_stop_the_others(clips, tmp_path):
     for failed, path in zip(found[1:4], broken, strict=True):
         assert path.name in failed.reason
         assert "\n" not in failed.reason
+
+
+def test_every_failure_names_its_file(tmp_path):
+    """OpenCV's reason names no file: its DIS flow takes no side below 12 pixels."""
+    path = write_video(tmp_path / "narrow.avi", pictures(6, height=8, width=64))
+    [failed] = pipeline.predict([path], reader_of(flow=FLOW), brightness, AUTO, 4)
+    assert failed.reason.startswith(f"{path}: dis fails on the frames")
 
 
 def test_a_defect_of_ours_is_no_failure_of_a_file(clips, monkeypatch):

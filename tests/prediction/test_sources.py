@@ -1,6 +1,7 @@
 """Which files a source names, and files that cannot be read."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +63,21 @@ def test_a_file_without_permission_says_so(tmp_path):
     path.write_bytes(b"x")
     path.chmod(0)
     assert "cannot be read (Permission denied)" in attempt(sources.check, path)[1]
+
+
+def test_a_folder_without_permission_says_so(folder, monkeypatch, caplog):
+    whole, scan = sources.find(str(folder), False), os.scandir
+    closed = {folder}
+
+    def scandir(path):
+        if Path(path) in closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert "cannot be read (Permission denied)" in attempt(sources.find, str(folder), False)[1]
+    inner = next(path.parent for path in whole if path.parent != folder)
+    closed.clear()
+    closed.add(inner)
+    assert sources.find(str(folder), False) == [path for path in whole if inner not in path.parents]
+    assert f"{inner} cannot be read" in caplog.text

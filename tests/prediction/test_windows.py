@@ -110,6 +110,19 @@ def test_windows_one_by_one_have_the_segments_of_all_at_once(width, least, numbe
     np.testing.assert_allclose(found, expected)
 
 
+@pytest.mark.parametrize("none", [0, 1])
+def test_background_ends_an_action_and_is_no_segment(none):
+    probabilities = np.repeat([[0.8, 0.2], [0.2, 0.8], [0.8, 0.2]], 4, axis=0)
+    parts = windows.spans(12, 1.0, 0.5, 6.5)
+    expected = [each for each in windows.segments(probabilities, parts, 0.6, 0.1) if each.label != none]
+    assert len(expected) == 1 + none
+    assert windows.segments(probabilities, parts, 0.6, 0.1, none=none) == expected
+    ongoing = windows.Ongoing(1.0, 0.5, 1, 0.6, 0.1, none=none)
+    found = [segment for window, row in enumerate(probabilities) for segment in ongoing.push(window, row)]
+    assert ongoing.current[0] == (0 if none else None)
+    np.testing.assert_allclose([*found, *ongoing.finish(6.5)], expected)
+
+
 def test_a_segment_ends_when_its_end_is_known():
     ongoing = windows.Ongoing(1.0, 0.5, 3, 0.6, 0.6)
     found = [len(ongoing.push(window, row)) for window, row in enumerate(rows(0.7, 0.7, 0.7, 0.1, 0.1, 0.1))]

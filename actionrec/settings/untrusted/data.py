@@ -59,6 +59,7 @@ DATA: dict[str, Check] = {
     "segments": integer(1, 1000),
     "fold": integer(0, 4),
     "sampler": one_of(None, "balanced"),
+    "background": optional(_PATH),
 }
 # Arguments of a data set.
 DATASET: dict[str, Check] = {
