@@ -171,7 +171,8 @@ def _pass(
     [scored] = pipeline.predict([path], recorder, network, windowing, config.batch_size, tick)
     if isinstance(scored, Failed):
         raise ActionRecError(scored.reason)
-    segmentation = segmentation_of(config.window, loaded.calibration.threshold, config.reject == "off")
+    always = config.reject == "off"
+    segmentation = segmentation_of(config.window, loaded.calibration.threshold, loaded.actions, always)
     fused = output.course(scored, loaded.calibration, windowing, segmentation)
     answers = {FUSION: fused.probabilities}
     of_window = torch.tensor(recorder.of_window)
