@@ -18,7 +18,7 @@ from actionrec.datasets.base import DataSet
 from actionrec.datasets.records import Splits
 from actionrec.storage import cache
 from actionrec.streams import Modality
-from actionrec.streams.transforms import eval_views
+from actionrec.streams.transforms import View, eval_views
 from actionrec.system.errors import ActionRecError
 from actionrec.system.hardware import loader_workers
 
@@ -41,6 +41,7 @@ class ActionDataModule(LightningDataModule, ABC):
         augmentation: augmentation preset of training, see `streams.transforms`.
         strict: whether a listed file that is missing on disk is an error; otherwise it is left out.
         crops: number of views per picture whose scores the test averages, see `streams.transforms.eval_views`.
+        region: `square` keeps the proportions of a picture, see `streams.transforms.eval_views`.
         cache: `ram` keeps the decoded pictures of training and validation in memory, see `storage.cache`.
         sampler: `balanced` draws the training samples by `balance.balanced_sampler`; None takes each once an epoch.
         streams: the modality of each stream, by stream name.
@@ -56,6 +57,7 @@ class ActionDataModule(LightningDataModule, ABC):
         augmentation: str,
         strict: bool,
         crops: int = 1,
+        region: str = "whole",
         cache: str | None = None,
         sampler: str | None = None,
         **streams: Modality,
@@ -74,7 +76,8 @@ class ActionDataModule(LightningDataModule, ABC):
         self.num_workers = num_workers
         self.augmentation = augmentation
         self.strict = strict
-        self.views = eval_views(crops)
+        self.views = eval_views(crops, region)
+        self.region = region
         if cache not in (None, "ram"):
             raise ActionRecError(f"data.cache={cache}: use ram or null")
         self.cache = cache
@@ -87,7 +90,12 @@ class ActionDataModule(LightningDataModule, ABC):
     @property
     def inputs(self) -> dict[str, Any]:
         """The settings that determine the network's input, as plain types; checkpoints keep them."""
-        return {"size": self.size, "streams": {name: each.settings() for name, each in self.streams.items()}}
+        streams = {name: each.settings() for name, each in self.streams.items()}
+        return {"size": self.size, "region": self.region, "streams": streams}
+
+    def views_of(self, part: str) -> Sequence[View]:
+        """The views of a part without an augmentation."""
+        return self.views if part == "test" else eval_views(1, self.region)
 
     def index(self) -> tuple[tuple[str, ...], Splits]:
         """The class list, in the order of the labels, and the records of each part."""

@@ -9,7 +9,7 @@ from actionrec.datasets.base import ClipSet
 from actionrec.datasets.records import Clip, Splits
 from actionrec.datasets.splitting import refold
 from actionrec.streams import sampling
-from actionrec.streams.transforms import CLIP_PRESETS, WHOLE, preset
+from actionrec.streams.transforms import CLIP_PRESETS, preset
 from actionrec.system.hardware import usable_cores
 
 
@@ -63,5 +63,6 @@ class ClipDataModule(ActionDataModule):
             random_instant=train,
             augmentation=preset(CLIP_PRESETS, self.augmentation) if train else None,
             modalities=self.streams,
-            views=self.views if part == "test" else (WHOLE,),
+            views=self.views_of(part),
+            region=self.region,
         )

@@ -46,9 +46,11 @@ class StillDataset(ActionDataset):
         augmentation: Augmentation | None,
         modalities: Mapping[str, Modality],
         views: Sequence[View] = (WHOLE,),
+        region: str = "whole",
     ):
         self.stills = stills
         self.views = views
+        self.region = region
         self.labels = labels
         self.size = size
         self.augmentation = augmentation
@@ -64,7 +66,7 @@ class StillDataset(ActionDataset):
     def __getitem__(self, index: int) -> Sample:
         rng = _generator()
         if self.augmentation:
-            still, view = self.stills[index], draw_view(self.augmentation, rng)
+            still, view = self.stills[index], draw_view(self.augmentation, rng, self.region)
         else:
             still, view = self.stills[index // len(self.views)], self.views[index % len(self.views)]
         image = cache.read(self._source(still))
@@ -103,6 +105,7 @@ class ClipDataset(ActionDataset):
         augmentation: augmentation of training; None takes `views`.
         modalities: the modality of each stream, by stream name.
         views: the views without an augmentation.
+        region: of the views with an augmentation, see `transforms.eval_views`.
 
     Attributes:
         features: precomputed features (N, F) of frozen streams, by stream name; samples have these features in place of
@@ -119,9 +122,11 @@ class ClipDataset(ActionDataset):
         augmentation: Augmentation | None,
         modalities: Mapping[str, Modality],
         views: Sequence[View] = (WHOLE,),
+        region: str = "whole",
     ):
         self.clips = clips
         self.views = views
+        self.region = region
         self.labels = labels
         self.size = size
         self.fractions = fractions
@@ -139,7 +144,7 @@ class ClipDataset(ActionDataset):
         rng = _generator()
         if self.random_instant:
             clip, fraction = self.clips[index], self.fractions[int(rng.integers(len(self.fractions)))]
-            view = draw_view(self.augmentation, rng) if self.augmentation else WHOLE
+            view = draw_view(self.augmentation, rng, self.region) if self.augmentation else self.views[0]
         else:
             clip = self.clips[index // len(self._instants)]
             fraction, view = self._instants[index % len(self._instants)]

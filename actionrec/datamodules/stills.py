@@ -7,7 +7,7 @@ from actionrec.datamodules.base import ActionDataModule
 from actionrec.datamodules.samples import StillDataset
 from actionrec.datasets.base import StillSet
 from actionrec.datasets.records import Still
-from actionrec.streams.transforms import STILL_PRESETS, WHOLE, preset
+from actionrec.streams.transforms import STILL_PRESETS, preset
 from actionrec.system.errors import ActionRecError
 
 
@@ -24,5 +24,4 @@ class StillDataModule(ActionDataModule):
 
     def dataset(self, records: Sequence[Still], labels: Mapping[str, int], part: str) -> StillDataset:
         augmentation = preset(STILL_PRESETS, self.augmentation) if part == "train" else None
-        views = self.views if part == "test" else (WHOLE,)
-        return StillDataset(records, labels, self.size, augmentation, self.streams, views)
+        return StillDataset(records, labels, self.size, augmentation, self.streams, self.views_of(part), self.region)

@@ -183,7 +183,7 @@ def _check_given(config: DictConfig, run: Path) -> None:
 
 def _seen(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """A checkpoint's `inputs` as settings by dotted key below `data`."""
-    own = {key: value for key, value in inputs.items() if key != "streams"}
+    own = {"region": "whole"} | {key: value for key, value in inputs.items() if key != "streams"}
     streams = inputs["streams"].items()
     return own | {f"{name}.{key}": value for name, settings in streams for key, value in settings.items()}
 

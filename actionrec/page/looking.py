@@ -227,4 +227,5 @@ def _labels(parts: list[Window], segments: list[Segment]) -> list[int | None]:
 
 
 def _off_centre(view: View) -> float:
-    return abs(view.left + view.width / 2 - 0.5) + abs(view.top + view.height / 2 - 0.5)
+    aside = 0.0 if view.square is None else abs(view.square - 0.5)
+    return abs(view.left + view.width / 2 - 0.5) + abs(view.top + view.height / 2 - 0.5) + aside

@@ -115,7 +115,7 @@ class Reader:
         self.modalities = create_all(inputs)
         self.size = int(inputs["size"])
         self.fractions = eval_fractions(inputs.get("position", "middle"), segments)
-        self.views = eval_views(crops)
+        self.views = eval_views(crops, inputs.get("region", "whole"))
         self.of_stills = all(modality.of_stills for modality in self.modalities.values())
         self.feeds = {name: create_feed(each, trust) for name, each in self.modalities.items()}
         self.span = max(feed.span for feed in self.feeds.values())

@@ -44,6 +44,7 @@ SETTINGS: dict[str, Check] = {
     "data.fold": integer(0, 4),
     "data.sampler": one_of("balanced", None),
     "data.background": maybe(path, None),
+    "data.region": one_of("whole", "square"),
     "data.crops": one_of(1, 3, 5, 10),
     "data.cache": one_of("ram", None),
     "data.augmentation": one_of("none", "reference", "strong"),

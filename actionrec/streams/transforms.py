@@ -44,7 +44,7 @@ CLIP_PRESETS = {
 
 
 class View(NamedTuple):
-    """The geometry of one sample: a crop, as fractions of the image, a flip and a rotation."""
+    """The geometry of one sample: a crop, as fractions of the image or of a square of it, a flip and a rotation."""
 
     left: float = 0.0
     top: float = 0.0
@@ -52,8 +52,10 @@ class View(NamedTuple):
     height: float = 1.0
     flip: bool = False
     degrees: float = 0.0  # counter-clockwise
+    square: float | None = None  # place of the square along the image's longer side, 0 to 1; None: the whole image
 
 
+REGIONS = ("whole", "square")
 WHOLE = View()
 # Corners and centre of ten-crop testing (Krizhevsky et al., NeurIPS 2012): 224 of 256 pixels.
 _SIDE = 224 / 256
@@ -71,15 +73,26 @@ EVAL_VIEWS = {
 }
 
 
-def eval_views(crops: int) -> tuple[View, ...]:
-    """The views of a picture whose scores the test averages.
+def eval_views(crops: int, region: str = "whole") -> tuple[View, ...]:
+    """The views of a picture whose scores the test averages; the validation takes one view.
+
+    Args:
+        crops: their number, a key of `EVAL_VIEWS`.
+        region: `whole` squeezes the whole picture into a square input; `square` keeps the proportions: one, five and
+            ten views are of the central square of a picture, three views are squares side by side.
 
     Raises:
-        ActionRecError: `crops` is not a key of `EVAL_VIEWS`.
+        ActionRecError: there is no such region or number of views.
     """
     if crops not in EVAL_VIEWS:
         raise ActionRecError(f"views.crops={crops}: use one of {', '.join(map(str, EVAL_VIEWS))}")
-    return EVAL_VIEWS[crops]
+    if region not in REGIONS:
+        raise ActionRecError(f"data.region={region}: use one of {', '.join(REGIONS)}")
+    if region == "whole":
+        return EVAL_VIEWS[crops]
+    if crops == len(_THIRDS):
+        return tuple(WHOLE._replace(square=place) for place in (0.0, 0.5, 1.0))
+    return tuple(view._replace(square=0.5) for view in EVAL_VIEWS[crops])
 
 
 def preset(presets: dict[str, Augmentation], name: str) -> Augmentation:
@@ -93,8 +106,8 @@ def preset(presets: dict[str, Augmentation], name: str) -> Augmentation:
     return presets[name]
 
 
-def draw_view(augmentation: Augmentation, rng: np.random.Generator) -> View:
-    """Draw a view; the crop is always inside the image."""
+def draw_view(augmentation: Augmentation, rng: np.random.Generator, region: str = "whole") -> View:
+    """Draw a view; the crop is always inside the image, of `square` inside a square anywhere along its longer side."""
     width = height = 1.0
     if augmentation.scale != (1.0, 1.0):
         area = rng.uniform(*augmentation.scale)
@@ -107,6 +120,7 @@ def draw_view(augmentation: Augmentation, rng: np.random.Generator) -> View:
         height=height,
         flip=augmentation.flip and rng.random() < 0.5,
         degrees=rng.uniform(-augmentation.degrees, augmentation.degrees),
+        square=rng.random() if region == "square" else None,
     )
 
 
@@ -154,12 +168,22 @@ def jitter_colours(images: Sequence[np.ndarray], amount: float, rng: np.random.G
 
 def _crop(image: np.ndarray, view: View, size: int, border: int) -> np.ndarray:
     """The view of an image (H, W) or (H, W, 3) without the flip, as (size, size) or (size, size, 3)."""
+    if view.square is not None:
+        image = _square(image, view.square)
     height, width = image.shape[:2]
     left, top = round(view.left * width), round(view.top * height)
     right, bottom = round((view.left + view.width) * width), round((view.top + view.height) * height)
     if view.degrees:
         image = _rotate(image, view.degrees, border)
     return _resize(image[top : max(bottom, top + 1), left : max(right, left + 1)], size)
+
+
+def _square(image: np.ndarray, place: float) -> np.ndarray:
+    """The square of an image's shorter side at a place along the longer side, from 0 to 1."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = round(place * (height - side)), round(place * (width - side))
+    return image[top : top + side, left : left + side]
 
 
 def _resize(image: np.ndarray, size: int) -> np.ndarray:

@@ -47,6 +47,7 @@ def test_stills_have_theirs(tmp_path):
     assert type(create(data, **OPTIONS, left=FRAME)) is datamodules.StillDataModule
     assert create(data, **OPTIONS, frame=FRAME).inputs == {
         "size": 16,
+        "region": "whole",
         "streams": {"frame": {"_target_": "actionrec.streams.Frame"}},
     }
 

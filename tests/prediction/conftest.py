@@ -19,7 +19,7 @@ from tests.conftest import QUICK
 SMALL = (*QUICK, "trainer.precision=32-true", "data.size=32", "data.actions=[clap,wave]", "init_from=null")
 KINDS = {
     "frame": ["experiment=frame"],
-    "flow": ["experiment=flow"],
+    "flow": ["experiment=flow", "data.region=square"],
     "magnitude": ["experiment=flow", "data.flow.representation=magnitude", "data.flow.fields=3", "data.flow.stride=2"],
     "rgb_difference": ["experiment=rgb_difference"],
     "dynamic_image": ["experiment=dynamic_image"],

@@ -19,6 +19,7 @@ from actionrec.streams.transforms import (
     view_flow,
     view_frame,
 )
+from actionrec.system.errors import ActionRecError
 
 
 @pytest.fixture
@@ -146,3 +147,42 @@ def test_views_of_a_test_are_inside_the_picture_and_differ(crops):
     for view in views:
         assert 0 <= view.left <= view.left + view.width <= 1
         assert 0 <= view.top <= view.top + view.height <= 1
+
+
+def test_square_views_keep_the_proportions(rng):
+    """A disc stays a disc in every view of `square`, and the whole image squeezes it."""
+    image = cv2.circle(np.zeros((90, 160, 3), np.uint8), (80, 45), 20, (255,) * 3, -1)
+    upright = np.ascontiguousarray(image.transpose(1, 0, 2))
+
+    def sides(picture, view):
+        rows, columns = np.nonzero(view_frame(picture, view, 90).mean(axis=-1) > 127)
+        return np.ptp(rows) + 1, np.ptp(columns) + 1
+
+    height, width = sides(image, WHOLE)
+    assert height > 1.5 * width
+    for picture in (image, upright):
+        for view in (*eval_views(1, "square"), *eval_views(10, "square"), draw_view(NONE, rng, "square")):
+            height, width = sides(picture, view._replace(square=0.5))
+            assert abs(height - width) <= 2
+
+
+def test_square_views_lie_along_the_longer_side(rng):
+    wide = np.zeros((90, 160, 3), np.uint8) + np.arange(160, dtype=np.uint8)[:, None]
+    [central] = eval_views(1, "square")
+    assert abs(view_frame(wide, central, 90).mean() - 79.5) < 1
+    seen = [view_frame(wide, view, 90) for view in eval_views(3, "square")]
+    assert [(each.min(), each.max()) for each in seen] == [(0, 89), (35, 124), (70, 159)]
+    places = [draw_view(NONE, rng, "square").square for _ in range(200)]
+    assert min(places) < 0.1 < 0.9 < max(places)
+    tall = np.ascontiguousarray(wide.transpose(1, 0, 2))
+    assert [view_frame(tall, view, 90).min() for view in eval_views(3, "square")] == [0, 35, 70]
+
+
+def test_the_square_of_a_flow_is_that_of_its_frames(codes):
+    middle = view_flow(codes[..., 10:70], WHOLE, 60, "xy")
+    np.testing.assert_array_equal(view_flow(codes, eval_views(1, "square")[0], 60, "xy"), middle)
+
+
+def test_an_unknown_region_is_an_error():
+    with pytest.raises(ActionRecError, match=r"data\.region=round: use one of whole, square"):
+        eval_views(1, "round")

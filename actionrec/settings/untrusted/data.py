@@ -37,6 +37,7 @@ FLOW: dict[str, Check] = {
 # A checkpoint's `inputs`, except `streams`. Version 1 kept the settings of flow beside the size.
 INPUTS: dict[str, Check] = {
     "size": integer(1, 2048),
+    "region": one_of("whole", "square"),
     "position": text(50),
     "flow": table(FLOW, ("algorithm",)),
     "fields": integer(1, 1000),
@@ -50,6 +51,7 @@ DATA: dict[str, Check] = {
     "actions": either(one_of("shared", "all"), ACTIONS),
     "strict": one_of(True, False),
     "size": INPUTS["size"],
+    "region": INPUTS["region"],
     "batch_size": integer(1, 1 << 20),
     "num_workers": either(one_of("auto"), integer(0, 1024)),
     "crops": integer(1, 100),
