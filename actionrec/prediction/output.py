@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -192,10 +193,11 @@ def _csv(answers: Sequence[Answer], actions: Sequence[str]) -> str:
 
 
 def _tables(answers: Sequence[Answer], actions: Sequence[str]) -> str:
-    wholes = [each for each in answers if each.segments is None]
+    names = _names([each.path for each in answers])
+    wholes = [[names[each.path], *_line(each)] for each in answers if each.segments is None]
     parts = [
         [
-            str(each.path),
+            names[each.path],
             actions[segment.label],
             f"{segment.start:.2f}",
             f"{segment.end:.2f}",
@@ -204,18 +206,24 @@ def _tables(answers: Sequence[Answer], actions: Sequence[str]) -> str:
         for each in answers
         for segment in each.segments or ()
     ]
-    parts += [[str(each.path), NONE, "0.00", f"{each.duration:.2f}", ""] for each in answers if each.segments == []]
+    parts += [[names[each.path], NONE, "0.00", f"{each.duration:.2f}", ""] for each in answers if each.segments == []]
     tables = []
     if wholes:
-        tables.append(lines_of([["file", "action", "probability", "next"], *map(_line, wholes)]))
+        tables.append(lines_of([["file", "action", "probability", "next"], *wholes]))
     if parts:
         tables.append(lines_of([["file", "action", "start", "end", "probability"], *parts]))
     return "\n\n".join(tables)
 
 
+def _names(paths: Sequence[Path]) -> dict[Path, str]:
+    """Names of files in a table: of several files below their common folder, since a long column hides the others."""
+    folder = os.path.commonpath([path.absolute().parent for path in paths]) if len(set(paths)) > 1 else None
+    return {path: str(path.absolute().relative_to(folder)) if folder else str(path) for path in paths}
+
+
 def _line(answer: Answer) -> list[str]:
-    """A row of the table: with a rejected answer, the most probable action is among the next ones."""
+    """A row of the table without its file: of a rejected answer, the most probable action is among the next ones."""
     (best, probability), *others = answer.top
     first = [NONE, ""] if answer.rejected else [best, f"{probability:.3f}"]
     shown = answer.top if answer.rejected else others
-    return [str(answer.path), *first, ", ".join(f"{action} {each:.3f}" for action, each in shown)]
+    return [*first, ", ".join(f"{action} {each:.3f}" for action, each in shown)]

@@ -107,6 +107,14 @@ def test_csv_has_a_row_a_rank_or_a_segment():
     ]
 
 
+def test_the_table_names_several_files_below_their_common_folder(tmp_path):
+    paths = [tmp_path / "a" / "clip.avi", tmp_path / "b" / "clip.avi"]
+    text = output.text([WHOLE._replace(path=path) for path in paths], ACTIONS, "table")
+    assert [line.split("|")[1].strip() for line in text.splitlines()[2:]] == ["a/clip.avi", "b/clip.avi"]
+    alone = output.text([WHOLE._replace(path=paths[0])], ACTIONS, "table")
+    assert str(paths[0]) in alone
+
+
 def test_the_table_names_what_is_none_of_the_actions():
     text = output.text([WHOLE, REJECTED, CUT, NOTHING], ACTIONS, "table")
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line]
