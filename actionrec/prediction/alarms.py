@@ -14,6 +14,7 @@ from actionrec.prediction.pipeline import Scored, Windowing
 
 ON_BACKGROUND = f"{METHOD}, threshold by false alarms on background"
 CANDIDATES = 200  # largest number of thresholds that are tried
+DIGITS = 6  # decimals by which probabilities are told apart
 CONFIDENCE = 0.95  # of the upper bound
 
 
@@ -62,17 +63,18 @@ def choose(
     # Where segments merge, a lower threshold may have fewer of them, so that the search goes from the largest one down.
     hours = sum(each.length.duration for each in background if each.length) / 3600
     probabilities = np.concatenate([calibration.probabilities(each.logits).max(axis=1) for each in background])
-    tried = np.unique(np.quantile(np.unique(probabilities), np.linspace(0, 1, CANDIDATES), method="nearest"))
+    # Equal probabilities differ in their last digits from processor to processor.
+    distinct = np.unique(probabilities.round(DIGITS))
+    tried = np.unique(np.quantile(distinct, np.linspace(0, 1, CANDIDATES), method="nearest"))
     # Between two probabilities, so that a difference of rounding does not matter.
     between = (tried + np.append(tried[1:], 1.0)) / 2
-    candidates = [tried[0], *between]
+    candidates = [max(tried[0] - 10**-DIGITS, 0.0), *between]
     chosen: Alarms | None = None
     for threshold in sorted(candidates, reverse=True):
         found = Alarms(float(threshold), _count(background, calibration, windowing, segmentation, threshold), hours)
-        if chosen is None or found.rate <= most:
-            chosen = found
-        if found.rate > most:
+        if chosen is not None and found.number > most * hours + 1e-9:
             break
+        chosen = found
     assert chosen
     return chosen
 
