@@ -22,7 +22,7 @@ from actionrec.runs.folder import RunFolder
 from actionrec.settings.composition import plain
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256
-from actionrec.system.hardware import disable_malloc_trim, fast_precision
+from actionrec.system.hardware import disable_malloc_trim, fast_precision, share_heap
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +144,7 @@ def create_network(module: nn.Module, accelerator: str, precision: str) -> pipel
         ActionRecError: the machine lacks the accelerator, or there is no such precision.
     """
     disable_malloc_trim()
+    share_heap()
     try:
         fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)  # type: ignore[arg-type]
         network = fabric.setup_module(module.eval())

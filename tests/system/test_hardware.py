@@ -1,3 +1,8 @@
+import platform
+import re
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -77,3 +82,34 @@ def test_on_the_cpu_no_batch_norm_is_synchronised_and_all_devices_are_two_proces
     )
     assert trainer.num_devices == processes
     assert trainer.strategy._layer_sync is None
+
+
+HEAPS = """
+import ctypes, sys, threading
+from actionrec.system.hardware import share_heap
+if sys.argv[2] == "shared":
+    share_heap()
+malloc = ctypes.CDLL(None).malloc
+barrier = threading.Barrier(5)
+def take():
+    malloc(1000)
+    barrier.wait()
+threads = [threading.Thread(target=take) for _ in range(4)]
+for thread in threads:
+    thread.start()
+barrier.wait()
+library = ctypes.CDLL(None)
+library.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(library.fopen(sys.argv[1].encode(), b"w"))
+library.malloc_info(0, file)
+library.fclose(file)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="arenas are glibc's")
+def test_threads_share_the_heap(tmp_path):
+    counts = {}
+    for kind in ("shared", "own"):
+        subprocess.run([sys.executable, "-c", HEAPS, str(tmp_path / kind), kind], check=True)
+        counts[kind] = len(re.findall("<heap nr=", (tmp_path / kind).read_text()))
+    assert counts["shared"] == 1 < counts["own"]
