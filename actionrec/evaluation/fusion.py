@@ -108,6 +108,7 @@ SCORE_FUSIONS: dict[str, Callable[[Parts], Fused]] = {
     "linear layer": linear,
     "linear SVM": svm,
 }
+FITTED = ("linear layer", "linear SVM")  # those that need training scores
 
 
 def _fitted(parts: Parts, create: Callable[[float], Any], likelihoods: bool = True) -> Fused:

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 def fuse(config: DictConfig) -> None:
     """Fuse the scores of `runs`, print the table, and write it and the figures to `output`.
 
+    Without the training scores of a run the fusions that are fitted to them have no row.
+
     Raises:
         ActionRecError: scores are missing, are not of the same samples, are of samples that a run was trained on, or
             are of another checkpoint than the run's `best.ckpt`.
@@ -35,7 +37,14 @@ def fuse(config: DictConfig) -> None:
     runs = {name: Path(path) for name, path in {**runs, **plain(config)["runs"]}.items() if path}
     if len(runs) < 2:
         raise ActionRecError("runs: name two runs or more, such as runs.frame=<folder> runs.flow=<folder>")
-    parts = {part: [scores.load(run / scores.FILES[part]) for run in runs.values()] for part in scores.FILES}
+    without = [name for name, run in runs.items() if not (run / scores.FILES["train"]).exists()]
+    if without:
+        log.info(
+            "%s: no training scores, so the rows of %s are left out; actionrec evaluate … parts=[train] measures them",
+            *(", ".join(without), " and ".join(fusion.FITTED)),
+        )
+    files = {part: name for part, name in scores.FILES.items() if part != "train" or not without}
+    parts = {part: [scores.load(run / name) for run in runs.values()] for part, name in files.items()}
     trained = {name: Path(path) for name, path in {**trained, **plain(config)["trained"]}.items() if path}
     for name in [name for name, path in trained.items() if not RunFolder(path).finished]:
         log.info("%s is not trained; its row is left out", trained.pop(name))
@@ -54,7 +63,11 @@ def fuse(config: DictConfig) -> None:
     networks = {name: fusion.Fused(found) for name, found in zip(runs, matched["test"], strict=True)}
     against = fusion.best_on_validation(dict(zip(runs, matched["val"], strict=True)))
     better = networks[against].scores
-    networks |= {name: function(matched) for name, function in fusion.SCORE_FUSIONS.items()}
+    networks |= {
+        name: function(matched)
+        for name, function in fusion.SCORE_FUSIONS.items()
+        if "train" in matched or name not in fusion.FITTED
+    }
     measurements.require_same({"streams": better.protocol, **{name: found.protocol for name, found in whole.items()}})
     networks |= {name: fusion.Fused(found) for name, found in whole.items()}
 

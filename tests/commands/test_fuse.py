@@ -63,6 +63,18 @@ def test_scores_of_the_runs_checkpoints_are_fused_and_so_are_those_of_before_it_
     assert fuse().status == 0
 
 
+def test_without_training_scores_no_fusion_is_fitted_to_them(fuse, runs, tmp_path):
+    assert fuse().status == 0
+    whole = json.loads((tmp_path / "o/fusion.json").read_text())
+    (runs["flow"] / scores.FILES["train"]).unlink()
+    outcome = fuse()
+    assert outcome.status == 0
+    assert "flow: no training scores, so the rows of linear layer and linear SVM are left out" in outcome.err
+    left = json.loads((tmp_path / "o/fusion.json").read_text())
+    assert left == [row for row in whole if row["network"] not in ("linear layer", "linear SVM")]
+    assert len(left) == len(whole) - 2
+
+
 @pytest.mark.parametrize(
     ("stale", "part"), [("flow", "train"), ("frame", "val"), ("flow", "test"), ("trained", "test")]
 )
