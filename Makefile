@@ -39,6 +39,7 @@ SHOWN = $(strip $(if $(filter command environment,$(origin CHAIN)),chain=$(CHAIN
   $(if $(filter command,$(origin SEED)),seed=$(SEED)) $(if $(RUN_TAG),tag=$(RUN_TAG)))
 
 PATHS = paths=$(DATA) paths.name=$(NAME) paths.outputs=$(OUTPUTS)
+JHMDB = paths=real paths.name=jhmdb paths.outputs=$(OUTPUTS)
 TAGS = $(if $(RUN_TAG),tag=$(RUN_TAG) parent_tag=$(RUN_TAG))
 CHOSEN = recipe=$(RECIPE) $(PATHS) split=$(SPLIT) seed=$(SEED) $(TAGS)
 SETTINGS = $(CHOSEN) $(ARGS)
@@ -61,7 +62,7 @@ swept = $(subst $(empty) $(empty),$(comma),$(strip $(1)))
 
 .DEFAULT_GOAL := help
 .PHONY: extract-flows help install demo test lint benchmark clean all data flow stanford40-frame hmdb51-frame hmdb51-flow two-stream \
-  two-stream-conv stills-from-scratch fusion crossval sweep search report app tensorboard $(addprefix study-,$(STUDIES))
+  two-stream-conv stills-from-scratch fusion crossval jhmdb sweep search report app tensorboard $(addprefix study-,$(STUDIES))
 
 help: ## Show this help
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | awk -F'\t' '{printf "  %-18s%s\n", $$1, $$2}'
@@ -127,6 +128,11 @@ crossval: $(DATA_READY) ## The chain and its fusions over SPLITS and SEEDS, each
 	$(BIN)/actionrec chain --multirun chain=$(CHAIN) recipe=$(RECIPE) $(PATHS) $(TAGS) split=$(call swept,$(SPLITS)) \
 	  seed=$(call swept,$(SEEDS)) fuse=true $(EACH)
 	@$(MAKE) --no-print-directory report
+
+jhmdb: $(READY) ## J-HMDB by the best recipe: three streams and their fusions, over SPLITS and SEEDS
+	$(BIN)/actionrec chain --multirun chain=jhmdb_three_streams recipe=best $(JHMDB) $(TAGS) backbone=efficientnet_lite0 data.actions=all \
+	  split=$(call swept,$(SPLITS)) seed=$(call swept,$(SEEDS)) fuse=true $(ARGS)
+	@$(BIN)/actionrec report $(JHMDB)
 
 # A study is a file of conf/sweep/; those that start from runs need them first. ARGS are for all of them, STUDY_ARGS for
 # the study alone, such as seed=0,1.

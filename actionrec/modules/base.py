@@ -12,10 +12,10 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from actionrec.modules.earlier import renew
+from actionrec.modules.held import first_layers, held_norms
 from actionrec.modules.measured import Measured
 from actionrec.modules.metrics import MeanClassAccuracy, RankingMetrics
 from actionrec.modules.mixup import mix
-from actionrec.modules.norms import held_norms
 from actionrec.modules.optimizers import create_optimizer, create_schedule, parameter_groups
 from actionrec.networks.stream import Stream, channels_last
 from actionrec.networks.streams import MultiStream
@@ -37,7 +37,8 @@ class ActionModule(Measured):
             empty for a constant learning rate.
         label_smoothing: of the training objective (Szegedy et al., CVPR 2016); `train/loss` is measured without it.
         decay_norms, head_lr_factor, backbone_lr_factor: see `optimizers.parameter_groups`.
-        batch_norm: see `norms.held_norms`.
+        batch_norm: see `held.held_norms`.
+        fixed_layers: share of the layers of each backbone, see `held.first_layers`, that stay as they are.
         head_epochs: number of first epochs in which the backbones stay as they are, in evaluation mode, and only heads
             and fusion layers learn (linear probing before fine-tuning: Kumar et al., ICLR 2022).
         mixup: parameter alpha of `mixup.mix`; 0 trains on the samples themselves.
@@ -62,6 +63,7 @@ class ActionModule(Measured):
         head_lr_factor: float = 1.0,
         backbone_lr_factor: float = 1.0,
         batch_norm: str = "train",
+        fixed_layers: float = 0.0,
         head_epochs: int = 0,
         mixup: float = 0.0,
         class_weights: Sequence[float] | None = None,
@@ -77,7 +79,7 @@ class ActionModule(Measured):
         self.lineage: dict[str, Any] = {}
         self.factors = {"head_lr_factor": head_lr_factor, "backbone_lr_factor": backbone_lr_factor}
         self.decay_norms = decay_norms
-        self.batch_norm = batch_norm
+        self.batch_norm, self.fixed_layers = batch_norm, fixed_layers
         self.head_epochs = head_epochs
         self.mixup = mixup
         if class_weights is not None and len(class_weights) != len(self.actions):
@@ -88,8 +90,8 @@ class ActionModule(Measured):
         # A buffer moves to the device with the module. The hyper-parameters keep the weights, the state dict does not.
         self.register_buffer("class_weights", weights, persistent=False)
         self._waiting: list[nn.Parameter] = []  # of the backbones, while only the heads learn
-        for norm in held_norms(self.network, batch_norm):
-            norm.requires_grad_(False)
+        for layer in self._held():
+            layer.requires_grad_(False)
 
         classes = len(self.actions)
         self.train_metrics = MetricCollection({"acc": _accuracy(classes)}, prefix="train/")
@@ -107,11 +109,11 @@ class ActionModule(Measured):
         self.train_loss, self.val_loss = (MeanMetric(nan_strategy="disable") for _ in range(2))
         self.val_ranking = RankingMetrics()
         self._lr_found = False
-        self._hold_norms()  # Lightning does not call train() before the first epoch
+        self._hold()  # Lightning does not call train() before the first epoch
 
     def train(self, mode: bool = True) -> "ActionModule":
         super().train(mode)
-        self._hold_norms()
+        self._hold()
         return self
 
     def on_train_start(self) -> None:
@@ -119,11 +121,19 @@ class ActionModule(Measured):
             for group in chain.from_iterable(optimizer.param_groups for optimizer in self.trainer.optimizers):
                 for parameter in group["params"]:
                     parameter.requires_grad_(True)
-        self._hold_norms()  # trainer.sync_batchnorm has replaced the batch norms
+        self._hold()  # trainer.sync_batchnorm has replaced the batch norms
 
-    def _hold_norms(self) -> None:
-        for norm in held_norms(self.network, self.batch_norm):
-            norm.eval()
+    def _held(self) -> list[nn.Module]:
+        """The batch norms and the first layers that stay as they are."""
+        norms = held_norms(self.network, self.batch_norm)
+        if not self.fixed_layers:
+            return norms
+        streams = self.streams.values()
+        return norms + [layer for stream in streams for layer in first_layers(stream.backbone, self.fixed_layers)]
+
+    def _hold(self) -> None:
+        for layer in self._held():
+            layer.eval()
         if self._waiting:
             self.backbone.eval()
 
@@ -133,7 +143,7 @@ class ActionModule(Measured):
                 raise ActionRecError("model.head_epochs works on one device; set trainer.devices=1")
             self._waiting = [each for each in self.backbone.parameters() if each.requires_grad]
             self.backbone.requires_grad_(False)
-            self._hold_norms()
+            self._hold()
         elif self.current_epoch >= self.head_epochs and self._waiting:
             for parameter in self._waiting:
                 parameter.requires_grad_(True)

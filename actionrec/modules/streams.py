@@ -162,7 +162,7 @@ def create_stream(modality: Modality, backbone: Mapping[str, Any], classes: int,
         network = video.create(**backbone, frames=shape[1], size=size)
     else:
         network = backbones.create(**backbone, in_channels=shape[0])
-        backbones.check_size(network, backbone["name"], size, shape[0])
+        backbones.check_size(network, backbone["name"], shape[-1], shape[0])
     mean, std = modality.normalisation(network.mean, network.std)
     return Stream(network, classes, mean, std, dropout, dimensions=1 + len(shape))
 

@@ -62,7 +62,10 @@ _ADDED = {
         "trainer.gradient_clip_val": None,
         "model.class_weights": None,
         "data.sampler": None,
+        "data.region": "whole",
+        "model.fixed_layers": 0.0,
     },
+    **{f"data.{stream}.{key}": None for stream in ("flow", "rgb_difference") for key in ("size", "focus")},
     **dict.fromkeys(("model.head_lr_factor", "model.backbone_lr_factor"), 1.0),
 }
 

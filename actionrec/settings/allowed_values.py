@@ -55,6 +55,8 @@ SETTINGS: dict[str, Check] = {
     "data.*.frames": integer(1),
     "data.*.stride": integer(1),
     "data.*.params": rules.section,
+    "data.*.size": maybe(integer(16, 4096), None),  # pixels
+    "data.*.focus": one_of(None, "motion"),
     "data.*.folder": path,
     "flow.params": rules.section,
     "flow.bound": maybe(number(0, above=True), None),  # null in conf/flow/imported.yaml: the user must set it
@@ -67,6 +69,7 @@ SETTINGS: dict[str, Check] = {
     "model.head_lr_factor": number(0, above=True),
     "model.backbone_lr_factor": number(0, above=True),
     "model.batch_norm": one_of("train", "partial", "frozen"),
+    "model.fixed_layers": number(0, 1),
     "model.head_epochs": integer(0, 100_000),
     "model.mixup": number(0, 1000),
     "model.class_weights": one_of("balanced", None),

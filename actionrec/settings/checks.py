@@ -42,6 +42,7 @@ def check(config: DictConfig) -> None:
     if "model." not in foreign:
         _check_frozen(config)
         _check_balance(config)
+        _check_places(config)
     _check_devices(config)
     _check_space(config)
 
@@ -117,6 +118,19 @@ def _check_balance(config: DictConfig) -> None:
                 raise ActionRecError(
                     f"{key}={weights}: {other}={sampler} balances the actions, too, and both would favour rare "
                     "actions twice; set one of them to null"
+                )
+
+
+def _check_places(config: DictConfig) -> None:
+    """Raise if a fusion mixes the maps of streams place by place, and a stream sees places of its own."""
+    if not any(fusion == "conv" for _, fusion in _values(config, ["model", "fusion"])):
+        return
+    for setting in ("focus", "size"):
+        for key, value in _values(config, ["data", "*", setting]):
+            if value is not None:
+                raise ActionRecError(
+                    f"{key}={value}: model.fusion=conv mixes maps of the streams place by place; set {key}=null for "
+                    "the streams' trainings and this one, or use another fusion"
                 )
 
 

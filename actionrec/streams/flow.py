@@ -14,6 +14,7 @@ from actionrec.storage import flow as store
 from actionrec.storage.cache import Pictures, Source
 from actionrec.storage.flow import FlowSettings
 from actionrec.storage.pictures import clip_path
+from actionrec.streams import focus as looking
 from actionrec.streams.base import Constants, Modality, place
 from actionrec.streams.sampling import stack_indices
 from actionrec.streams.transforms import Augmentation, View, view_flow
@@ -34,6 +35,8 @@ class Flow(Modality):
         stride: distance between neighbouring fields of a stack.
         representation: `xy` (C = 2 · fields) or `magnitude` (C = fields).
         folder: the store; None if no samples are read.
+        size: side of a sample in pixels; None for that of the other streams.
+        focus: None, or `motion` for the square of each stack around what moves, see `focus`; views are of it.
     """
 
     label, colour, hatch = "flow", "#D55E00", "////"
@@ -48,6 +51,8 @@ class Flow(Modality):
         stride: int = 1,
         representation: str = "xy",
         folder: str | None = None,
+        size: int | None = None,
+        focus: str | None = None,
     ):
         if representation not in CHANNELS_OF_A_FIELD:
             raise ActionRecError(f"data.flow.representation={representation}: use xy or magnitude")
@@ -57,6 +62,8 @@ class Flow(Modality):
             raise ActionRecError(f"data.flow.fields={fields} data.flow.stride={stride}: both must be at least 1")
         self.stored = FlowSettings(algorithm, dict(params or {}), bound, short_side)
         self.fields, self.stride, self.representation = fields, stride, representation
+        self.size = size
+        self.focus = looking.check(self.key("focus"), focus)
         self.folder = Path(folder) if folder else None
         self._lengths: dict[
             Path, int
@@ -73,10 +80,12 @@ class Flow(Modality):
             "fields": self.fields,
             "stride": self.stride,
             "representation": self.representation,
+            **looking.named(self.size, self.focus),
         }
 
     def shape(self, size: int) -> tuple[int, ...]:
-        return (self.fields * CHANNELS_OF_A_FIELD[self.representation], size, size)
+        side = self.size or size
+        return (self.fields * CHANNELS_OF_A_FIELD[self.representation], side, side)
 
     def normalisation(self, mean: Sequence[float], std: Sequence[float]) -> Constants:
         """The mean is the code of zero motion, the standard deviation is 57.63 (TSN: Wang et al., ECCV 2016).
@@ -128,7 +137,10 @@ class Flow(Modality):
     def see(
         self, pictures: Pictures, view: View, size: int, augmentation: Augmentation | None, rng: np.random.Generator
     ) -> Tensor:
-        return torch.from_numpy(view_flow(np.asarray(pictures), view, size, self.representation))
+        codes = np.asarray(pictures)
+        if self.focus:
+            codes = looking.on_flow(codes)
+        return torch.from_numpy(view_flow(codes, view, self.size or size, self.representation))
 
     def picture(self, sample: Tensor) -> np.ndarray:
         """The middle field as colours."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from actionrec.storage.cache import Pictures
+from actionrec.streams import focus as looking
 from actionrec.streams.base import Constants
 from actionrec.streams.transforms import Augmentation, View
 from actionrec.streams.window import FrameWindow, view_frames
@@ -26,19 +27,32 @@ class RGBDifference(FrameWindow):
         length: number of differences in a stack, made from length + 1 frames; 5 in TSN.
         stride: distance between neighbouring frames, in frames.
         folder: folder of the extracted frames, see `storage.frames`; None if no samples are read.
+        size: side of a sample in pixels; None for that of the other streams.
+        focus: None, or `motion` for the square of each window around what changes, see `focus`; views are of it.
     """
 
     label, colour, hatch = "RGB difference", "#009E73", "\\\\\\\\"
 
-    def __init__(self, length: int = 5, stride: int = 1, folder: str | None = None):
+    def __init__(
+        self,
+        length: int = 5,
+        stride: int = 1,
+        folder: str | None = None,
+        size: int | None = None,
+        focus: str | None = None,
+    ):
         super().__init__(length + 1, stride, folder)
         self.length = length
+        self.size = size
+        self.focus = looking.check(self.key("focus"), focus)
 
     def settings(self) -> dict[str, Any]:
-        return {"_target_": "actionrec.streams.RGBDifference", "length": self.length, "stride": self.stride}
+        settings = {"_target_": "actionrec.streams.RGBDifference", "length": self.length, "stride": self.stride}
+        return settings | looking.named(self.size, self.focus)
 
     def shape(self, size: int) -> tuple[int, ...]:
-        return (3 * self.length, size, size)
+        side = self.size or size
+        return (3 * self.length, side, side)
 
     def normalisation(self, mean: Sequence[float], std: Sequence[float]) -> Constants:
         """The standard deviation is the mean of R, G and B; TSN divides by twice this value, and codes are halved."""
@@ -47,8 +61,11 @@ class RGBDifference(FrameWindow):
     def see(
         self, pictures: Pictures, view: View, size: int, augmentation: Augmentation | None, rng: np.random.Generator
     ) -> Tensor:
-        seen = view_frames(pictures, view, size, augmentation, rng)
-        stack = np.empty((self.length, 3, size, size), np.uint8)
+        if self.focus:
+            pictures = looking.on_frames(pictures)
+        side = self.size or size
+        seen = view_frames(pictures, view, side, augmentation, rng)
+        stack = np.empty((self.length, 3, side, side), np.uint8)
         for codes, before, after in zip(stack, seen[:-1], seen[1:], strict=True):
             more, less = cv2.subtract(after, before), cv2.subtract(before, after)  # both saturate at 0
             codes[:] = (REST + (more >> 1) - (less >> 1)).transpose(2, 0, 1)

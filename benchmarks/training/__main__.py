@@ -1,10 +1,22 @@
-"""`python -m benchmarks.training [part …]`: all parts but `accuracy`, which trains for half an hour, or those named.
+"""`python -m benchmarks.training [part …]`: all parts but those that train for half an hour or more, or those named.
 
 Figures go to `outputs/benchmarks/training.json`.
 """
 
 from benchmarks.common import main
-from benchmarks.training import accuracy, chain, depthwise, growth, jobs, loader, normalisation, plain, stages, tricks
+from benchmarks.training import (
+    accuracy,
+    chain,
+    depthwise,
+    growth,
+    jobs,
+    loader,
+    normalisation,
+    plain,
+    stages,
+    time_to_accuracy,
+    tricks,
+)
 
 PARTS = {
     "stages": stages.measure,
@@ -17,7 +29,8 @@ PARTS = {
     "chain": chain.measure,
     "normalisation": normalisation.measure,
     "accuracy": accuracy.measure,
+    "time_to_accuracy": time_to_accuracy.measure,
 }
 
 if __name__ == "__main__":
-    main("benchmarks.training", PARTS, unasked=["accuracy"])
+    main("benchmarks.training", PARTS, unasked=["accuracy", "time_to_accuracy"])

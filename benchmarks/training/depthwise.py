@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from actionrec.modules.held import first_layers
 from actionrec.networks import backbone
 from actionrec.networks.depthwise import use_fast_gradients
 from actionrec.system.hardware import disable_malloc_trim, fast_precision
@@ -22,13 +23,18 @@ SIDES = (112, 224)
 def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[str, Any]]]:
     """Samples/s of EfficientNet-Lite0's step in `trainer.precision=auto`; `depthwise/<side>` is fast against own.
 
-    The two networks take turns. `depthwise/<side>/float32` is the fast step against torch's own in float32.
+    The networks take turns. `depthwise/<side>/float32` is the fast step against torch's own in float32,
+    `depthwise/<side>/fixed` the fast step with the first half of the layers fixed against that without.
     """
     rows = [row | {"side": side} for side in SIDES for row in fresh(_rates, side)]
     figures: dict[str, float] = {}
     for side in SIDES:
-        ratios = [[row["fast"] / row[name] for row in rows if row["side"] == side] for name in ("own", "float32")]
-        figures |= {f"depthwise/{side}": median(ratios[0]), f"depthwise/{side}/float32": median(ratios[1])}
+        own, float32, fixed = (
+            [row[one] / row[other] for row in rows if row["side"] == side]
+            for one, other in (("fast", "own"), ("fast", "float32"), ("fixed", "fast"))
+        )
+        figures |= {f"depthwise/{side}": median(own), f"depthwise/{side}/float32": median(float32)}
+        figures[f"depthwise/{side}/fixed"] = median(fixed)
     return figures, rows
 
 
@@ -39,10 +45,14 @@ def _rates(side: int) -> list[dict[str, float]]:
     images = torch.randn(BATCH, 3, side, side).contiguous(memory_format=torch.channels_last)
     fast = copy.deepcopy(network)
     use_fast_gradients(fast)
+    fixed = copy.deepcopy(fast)
+    for layer in first_layers(fixed, 0.5):
+        layer.requires_grad_(False).eval()
     bf16 = fast_precision("cpu") == "bf16-mixed"
     steps = {
         "own": _step(copy.deepcopy(network), images, bf16),
         "fast": _step(fast, images, bf16),
+        "fixed": _step(fixed, images, bf16),
         "float32": _step(network, images, False),
     }
     for step in steps.values():

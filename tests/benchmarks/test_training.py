@@ -1,9 +1,11 @@
 import copy
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from actionrec.datasets import stanford40
 from actionrec.modules import FrameModule
@@ -11,8 +13,10 @@ from actionrec.runs.manifest import settings_of
 from actionrec.streams import Frame
 from benchmarks.common import fresh, main, megabytes
 from benchmarks.data import small_pictures, write_stills
+from benchmarks.training import time_to_accuracy
 from benchmarks.training.__main__ import PARTS
 from benchmarks.training.stages import bare_step, compose_stage
+from benchmarks.training.time_to_accuracy import Clock
 
 # In which the stages that are measured may differ from those that users train: in their data, and no download.
 ALLOWED = {"data.actions", *(f"model.{stream}.backbone.weights" for stream in ("frame", "flow"))}
@@ -70,6 +74,35 @@ def _growth() -> float:
     before = megabytes()
     held = np.ones(25_000_000)
     return megabytes() - before + 0 * held[0]
+
+
+def test_the_clock_takes_the_curve_and_stops_at_the_mark():
+    clock = Clock(0.5)
+    trainer = SimpleNamespace(should_stop=False, callback_metrics={})
+    clock.setup(trainer, None, "fit")
+    for accuracy in (0.2, 0.5):
+        assert not trainer.should_stop
+        trainer.callback_metrics["val/acc"] = torch.tensor(accuracy)
+        clock.on_validation_end(trainer, None)
+    assert trainer.should_stop
+    assert clock.curve.accuracy == [pytest.approx(0.2), 0.5]
+    assert clock.curve.reached(0.5) == clock.curve.seconds[1] > clock.curve.reached(0.1) == clock.curve.seconds[0] > 0
+    assert clock.curve.reached(0.6) == float("inf")
+
+
+def test_the_recipes_are_timed_on_the_same_data(compose_config, tmp_path):
+    for words in (time_to_accuracy.stills(tmp_path), ["experiment=flow", *time_to_accuracy.flow(tmp_path)]):
+        best, strong = (compose_config("train", f"recipe={recipe}", *words) for recipe in ("best", "strong"))
+        for key in (
+            "dataset",
+            "data.actions",
+            "data.batch_size",
+            "data.size",
+            "backbone",
+            "trainer.max_epochs",
+            "split",
+        ):
+            assert OmegaConf.select(best, key) == OmegaConf.select(strong, key)
 
 
 def test_an_unknown_part_is_named(monkeypatch, capsys):

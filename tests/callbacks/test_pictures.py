@@ -49,6 +49,14 @@ def test_a_text_fits_and_keeps_its_ends(width):
     assert pictures.shortened("Höhe→", 1000) == "Hohe?"
 
 
+def test_pictures_of_two_sizes_share_a_tile():
+    left, right = (np.full((side, side, 3), value, np.uint8) for side, value in ((100, 10), (60, 200)))
+    tile = pictures.tile([left, right], [""])
+    assert (tile[:300, :300] == 10).all()
+    assert (tile[:300, 302:602] == 200).all()
+    assert (pictures.tile([right, left], [""])[:300, :300] == 200).all()
+
+
 def test_a_grid_has_each_tile_at_its_place():
     tiles = [np.full((10, 20, 3), value, np.uint8) for value in range(5)]
     grid = pictures.grid(tiles, columns=2)

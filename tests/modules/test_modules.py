@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader
 
 from actionrec import modules
 from actionrec.modules import FlowModule, FrameModule, MultiStreamModule, StreamModule, TwoStreamModule
+from actionrec.modules.held import first_layers, held_norms
 from actionrec.modules.mixup import mix
-from actionrec.modules.norms import held_norms
 from actionrec.modules.streams import create_stream
 from actionrec.streams import Flow, Frame
 from actionrec.system.errors import ActionRecError
@@ -351,6 +351,31 @@ def test_heads_learn_before_backbones(name, batch):
     learnt = {name for name, each in module.backbone.named_parameters() if id(each) not in held}
     assert all(not torch.equal(states[2][key], states[0][key]) for key in learnt)
     assert all(each.requires_grad == (id(each) not in held) for each in module.backbone.parameters())
+
+
+@pytest.mark.parametrize("head_epochs", [0, 1])
+@pytest.mark.parametrize("name", ["frame", "concat"])
+def test_fixed_layers_stay_as_they_are(name, head_epochs, batch):
+    """Weights and statistics of the first half of each backbone; all behind it learns."""
+    module = create(*(["frame", "flow"] if name == "concat" else [name]), fixed_layers=0.5, head_epochs=head_epochs)
+    before = copy.deepcopy(module.state_dict())
+    fixed = {
+        f"{where}.{part}"
+        for where, network in module.named_modules()
+        if where.endswith("backbone")
+        for layer in first_layers(network, 0.5)
+        for path, found in network.named_modules()
+        if found is layer
+        for part in (f"{path}.{key}" for key in layer.state_dict())
+    }
+    data = DataLoader([{key: value[row] for key, value in batch.items()} for row in range(6)], batch_size=3)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    options = {"accelerator": "cpu", "max_epochs": 2, "enable_model_summary": False, "num_sanity_val_steps": 0, **quiet}
+    Trainer(**options).fit(module, data, data)
+    learns = {key for key, value in module.state_dict().items() if not torch.equal(value, before[key])}
+    constant = {key for key in before if key.endswith((".mean", ".std"))}
+    assert fixed
+    assert learns == set(before) - fixed - constant
 
 
 def test_mixup_trains_on_means_of_two_samples(batch):

@@ -29,6 +29,13 @@ KINDS = {
         "model.clip.backbone.weights=null",
         "data.clip.frames=4",
     ],
+    "focused": [
+        "experiment=two_stream",
+        "stream=[flow,rgb_difference]",
+        "data.flow.focus=motion",
+        "data.flow.size=48",
+        "data.rgb_difference.focus=motion",
+    ],
     "two_stream": ["experiment=two_stream"],
     "three_streams": ["experiment=two_stream", "stream=[frame,flow,rgb_difference]"],
 }

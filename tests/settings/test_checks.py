@@ -92,6 +92,8 @@ WRONG = {
         "data.flow.stride": ["0"],
         "data.position": ["center"],
         "data.flow.representation": ["foo"],
+        "data.flow.focus": ["person", "true"],
+        "data.flow.size": ["8", "abc"],
         "data.flow.folder": ["null"],
         "flow.bound": ["-1", "inf", "nan", "abc"],
     },
@@ -237,6 +239,14 @@ def test_modules_of_the_users_own_say_themselves_what_they_take(base):
     checks.check(changed(config, "data.augmentation=wild"))
     config = changed(base(*STILLS), "model._target_=mine.Module")
     checks.check(changed(config, "callbacks.best.monitor=val/mine"))
+
+
+@pytest.mark.parametrize(("key", "value"), [("data.flow.focus", "motion"), ("data.flow.size", "112")])
+def test_streams_with_places_of_their_own_are_not_mixed_by_place(base, key, value):
+    config = changed(base(*CLIPS), f"{key}={value}")
+    checks.check(config)
+    with pytest.raises(ActionRecError, match=rf"^{key}={value}: model\.fusion=conv .* set {key}=null"):
+        checks.check(changed(config, "model.fusion=conv"))
 
 
 def test_a_stage_does_not_take_the_name_of_another_experiment(base):

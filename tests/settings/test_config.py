@@ -141,6 +141,10 @@ RATES = {
     ("hmdb51_frame", "strong"): ("AdamW", 5e-4, 0.01),
     ("hmdb51_flow", "strong"): ("AdamW", 5e-4, 0.01),
     ("hmdb51_two_stream", "strong"): ("AdamW", 1e-4, 0.01),
+    ("stanford40_frame", "best"): ("AdamW", 5e-4, 0.01),
+    ("hmdb51_frame", "best"): ("AdamW", 5e-4, 0.01),
+    ("hmdb51_flow", "best"): ("AdamW", 5e-4, 0.01),
+    ("hmdb51_two_stream", "best"): ("AdamW", 1e-4, 0.01),
     ("stanford40_frame", "demo"): ("AdamW", 1e-3, 0.01),
     ("hmdb51_frame", "demo"): ("AdamW", 5e-4, 0.01),
     ("hmdb51_flow", "demo"): ("AdamW", 1e-3, 0.01),
@@ -174,6 +178,10 @@ LENGTHS = {
     ("hmdb51_frame", "strong"): (12, 100, 32, 0.1, 224, 5),
     ("hmdb51_flow", "strong"): (45, 100, 32, 0.1, 224, 5),
     ("hmdb51_two_stream", "strong"): (10, 100, 32, 0.1, 224, 5),
+    ("stanford40_frame", "best"): (5, 100, 32, 0.1, 224, 5),
+    ("hmdb51_frame", "best"): (12, 100, 32, 0.1, 224, 5),
+    ("hmdb51_flow", "best"): (45, 100, 32, 0.1, 224, 5),
+    ("hmdb51_two_stream", "best"): (10, 100, 32, 0.1, 224, 5),
     ("stanford40_frame", "demo"): (10, 100, 32, 0.1, 80, 1),
     ("hmdb51_frame", "demo"): (6, 100, 32, 0.1, 80, 1),
     ("hmdb51_flow", "demo"): (16, 100, 32, 0.1, 80, 1),
@@ -200,8 +208,32 @@ def test_recipes_give_each_stage_its_epochs_and_all_the_same_rest(compose_config
         assert config.data.position == ("middle" if recipe == "reference" else "random")
 
 
+# What of the network learns: share of fixed layers, batch norms, first epochs of the head alone, factors on the rate of
+# head and backbone.
+LEARNS = {
+    "stanford40_frame": (0.5, "frozen", 1, 10, 0.3),
+    "hmdb51_frame": (0.5, "frozen", 2, 10, 0.1),
+    "hmdb51_flow": (0, "train", 0, 1, 1),
+    "hmdb51_two_stream": (0.5, "frozen", 0, 1, 1),
+}
+
+
+@pytest.mark.parametrize("experiment", LEARNS)
+def test_the_best_recipe_says_of_each_stage_what_learns(compose_config, experiment):
+    config = compose_config("train", f"experiment={experiment}", "recipe=best")
+    keys = ("fixed_layers", "batch_norm", "head_epochs", "head_lr_factor", "backbone_lr_factor")
+    assert tuple(config.model[key] for key in keys) == LEARNS[experiment]
+    assert config.data.region == "square"
+    if "flow" in config.data:
+        assert (config.data.flow.size, config.data.flow.focus) == (112, "motion")
+    said = compose_config(
+        "train", f"experiment={experiment}", "recipe=best", "model.head_epochs=7", "data.region=whole"
+    )
+    assert (said.model.head_epochs, said.data.region) == (7, "whole")
+
+
 def test_a_stage_of_another_name_has_the_rate_and_epochs_of_its_kind(compose_config):
-    for recipe, epochs in (("reference", 5), ("strong", 12), ("demo", 6), ("none", 10)):
+    for recipe, epochs in (("reference", 5), ("strong", 12), ("best", 12), ("demo", 6), ("none", 10)):
         config = compose_config("train", "experiment=hmdb51_frame", f"recipe={recipe}", "stage=mine")
         assert config.trainer.max_epochs == epochs
     config = compose_config("train", "experiment=hmdb51_frame", "recipe=strong", "stage_kind=new")
@@ -220,7 +252,7 @@ trainer: {max_epochs: 3}
 """
 
 
-@pytest.mark.parametrize("recipe", ["reference", "strong", "demo", "none"])
+@pytest.mark.parametrize("recipe", ["reference", "strong", "best", "demo", "none"])
 def test_an_experiment_has_the_last_word_but_for_the_command_line(compose_config, tmp_path, recipe):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(OWN)

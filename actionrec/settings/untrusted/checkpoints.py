@@ -152,6 +152,7 @@ def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) 
         "head_lr_factor": number(0, 1e6),
         "backbone_lr_factor": number(0, 1e6),
         "batch_norm": one_of("train", "partial", "frozen"),
+        "fixed_layers": number(0, 1),
         "head_epochs": integer(0, 100_000),
         "mixup": number(0, 1000),
         "class_weights": optional(list_of(number(0, 1e9), shortest=2, longest=10_000)),

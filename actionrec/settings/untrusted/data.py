@@ -110,7 +110,14 @@ def stream(trust: Sequence[str]) -> Check:
     """A modality and its settings."""
     # Some of these numbers decide how many channels a network has; 10⁴ keeps its size bounded.
     scalar = either(one_of(None, True, False), number(-1e4, 1e4), _PATH)
-    return target_with(allowed.modalities, trust, either(mapping_of(NAME, ARGUMENT), list_of(scalar), scalar))
+    settings = target_with(allowed.modalities, trust, either(mapping_of(NAME, ARGUMENT), list_of(scalar), scalar))
+
+    def check(value: Any, place: str = "") -> None:
+        settings(value, place)
+        if value.get("size") is not None:
+            INPUTS["size"](value["size"], f"{place}.size")
+
+    return check
 
 
 def inputs(trust: Sequence[str]) -> Check:

@@ -1,4 +1,4 @@
-"""Frozen and partial batch norm, for data sets too small to estimate the batch norms' statistics."""
+"""Parts of a network that stay as they are in training: batch norms, and the first layers of the backbones."""
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -34,3 +34,17 @@ def held_norms(network: nn.Module, mode: str) -> list[nn.Module]:
         else:
             held.append(module)
     return held
+
+
+def first_layers(backbone: nn.Module, share: float) -> list[nn.Module]:
+    """The first layers of a backbone, which in a pretrained network suit other pictures, too (Yosinski et al., 2014).
+
+    Where no layer before them learns, the gradient of the layers is not computed either. Of a network with depthwise
+    convolutions the first layers, whose feature maps are large, take most of a training step.
+
+    Args:
+        backbone: a network whose layers are registered in the order in which they are computed.
+        share: of its layers with weights, from 0 to 1.
+    """
+    layers = [each for each in backbone.modules() if next(each.parameters(recurse=False), None) is not None]
+    return layers[: round(share * len(layers))]

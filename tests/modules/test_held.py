@@ -1,10 +1,10 @@
-"""Batch norms that do not learn, and when."""
+"""Layers that do not learn, and when."""
 
 import pytest
 import torch
 from torch import nn
 
-from actionrec.modules.norms import held_norms
+from actionrec.modules.held import first_layers, held_norms
 from actionrec.system.errors import ActionRecError
 
 
@@ -44,3 +44,9 @@ def test_statistics_of_held_norms_stay_in_training():
     network(torch.randn(8, 3, 4, 4))
     after = [network[index].running_mean for index in (1, 3)]
     assert [bool((then == now).all()) for then, now in zip(before, after, strict=True)] == [False, True]
+
+
+@pytest.mark.parametrize(("share", "count"), [(0, 0), (0.4, 2), (0.5, 2), (0.6, 3), (1, 5)])
+def test_the_first_layers_are_those_next_to_the_input(share, count):
+    network = backbone()
+    assert [id(each) for each in first_layers(network, share)] == [id(each) for each in list(network)[:count]]
