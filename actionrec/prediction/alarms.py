@@ -68,7 +68,7 @@ def choose(
     tried = np.unique(np.quantile(distinct, np.linspace(0, 1, CANDIDATES), method="nearest"))
     # Between two probabilities, so that a difference of rounding does not matter.
     between = (tried + np.append(tried[1:], 1.0)) / 2
-    candidates = [max(tried[0] - 10**-DIGITS, 0.0), *between]
+    candidates = [max(float(probabilities.min()) - 1e-9, 0.0), *between]  # smoothing rounds, too
     chosen: Alarms | None = None
     for threshold in sorted(candidates, reverse=True):
         found = Alarms(float(threshold), _count(background, calibration, windowing, segmentation, threshold), hours)

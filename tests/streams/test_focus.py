@@ -40,7 +40,6 @@ def test_the_square_grows_with_the_motion_to_the_shorter_side():
 @pytest.mark.parametrize("shape", [(HEIGHT, WIDTH), (WIDTH, HEIGHT), (61, 33), (7, 5)])
 def test_where_nothing_moves_it_is_the_central_square(shape):
     codes = np.full((4, 2, *shape), field.ZERO, np.uint8)
-    codes[0, 0, shape[0] // 2, shape[1] // 2] = field.ZERO  # a field at rest
     rows, columns = focus.square(np.zeros((8, 8)), shape)
     assert rows.stop - rows.start == columns.stop - columns.start == min(shape)
     assert abs((rows.start + rows.stop) / 2 - shape[0] / 2) <= 1
