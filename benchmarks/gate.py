@@ -1,24 +1,27 @@
 """`python -m benchmarks.gate outputs/<data> …`: the gated fusions of a folder's runs against their best single streams.
 
-The single stream is the one that the gate's own out-of-fold scores name. The difference of the accuracies on the test
-is pooled over splits and seeds; its interval resamples source videos, each with its clips of all runs. As a control,
+The single stream is the one that the gate's own out-of-fold scores name; of a bagged gate (`model.members`), the mean
+probability of as many networks of that stream. The difference of the accuracies on the test is pooled over splits and
+seeds; its interval resamples source videos, each with its clips of all runs. As a control,
 the gate is chosen again with one stream's scores permuted over the clips: it has to drop that stream.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from actionrec.evaluation import scores
 from actionrec.evaluation.gate import choose
 from actionrec.evaluation.metrics import sources
+from actionrec.evaluation.scores import Scores
 from actionrec.evaluation.significance import match
-from actionrec.experiment.gating import held_out
+from actionrec.experiment import gating
 from actionrec.modules.checkpoint import read
 from actionrec.runs import folds
 from actionrec.system.errors import ActionRecError
@@ -38,17 +41,22 @@ class Gated(NamedTuple):
     dropped: dict[str, bool]
 
 
-def measure(folder: Path) -> dict[str, Any]:
-    """The row of a data set's folder.
+def measure(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a data set's folder, one for each gated stage.
 
     Raises:
         ActionRecError: the folder has no gated runs.
     """
-    found = list(_runs(folder))
-    if not found:
+    stages = sorted({record.parents[1] for record in folder.glob(f"*/split*/{gating.FILE}")})
+    if not stages:
         raise ActionRecError(
             f"{folder} has no gated runs; train them by actionrec chain upto=<the chain's gated variant>"
         )
+    return [_row(stage) for stage in stages]
+
+
+def _row(stage: Path) -> dict[str, Any]:
+    found = list(_runs(stage))
     differences = np.concatenate([each.fused.astype(float) - each.single for each in found])
     sizes, source_of = sources([group for each in found for group in each.groups])
     sums = np.bincount(source_of, differences)
@@ -57,7 +65,8 @@ def measure(folder: Path) -> dict[str, Any]:
     choices = [each.chosen for each in found]
     controls = [kept for each in found for kept in each.dropped.values()]
     return {
-        "data": folder.name,
+        "data": stage.parent.name,
+        "stage": stage.name,
         "runs": len(found),
         "n": len(differences),
         "sources": len(sizes),
@@ -71,21 +80,28 @@ def measure(folder: Path) -> dict[str, Any]:
     }
 
 
-def _runs(folder: Path) -> Iterator[Gated]:
-    for record in sorted(folder.glob("*/split*/gate.json")):
+def _runs(stage: Path) -> Iterator[Gated]:
+    for record in sorted(stage.glob(f"split*/{gating.FILE}")):
         run = record.parent
         gate = json.loads(record.read_text())
-        parents = read(run / "checkpoints" / "best.ckpt")["lineage"]["parents"]
+        checkpoint = read(run / "checkpoints" / "best.ckpt")
+        parents = checkpoint["lineage"]["parents"]
         runs = {stream: Path(parent["path"]).parents[1] for stream, parent in parents.items()}
         fused = scores.load(run / scores.FILES["test"])
-        single = match(fused, scores.load(runs[gate["single"]] / scores.FILES["test"]))
+        single = _bagged(fused, folds.all_of(runs[gate["single"]])[: checkpoint["hyper_parameters"].get("members", 1)])
         right, alone = (each.logits.argmax(1).eq(each.labels).numpy() for each in (fused, single))
         yield Gated(run, gate["chosen"], right, alone, fused.groups, _controls(runs))
 
 
+def _bagged(like: Scores, runs: Sequence[Path]) -> Scores:
+    """The mean probabilities of runs, with the rows in the order of `like`."""
+    found = [match(like, scores.load(run / scores.FILES["test"])) for run in runs]
+    return found[0]._replace(logits=torch.stack([each.logits.softmax(1) for each in found]).mean(0).log())
+
+
 def _controls(runs: dict[str, Path]) -> dict[str, bool]:
     """Whether the gate drops each stream once its scores are those of other clips."""
-    found = held_out({name: folds.all_of(run) for name, run in runs.items()})
+    found = gating.held_out({name: folds.all_of(run) for name, run in runs.items()})
     logits = {name: each.logits.numpy() for name, each in zip(runs, found, strict=True)}
     labels, groups = found[0].labels.numpy(), found[0].groups
     order = np.random.default_rng(0).permutation(len(labels))
@@ -101,6 +117,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gate", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="outputs/<data>")
     try:
-        print(table([measure(folder) for folder in parser.parse_args().folders]))
+        print(table([row for folder in parser.parse_args().folders for row in measure(folder)]))
     except ActionRecError as error:
         sys.exit(f"error: {error}")

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from actionrec.commands import train
 from actionrec.evaluation import scores
+from actionrec.evaluation.gate import Gate
 from actionrec.evaluation.metrics import measure
 from actionrec.modules import FlowModule, FrameModule, TwoStreamModule
 from actionrec.modules.checkpoint import read
@@ -335,6 +337,30 @@ def test_a_gated_chain_trains_its_folds_and_is_evaluated_as_any_other(chain, tmp
     again = run("evaluate", "experiment=hmdb51_two_stream", *paths, *quick, *measured)
     assert again.status == 0, again.err
     assert f"test/loss          {metrics['test/loss']:.4f}" in again.out
+    bagged = run("chain", *paths, *quick, "upto=hmdb51_two_stream_bagged")
+    assert bagged.status == 0, bagged.err
+    assert [line.split()[-4] for line in bagged.out.splitlines()][:-1] == ["before"] * 11, bagged.out
+    bagged_folder = tmp_path / "outputs/demo/hmdb51_two_stream_bagged/split1-seed0"
+    assert torch.equal(  # the networks of other folds were trained on these clips, so they do not answer
+        *(scores.load(folder / "scores_val.npz").logits for folder in (run_folder, bagged_folder))
+    )
+    streams = []
+    for name in gate["streams"]:
+        others = sorted((tmp_path / f"outputs/demo/hmdb51_{name}/folds").glob("*"))
+        found = [scores.load(folder / "scores.npz") for folder in (run_of(chain, f"hmdb51_{name}"), *others)]
+        assert len(found) == 5
+        streams.append(torch.stack([each.logits.softmax(1) for each in found]).mean(0).log().numpy())
+    expected = Gate(tuple(gate["weights"]), tuple(gate["temperatures"]), gate["mixes"]).combine(np.stack(streams))
+    found = scores.load(bagged_folder / "scores.npz").logits.log_softmax(1)
+    torch.testing.assert_close(found, torch.from_numpy(expected).float(), rtol=1e-3, atol=1e-4)
+    known = set(read(bagged_folder / "checkpoints/best.ckpt")["lineage"]["trained_on"])
+    assert set(scores.load(bagged_folder / "scores_val.npz").names) <= known
+    assert not set(scores.load(bagged_folder / "scores.npz").names) & known
+    measured = [f"checkpoint={bagged_folder}/checkpoints/best.ckpt", f"output={tmp_path / 'bagged again'}"]
+    again = run("evaluate", "experiment=hmdb51_two_stream", *paths, *quick, *measured)
+    assert again.status == 0, again.err
+    found = scores.load(tmp_path / "bagged again/scores_val.npz")
+    assert torch.equal(found.logits, scores.load(run_folder / "scores_val.npz").logits)
     if gate["chosen"].endswith(" alone"):
         single = scores.load(run_of(chain, f"hmdb51_{gate['single']}") / "scores.npz")
         found = scores.load(run_folder / "scores.npz")

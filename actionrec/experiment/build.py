@@ -1,6 +1,7 @@
 """Construction of data modules, modules, callbacks, loggers and lineages from a composed configuration."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -102,13 +103,26 @@ def logger_settings(config: DictConfig) -> dict[str, Any]:
 
 
 def create_lineage(
-    config: DictConfig, data: "ActionDataModule", parents: "Mapping[str, Parent]", module: "ActionModule"
+    config: DictConfig,
+    data: "ActionDataModule",
+    parents: "Mapping[str, Parent]",
+    module: "ActionModule",
+    members: "Mapping[str, Sequence[Parent]] | None" = None,
 ) -> dict[str, Any]:
-    """Create the lineage for this stage's checkpoints, after the module has got its parents' weights."""
+    """Create the lineage for this stage's checkpoints, after the module has got its parents' weights.
+
+    Args:
+        config: of the run.
+        data: the stage's data module, set up.
+        parents: by role, see `modules.parents.open_parents`.
+        module: the stage's module.
+        members: see `modules.parents.open_members`.
+    """
     from actionrec.modules.base import normalisation
     from actionrec.modules.checkpoint import Lineage, versions
 
-    trained_on = set(data.names("train")).union(*(parent.lineage["trained_on"] for parent in parents.values()))
+    of = [*parents.values(), *chain.from_iterable((members or {}).values())]
+    trained_on = set(data.names("train")).union(*(parent.lineage["trained_on"] for parent in of))
     return Lineage(
         model=type(module).__name__,
         stage=config.stage,

@@ -116,9 +116,10 @@ def load(config: DictConfig) -> Measured:
     data = create_data(config)
     if "views.segments" in saved.given_keys() and not hasattr(data, "segments"):
         raise ActionRecError("views.segments: stills have no segments; leave it out")
-    check_parent(
-        Parent(path, checkpoint), data_split(config), data.names("val") + data.names("test"), data.names("train")
-    )
+    # Of bagged streams the network that was not trained on the validation clips answers for those.
+    bagged = checkpoint.get("hyper_parameters", {}).get("members", 1) > 1
+    held_out = data.names("test") + ([] if bagged else data.names("val"))
+    check_parent(Parent(path, checkpoint), data_split(config), held_out, data.names("train"))
     terminal.doing("loading the network")
     module = network or load_module(path, checkpoint)
     place = Path(config.output) if config.output else run

@@ -68,7 +68,8 @@ def measure(
 ) -> dict[str, Any]:
     """Measure a module on parts of its data; returns metrics, with intervals and tables for the test part.
 
-    The scores and `measurement.json` go to `folder`.
+    The scores and `measurement.json` go to `folder`. On other parts than the test, of bagged streams only the first
+    network answers, since the others were trained on the validation clips.
 
     Args:
         trainer: see `create_trainer`.
@@ -79,12 +80,16 @@ def measure(
     """
     from actionrec.callbacks import ProgressBar
     from actionrec.evaluation import background, metrics, scores
+    from actionrec.networks.stream import Bagged
 
     measured: dict[str, Any] = {}
     for part, protocol in protocols.items():
         for bar in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(bar, ProgressBar):
                 bar.part = part
+        for stream in module.modules():
+            if isinstance(stream, Bagged):
+                stream.whole = part == "test"
         trainer.test(module, dataloaders=data.scoring_dataloader(part), verbose=False)
         terminal.doing(f"computing the metrics of {part}")
         found = scores.average_views(*module.test_outputs(), module.actions, data.groups())

@@ -50,11 +50,12 @@ def fuse(config: DictConfig) -> None:
         log.info("%s is not trained; its row is left out", trained.pop(name))
     for found in parts.values():
         measurements.require_same({name: each.protocol for name, each in zip(runs, found, strict=True)})
-    held_out = {name for part in ("val", "test") for found in parts[part] for name in found.names}
+    tested, validated = ({name for found in parts[part] for name in found.names} for part in ("test", "val"))
     whole = {name: scores.load(run / scores.FILES["test"]) for name, run in trained.items()}
     measured = [(run, {part: found[row] for part, found in parts.items()}) for row, run in enumerate(runs.values())]
     measured += [(run, {"test": whole[name]}) for name, run in trained.items()]
     for run, theirs in measured:
+        held_out = tested | validated if "val" in theirs else tested
         best = RunFolder(run).best
         parent = Parent(best, read(best, "runs", plain(config)["trust"]))
         check_parent(parent, None, held_out)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,10 +104,11 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
     from actionrec.callbacks import BestCheckpoint, Progress
     from actionrec.modules.earlier import renew
     from actionrec.modules.features import keep_features
-    from actionrec.modules.parents import check_parent, open_parents, start_from
+    from actionrec.modules.parents import check_parent, open_members, open_parents, start_from
 
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     parents = open_parents(plain(config)["init_from"], stream_names(config), plain(config)["trust"])
+    members = open_members(folds.members(config), plain(config)["trust"])
     if not parents:
         _tell_of_no_parents(config, run)
     terminal.doing("reading the data")
@@ -114,11 +116,13 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
     split = data_split(config)
     for parent in parents.values():
         check_parent(parent, split, data.names("val") + data.names("test"), data.names("train"))
+    for parent in chain.from_iterable(members.values()):  # on validation clips, which they know, they do not answer
+        check_parent(parent, split, data.names("test"), data.names("train"))
     terminal.doing("making the network")
     module = create_module(config, data, parents)
-    for line in start_from(module, parents):
+    for line in start_from(module, parents, members):
         log.info("init_from %s", line)
-    module.lineage = create_lineage(config, data, parents, module)
+    module.lineage = create_lineage(config, data, parents, module, members)
 
     gate = gating.fit(module.network, config) if folds.is_gated(config) else None
     if source := run.source(resume):  # before the run that it is of is touched

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,7 +116,7 @@ def _export(config: DictConfig, place: Place) -> None:
             description = description._replace(precision="int8")
             describe(temporary, description)
             networks.append(Candidate("ONNX int8", exported.load(temporary, "out", trust), temporary.stat().st_size))
-        figures = _figures(networks, taken, data if quantised else None)
+        figures = _figures(networks, taken, data if quantised else None, set(description.lineage["trained_on"]))
         made_by = written.exporter, written.comparison, taken.origin
         facts = card.Facts(temporary, out.name, description, place.run, *made_by, figures)
         text = card.text(facts)
@@ -207,8 +207,13 @@ def _out(config: DictConfig, place: Place, name: str) -> Path:
     return out
 
 
-def _figures(networks: Sequence[Candidate], taken: Samples, data: ActionDataModule | None) -> list[list[str]]:
-    """Rows of a table, the header first: size, speed, and with data the accuracy on the validation part."""
+def _figures(
+    networks: Sequence[Candidate], taken: Samples, data: ActionDataModule | None, trained_on: Container[str]
+) -> list[list[str]]:
+    """Rows of a table, the header first: size, speed, and with data the accuracy on the validation part.
+
+    Of bagged streams the networks of further folds were trained on that part, which the header says.
+    """
     terminal.doing("measuring speed")
     functions = {each.name: each.run for each in networks}
     speeds = speed.measure(functions, taken.batch)
@@ -229,4 +234,5 @@ def _figures(networks: Sequence[Candidate], taken: Samples, data: ActionDataModu
         top, bounds = metrics.measure(each, "val")["val/acc"], metrics.intervals(each, "val")
         low, high, n = (bounds[f"val/{key}"] for key in ("acc_low", "acc_high", "n"))
         row[1:1] = [f"{top:.3f} [{low:.3f}, {high:.3f}]", str(n)]
-    return [[header[0], "top-1, validation", "n", *header[1:]], *rows]
+    seen = any(name in trained_on for name in data.names("val"))
+    return [[header[0], f"top-1, validation{', in part trained on' if seen else ''}", "n", *header[1:]], *rows]

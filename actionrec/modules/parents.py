@@ -13,7 +13,7 @@ from actionrec.datasets.actions import BACKGROUND
 from actionrec.modules.base import ActionModule
 from actionrec.modules.checkpoint import read
 from actionrec.modules.earlier import CONSTANTS, PREFIX
-from actionrec.networks.stream import Stream
+from actionrec.networks.stream import Stream, members_of
 from actionrec.networks.streams import MultiStream
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256
@@ -87,6 +87,21 @@ def open_parents(
     return {role: Parent(Path(path), read(Path(path), key, trust)) for role, (path, key) in named.items()}
 
 
+def open_members(places: Mapping[str, Sequence[Path]], trust: Sequence[str] = ()) -> dict[str, list[Parent]]:
+    """Read the checkpoints of the further networks of each stream of a bagged network.
+
+    Args:
+        places: by stream, see `runs.folds.members`.
+        trust: see `checkpoint.read`.
+
+    Raises:
+        ActionRecError: a file is no checkpoint of this project.
+    """
+    return {
+        name: [Parent(path, read(path, f"init_from.{name}", trust)) for path in paths] for name, paths in places.items()
+    }
+
+
 def check_parent(parent: Parent, split: int | None, held_out: Iterable[str], training: Iterable[str] = ()) -> None:
     """Raise if a parent was trained on records that this stage is measured on, or on another split of its data set.
 
@@ -113,17 +128,27 @@ def check_parent(parent: Parent, split: int | None, held_out: Iterable[str], tra
         )
 
 
-def start_from(module: ActionModule, parents: Mapping[str, Parent]) -> list[str]:
+def start_from(
+    module: ActionModule, parents: Mapping[str, Parent], members: Mapping[str, Sequence[Parent]] | None = None
+) -> list[str]:
     """Copy the parents' weights into a module, in place; returns a line of text for each parent about the copy.
 
     All layers but the head must match; rows of the head are carried over by action name. The normalisation constants
     are copied with the weights, because the weights were trained with them.
+
+    Args:
+        module: of the stage.
+        parents: by role, see `open_parents`.
+        members: parents of the further networks of each stream, see `open_members`.
     """
     lines = []
     for role, parent in parents.items():
         name = next(iter(module.streams)) if role == ALONE else role
-        _check_parent(module, name, parent)
-        lines.append(_start_stream(module.streams[name], module.actions, parent))
+        for network, each in zip(
+            members_of(module.streams[name]), [parent, *(members or {}).get(name, ())], strict=False
+        ):
+            _check_parent(module, name, network, each)
+            lines.append(_start_stream(network, module.actions, each))
     if isinstance(module.network, MultiStream):
         module.network.start_as_average()
     return lines
@@ -165,14 +190,14 @@ def _start_stream(stream: Stream, actions: Sequence[str], parent: Parent) -> str
     )
 
 
-def _check_parent(module: ActionModule, name: str, parent: Parent) -> None:
-    """Raise unless a parent has one stream, with the layers and the modality of the module's stream `name`."""
+def _check_parent(module: ActionModule, name: str, stream: Stream, parent: Parent) -> None:
+    """Raise unless a parent has one stream, with the layers of `stream` and the modality of the module's `name`."""
     if len(parent.streams) > 1:
         raise ActionRecError(
             f"{parent.path} is a network of several streams ({', '.join(parent.streams)}); start {name} from a "
             "checkpoint of one stream"
         )
-    stream, state = module.streams[name], parent.weights()
+    state = parent.weights()
     _check_layers(stream, state, parent)
     _check_normalisation(stream, state, parent)
     own = module.inputs["streams"][name]

@@ -10,7 +10,7 @@ from actionrec.modules.base import ActionModule
 from actionrec.networks import backbone as backbones
 from actionrec.networks import video
 from actionrec.networks.backbone import Backbone
-from actionrec.networks.stream import Stream
+from actionrec.networks.stream import Bagged, Stream
 from actionrec.networks.streams import MultiStream
 from actionrec.streams import Modality
 from actionrec.system.errors import ActionRecError
@@ -87,6 +87,7 @@ class MultiStreamModule(_Streams):
         dropout: of the features of all streams.
         fusion: see `networks.fusions.create`.
         frozen: names of streams that do not learn.
+        members: number of networks of each stream whose probabilities are averaged, see `networks.stream.Bagged`.
         options: under the name of each stream its settings, see `StreamModule`; else see `ActionModule`.
     """
 
@@ -102,10 +103,11 @@ class MultiStreamModule(_Streams):
         dropout: float = 0.0,
         fusion: str | Mapping[str, Any] = "concat",
         frozen: Sequence[str] = (),
+        members: int = 1,
         **options: Any,
     ):
         settings, others = self._split(options, inputs)
-        streams = create_streams(settings, len(actions), dropout, inputs)
+        streams = create_streams(settings, len(actions), dropout, inputs, members)
         network = MultiStream(streams, len(actions), fusion, frozen)
         super().__init__(network, actions, inputs, optimizer, scheduler, label_smoothing, **others)
         self.save_hyperparameters()
@@ -121,7 +123,11 @@ class MultiStreamModule(_Streams):
 
 
 def create_streams(
-    settings: Mapping[str, Mapping[str, Any]], classes: int, dropout: float, inputs: Mapping[str, Any]
+    settings: Mapping[str, Mapping[str, Any]],
+    classes: int,
+    dropout: float,
+    inputs: Mapping[str, Any],
+    members: int = 1,
 ) -> dict[str, Stream]:
     """Create the streams of a network, by name.
 
@@ -130,6 +136,7 @@ def create_streams(
         classes: number of actions.
         dropout: of the features.
         inputs: the data module's `inputs`.
+        members: number of networks of each stream.
 
     Raises:
         ActionRecError: see `create_stream`; or the name of a stream is another key of the batch.
@@ -137,10 +144,11 @@ def create_streams(
     if taken := [name for name in settings if name in _TAKEN]:
         raise ActionRecError(f"a stream cannot be called {taken[0]}, which is a key of every batch; rename the stream")
     seen = {name: modalities.create(inputs["streams"][name]) for name in settings}
-    return {
-        name: create_stream(seen[name], each["backbone"], classes, dropout, inputs["size"])
+    made = {
+        name: [create_stream(seen[name], each["backbone"], classes, dropout, inputs["size"]) for _ in range(members)]
         for name, each in settings.items()
     }
+    return {name: Bagged(networks) if members > 1 else networks[0] for name, networks in made.items()}
 
 
 def create_stream(modality: Modality, backbone: Mapping[str, Any], classes: int, dropout: float, size: int) -> Stream:

@@ -1,5 +1,6 @@
-"""The network of one stream: normalisation, a backbone, and a linear head."""
+"""The network of one stream: normalisation, a backbone, and a linear head; or several such networks, averaged."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -61,6 +62,67 @@ class Stream(nn.Module):
     def _normalise(self, x: Tensor) -> Tensor:
         normal = (x - self.mean) / self.std
         return normal.contiguous(memory_format=torch.channels_last) if x.dim() == PICTURE else normal.contiguous()
+
+
+class Bagged(Stream):
+    """Networks of one stream, trained on different parts of the clips, whose probabilities are averaged.
+
+    Bagging (Breiman, 1996), with the networks of cross-validation as in stacked generalisation. The logits are the
+    logarithm of the mean probabilities. Features and maps, which the networks do not share, are those of the first one.
+
+    Args:
+        members: two networks or more, of the same layers.
+
+    Attributes:
+        whole: whether all members answer, or the first one alone, which was not trained on the validation clips.
+    """
+
+    def __init__(self, members: Sequence[Stream]):
+        nn.Module.__init__(self)
+        self.members = nn.ModuleList(members)
+        self.whole = True
+
+    @property
+    def first(self) -> Stream:
+        """The network of the run itself."""
+        return self.members[0]  # type: ignore[return-value]
+
+    @property
+    def backbone(self) -> Backbone:  # type: ignore[override]
+        return self.first.backbone
+
+    @property
+    def dropout(self) -> nn.Dropout:  # type: ignore[override]
+        return self.first.dropout
+
+    @property
+    def head(self) -> nn.Linear:  # type: ignore[override]
+        return self.first.head
+
+    @property
+    def mean(self) -> Tensor:  # type: ignore[override]
+        return self.first.mean
+
+    @property
+    def std(self) -> Tensor:  # type: ignore[override]
+        return self.first.std
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.first.embed(x)
+
+    def maps(self, x: Tensor) -> Tensor:
+        return self.first.maps(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.whole:
+            return self.first(x)
+        logs = torch.stack([member(x).log_softmax(dim=1) for member in self.members])
+        return logs.logsumexp(dim=0) - math.log(len(self.members))
+
+
+def members_of(stream: Stream) -> list[Stream]:
+    """The networks of a stream: one, or those of `Bagged`."""
+    return list(stream.members) if isinstance(stream, Bagged) else [stream]  # type: ignore[arg-type]
 
 
 def channels_last(network: nn.Module) -> None:

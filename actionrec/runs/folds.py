@@ -44,13 +44,29 @@ def of_parents(config: DictConfig) -> dict[str, list[Path]]:
     return {str(name): all_of(Path(str(path)).parents[1]) for name, path in found.items()}
 
 
+def members(config: DictConfig) -> dict[str, list[Path]]:
+    """The checkpoints of the further networks of each stream, of the folds 1 to `model.members` - 1.
+
+    Raises:
+        ActionRecError: see `of_parents`.
+    """
+    count = int(OmegaConf.select(config, "model.members") or 1)
+    if count == 1:
+        return {}
+    return {name: [_best(run) for run in runs[1:count]] for name, runs in of_parents(config).items()}
+
+
 def checkpoints(config: DictConfig) -> dict[str, Path]:
     """The checkpoints of the folds 1 to `COUNT` of a gated stage's parents, by role; none for other stages."""
     if not is_gated(config):
         return {}
     return {
-        f"{name} fold {fold}": run / "checkpoints" / "best.ckpt"
+        f"{name} fold {fold}": _best(run)
         for name, runs in of_parents(config).items()
         for fold, run in enumerate(runs)
         if fold
     }
+
+
+def _best(run: Path) -> Path:
+    return run / "checkpoints" / "best.ckpt"

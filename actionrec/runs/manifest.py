@@ -64,6 +64,7 @@ _ADDED = {
         "data.sampler": None,
         "data.region": "whole",
         "model.fixed_layers": 0.0,
+        "model.members": 1,
     },
     **{f"data.{stream}.{key}": None for stream in ("flow", "rgb_difference") for key in ("size", "focus")},
     **dict.fromkeys(("model.head_lr_factor", "model.backbone_lr_factor"), 1.0),

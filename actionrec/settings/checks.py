@@ -41,6 +41,7 @@ def check(config: DictConfig) -> None:
         _check_monitors(config)
     if "model." not in foreign:
         _check_frozen(config)
+        _check_members(config)
         _check_balance(config)
         _check_places(config)
     _check_devices(config)
@@ -108,6 +109,17 @@ def _check_frozen(config: DictConfig) -> None:
     for key, frozen in _values(config, ["model", "frozen"]):
         if unknown := [name for name in frozen if name not in streams]:
             raise ActionRecError(f"{key}={shown(frozen)}: {unknown[0]} is no stream; use some of {', '.join(streams)}")
+
+
+def _check_members(config: DictConfig) -> None:
+    """Raise if streams of several networks have another fusion than a gate, whose folds they are, or would learn."""
+    for key, members in _values(config, ["model", "members"]):
+        streams = [each.split(".")[1] for each, _ in _values(config, ["model", "*", "backbone"])]
+        if members > 1 and (config.model.get("fusion") != "gated" or {*config.model.frozen} != {*streams}):
+            raise ActionRecError(
+                f"{key}={members}: the networks are those of the folds of a gated fusion of frozen streams; use "
+                f"model.fusion=gated model.frozen=[{','.join(streams)}], or {key}=1"
+            )
 
 
 def _check_balance(config: DictConfig) -> None:

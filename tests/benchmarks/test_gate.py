@@ -1,6 +1,7 @@
 """The benchmark of gated fusions."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -37,8 +38,19 @@ def test_the_difference_is_that_of_the_chosen_stream(tmp_path, monkeypatch):
         for fold in range(folds.COUNT + 1):
             write(folds.fold_run(parents[stream], fold) / "scores_val.npz", right - fold, f"fold{fold}", noise=0.1)
     lineage = {stream: {"path": str(path / "checkpoints/best.ckpt")} for stream, path in parents.items()}
-    monkeypatch.setattr(gate, "read", lambda path: {"lineage": {"parents": lineage}})
-    row = gate.measure(tmp_path)
+    members = {"both_gated": 1, "both_bagged": 5}
+    bagged = tmp_path / "both_bagged/split1-seed0"
+    shutil.copytree(run, bagged)
+    for fold in range(1, folds.COUNT + 1):  # other networks of the single stream, which are right more often
+        write(folds.fold_run(parents["flow"], fold) / "scores.npz", 21, "test")
+    monkeypatch.setattr(
+        gate,
+        "read",
+        lambda path: {"lineage": {"parents": lineage}, "hyper_parameters": {"members": members[path.parents[2].name]}},
+    )
+    of_bagged, row = gate.measure(tmp_path)
+    assert [each["stage"] for each in (of_bagged, row)] == ["both_bagged", "both_gated"]
+    assert of_bagged["single"] == pytest.approx(21 / 30)
     assert (row["runs"], row["n"], row["sources"]) == (1, 30, 10)
     assert row["single"] == pytest.approx(18 / 30)
     assert row["difference"] == pytest.approx(6 / 30)

@@ -98,7 +98,7 @@ def test_a_chain_goes_up_to_a_stage_or_a_variant(call, trained, tmp_path):
     assert call("upto=hmdb51_two_stream_conv", "tag=short")[0] == STAGES
     assert trained[-1].model.fusion == "conv"
     assert trained[-1].run_dir == str(tmp_path / "demo/hmdb51_two_stream_conv/split1-seed0-short")
-    variants = ["hmdb51_two_stream_conv", "hmdb51_two_stream_gated"]
+    variants = [f"hmdb51_two_stream_{each}" for each in ("conv", "gated", "bagged")]
     stages, outcome = call("upto=fusion")
     assert stages == []
     assert outcome.err.strip().endswith(f"error: upto=fusion: use one of {', '.join([*STAGES, *variants])}")

@@ -68,6 +68,19 @@ def test_a_gate_leaves_a_stream_without_weight_out(tmp_path, fast_exporter, mixe
     assert (network({"flow": batch["flow"]}) - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
+def test_all_networks_of_bagged_streams_are_inside_the_graph(tmp_path, fast_exporter):
+    module, path = made(BOTH, fusion="gated", members=2, frozen=["frame", "flow"]), tmp_path / "a.onnx"
+    written(module, path)
+    batch, before = batch_of(module), exported.load(path)(batch_of(module))
+    with torch.no_grad():
+        module.network.flow.members[1].head.bias.add_(torch.arange(len(module.actions)))
+        expected = module(batch)
+    written(module, path)
+    found = exported.load(path)(batch)
+    assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
+    assert (found - before).abs().max() > 0.1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("exporter", EXPORTERS)
 @pytest.mark.parametrize(

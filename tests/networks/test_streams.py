@@ -5,7 +5,7 @@ from torch import nn
 from actionrec.evaluation.gate import Gate
 from actionrec.networks.backbone import Backbone
 from actionrec.networks.fusions import FUSION_LAYERS, Average, Max
-from actionrec.networks.stream import VOLUME, Stream
+from actionrec.networks.stream import VOLUME, Bagged, Stream, members_of
 from actionrec.networks.streams import MultiStream
 from actionrec.networks.video import VideoBackbone
 from actionrec.system.errors import ActionRecError
@@ -194,3 +194,20 @@ def test_unknown_settings_are_refused():
     for name in ("fusion", "training", "forward", "names", "streams"):
         with pytest.raises(ActionRecError, match=f"cannot be called {name}"):
             MultiStream({"frame": stream(3, 6), name: stream(3, 6)}, 5, "concat")
+
+
+def test_bagged_networks_answer_with_their_mean_probability(inputs):
+    torch.manual_seed(0)
+    networks = [stream(3, 6).eval() for _ in range(3)]
+    bagged = Bagged(networks).eval()
+    each = torch.stack([network(inputs[0]).softmax(1) for network in networks])
+    torch.testing.assert_close(bagged(inputs[0]).exp(), each.mean(0))
+    bagged.whole = False
+    torch.testing.assert_close(bagged(inputs[0]), networks[0](inputs[0]))
+    assert torch.equal(bagged.embed(inputs[0]), networks[0].embed(inputs[0]))
+    assert bagged.maps(inputs[0]).shape == (4, 6, 6, 6)
+    assert members_of(bagged) == networks
+    assert members_of(networks[0]) == networks[:1]
+    assert sum(weight.numel() for weight in bagged.parameters()) == 3 * sum(
+        weight.numel() for weight in networks[0].parameters()
+    )

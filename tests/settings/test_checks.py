@@ -88,6 +88,7 @@ WRONG = {
     CLIPS: {
         "model.frozen": ["frame", "[foo]", "null"],
         "model.fusion": ["foo"],
+        "model.members": ["0", "6", "1.5", "null"],
         "data.flow.fields": ["0", "abc"],
         "data.flow.stride": ["0"],
         "data.position": ["center"],
@@ -247,6 +248,14 @@ def test_streams_with_places_of_their_own_are_not_mixed_by_place(base, key, valu
     checks.check(config)
     with pytest.raises(ActionRecError, match=rf"^{key}={value}: model\.fusion=conv .* set {key}=null"):
         checks.check(changed(config, "model.fusion=conv"))
+
+
+def test_bagged_streams_are_those_of_a_gate_and_do_not_learn(base):
+    config = changed(base(*CLIPS), "model.members=5")
+    for own in ("model.fusion=average", "model.fusion=gated", "model.frozen=[frame,flow]"):
+        with pytest.raises(ActionRecError, match=r"^model.members=5: .*use model.fusion=gated model.frozen=\[fr"):
+            checks.check(changed(config, own))
+    checks.check(changed(changed(config, "model.fusion=gated"), "model.frozen=[frame,flow]"))
 
 
 def test_a_stage_does_not_take_the_name_of_another_experiment(base):

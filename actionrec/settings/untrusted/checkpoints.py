@@ -158,6 +158,7 @@ def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) 
         "class_weights": optional(list_of(number(0, 1e9), shortest=2, longest=10_000)),
         "fusion": either(text(50), target_with(set, trust)),
         "frozen": list_of(frozen, longest=max(1, len(streams))),
+        "members": integer(1, 5),
     }
     try:
         table(known)(hparams, "hyper_parameters")
