@@ -25,7 +25,7 @@ Schema = dict[str, Any]
 _NAMED = (
     *("chain.stages", "chain.variants", "chain.stages.*.parents"),
     *("recipe.lr_factors", "recipe.adam_weight_decays", "recipe.epochs", "recipe.fixed_layers", "recipe.batch_norms"),
-    *("recipe.head_epochs", "recipe.head_lr_factors", "recipe.backbone_lr_factors"),
+    *("recipe.dropouts", "recipe.head_epochs", "recipe.head_lr_factors", "recipe.backbone_lr_factors"),
 )
 # Mappings that take further keys: arguments of classes, and names of the user's own.
 _OPEN = (

@@ -63,6 +63,8 @@ def test_every_option_instantiates(compose_config, paths, tmp_path, data_of, exp
         overrides.remove("~callbacks.validation")
     if group == "flow":
         overrides += [f"paths.flow={tmp_path / 'none'}", "flow.bound=20"]
+    if option == "recipe=best":
+        overrides.append("recipe.motion.fields=4")  # the clips here have 7
     config = compose_config("train", *overrides, option)
     OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     if group == "flow":  # the store holds one estimator's
@@ -209,23 +211,23 @@ def test_recipes_give_each_stage_its_epochs_and_all_the_same_rest(compose_config
 
 
 # What of the network learns: share of fixed layers, batch norms, first epochs of the head alone, factors on the rate of
-# head and backbone.
+# head and backbone, dropout.
 LEARNS = {
-    "stanford40_frame": (0.5, "frozen", 1, 10, 0.3),
-    "hmdb51_frame": (0.5, "frozen", 2, 10, 0.1),
-    "hmdb51_flow": (0, "train", 0, 1, 1),
-    "hmdb51_two_stream": (0.5, "frozen", 0, 1, 1),
+    "stanford40_frame": (0.5, "frozen", 1, 10, 0.3, 0),
+    "hmdb51_frame": (0.5, "frozen", 2, 10, 0.1, 0),
+    "hmdb51_flow": (0, "train", 0, 1, 1, 0.5),
+    "hmdb51_two_stream": (0.5, "frozen", 0, 1, 1, 0),
 }
 
 
 @pytest.mark.parametrize("experiment", LEARNS)
 def test_the_best_recipe_says_of_each_stage_what_learns(compose_config, experiment):
     config = compose_config("train", f"experiment={experiment}", "recipe=best")
-    keys = ("fixed_layers", "batch_norm", "head_epochs", "head_lr_factor", "backbone_lr_factor")
+    keys = ("fixed_layers", "batch_norm", "head_epochs", "head_lr_factor", "backbone_lr_factor", "dropout")
     assert tuple(config.model[key] for key in keys) == LEARNS[experiment]
     assert config.data.region == "square"
     if "flow" in config.data:
-        assert (config.data.flow.size, config.data.flow.focus) == (112, "motion")
+        assert [config.data.flow[key] for key in ("size", "focus", "fields")] == [112, "motion", 8]
     said = compose_config(
         "train", f"experiment={experiment}", "recipe=best", "model.head_epochs=7", "data.region=whole"
     )
