@@ -108,7 +108,7 @@ def reliability_diagram(bins: Sequence[Bin], look: Look) -> Figure:
     points = [(each.confidence, each.accuracy) for each in bins if each.samples]
     above.plot(*zip(*points, strict=True), "D", color="black", markersize=4, label="mean of the bin")
     above.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="accuracy")
-    above.legend(frameon=False, fontsize=8, loc="upper left")
+    figure.legend(*above.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False, fontsize=8)
     below.bar(middles, [each.samples for each in bins], width, **_bars(look))
     below.set(xlabel="confidence", ylabel="samples")
     below.yaxis.set_major_locator(MaxNLocator(3, integer=True))
