@@ -5,7 +5,7 @@ from torch import nn
 
 from actionrec.evaluation.gradcam import overlay, saliency
 from actionrec.networks.backbone import Backbone, create, last_maps
-from actionrec.networks.stream import VOLUME, Stream
+from actionrec.networks.stream import VOLUME, Bagged, Stream
 from actionrec.networks.streams import MultiStream
 from actionrec.networks.video import VideoBackbone
 
@@ -54,6 +54,17 @@ def test_a_stream_that_a_gate_leaves_out_is_left_out():
         found = saliency(network, inputs, torch.tensor([1]))
         assert list(found) == ["flow"]
         assert found["flow"][0].argmax() == 63
+
+
+def test_of_bagged_networks_the_first_is_asked():
+    blind = stream()
+    nn.init.zeros_(blind.backbone.network[0].weight)
+    picture = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    picture[..., 2, 2] = 255
+    [found] = saliency(Bagged([stream(), blind]), {"frame": picture}, torch.tensor([1])).values()
+    assert found[0].argmax() == 18
+    [found] = saliency(Bagged([blind, stream()]), {"frame": picture}, torch.tensor([1])).values()
+    assert not found.any()
 
 
 @pytest.mark.parametrize(
