@@ -67,6 +67,7 @@ _ADDED = {
         "model.members": 1,
     },
     **{f"data.{stream}.{key}": None for stream in ("flow", "rgb_difference") for key in ("size", "focus")},
+    "data.frame.focus": None,
     **dict.fromkeys(("model.head_lr_factor", "model.backbone_lr_factor"), 1.0),
 }
 

@@ -25,7 +25,13 @@ Schema = dict[str, Any]
 _NAMED = (
     *("chain.stages", "chain.variants", "chain.stages.*.parents"),
     *("recipe.lr_factors", "recipe.adam_weight_decays", "recipe.epochs", "recipe.fixed_layers", "recipe.batch_norms"),
-    *("recipe.dropouts", "recipe.head_epochs", "recipe.head_lr_factors", "recipe.backbone_lr_factors"),
+    *(
+        "recipe.focuses",
+        "recipe.dropouts",
+        "recipe.head_epochs",
+        "recipe.head_lr_factors",
+        "recipe.backbone_lr_factors",
+    ),
 )
 # Mappings that take further keys: arguments of classes, and names of the user's own.
 _OPEN = (

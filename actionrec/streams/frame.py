@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 
 from actionrec.storage.cache import Pictures
+from actionrec.streams import focus as looking
 from actionrec.streams.base import Constants
 from actionrec.streams.transforms import Augmentation, View
 from actionrec.streams.window import FrameWindow, view_frames
+
+AROUND = 5  # frames whose changes place the square of a focus, the middle one of which is seen
 
 
 class Frame(FrameWindow):
@@ -18,16 +21,19 @@ class Frame(FrameWindow):
 
     Args:
         folder: folder of the extracted frames, see `storage.frames`; None if no samples are read.
+        focus: None, or `motion` for the square of the frame around what changes in `AROUND` frames, see `focus`; views
+            are of it. A still, around which nothing is known, is seen whole.
     """
 
     label, colour, hatch = "frame", "#0072B2", ""
     of_stills = True
 
-    def __init__(self, folder: str | None = None):
-        super().__init__(1, 1, folder)
+    def __init__(self, folder: str | None = None, focus: str | None = None):
+        super().__init__(AROUND if focus else 1, 1, folder)
+        self.focus = looking.check(self.key("focus"), focus)
 
     def settings(self) -> dict[str, Any]:
-        return {"_target_": "actionrec.streams.Frame"}
+        return {"_target_": "actionrec.streams.Frame", **looking.named(None, self.focus)}
 
     def shape(self, size: int) -> tuple[int, ...]:
         return (3, size, size)
@@ -38,7 +44,9 @@ class Frame(FrameWindow):
     def see(
         self, pictures: Pictures, view: View, size: int, augmentation: Augmentation | None, rng: np.random.Generator
     ) -> Tensor:
-        [seen] = view_frames(pictures, view, size, augmentation, rng)
+        if len(pictures) > 1:
+            pictures = looking.on_frames(pictures)
+        [seen] = view_frames([pictures[len(pictures) // 2]], view, size, augmentation, rng)
         return torch.from_numpy(seen).permute(2, 0, 1)
 
     def picture(self, sample: Tensor) -> np.ndarray:

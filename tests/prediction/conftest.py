@@ -31,7 +31,8 @@ KINDS = {
     ],
     "focused": [
         "experiment=two_stream",
-        "stream=[flow,rgb_difference]",
+        "stream=[frame,flow,rgb_difference]",
+        "data.frame.focus=motion",
         "data.flow.focus=motion",
         "data.flow.size=48",
         "data.rgb_difference.focus=motion",

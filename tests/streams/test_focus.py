@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from actionrec.flow import field
-from actionrec.streams import Flow, RGBDifference, create, focus
+from actionrec.streams import Flow, Frame, RGBDifference, create, focus
 from actionrec.streams.transforms import WHOLE, View
 from actionrec.system.errors import ActionRecError
 
@@ -63,7 +63,7 @@ def test_frames_are_focused_on_what_changes():
     assert all((each == 250).sum() == 3 * 40 * 40 for each in seen)
 
 
-@pytest.mark.parametrize("kind", ["flow", "rgb_difference"])
+@pytest.mark.parametrize("kind", ["frame", "flow", "rgb_difference"])
 def test_a_sample_is_of_the_square(kind):
     """The views, such as the mirrored one, are of the square."""
     rng = np.random.default_rng(0)
@@ -71,18 +71,32 @@ def test_a_sample_is_of_the_square(kind):
         pictures, square = fields(slice(100, 160), slice(40, 100)), focus.on_flow
         plain, focused = Flow("dis"), Flow("dis", focus="motion")
     else:
+        plain, focused = (
+            (Frame(), Frame(focus="motion")) if kind == "frame" else (RGBDifference(), RGBDifference(focus="motion"))
+        )
         pictures = [rng.integers(0, 60, (HEIGHT, WIDTH, 3), np.uint8) for _ in range(6)]
+        pictures = pictures[: focused.window]
         pictures = [np.where(np.arange(WIDTH)[:, None] < 90, each, 0).astype(np.uint8) for each in pictures]
-        square, plain, focused = focus.on_frames, RGBDifference(), RGBDifference(focus="motion")
+        square = focus.on_frames
+    of_plain = slice(2, 3) if kind == "frame" else slice(None)  # the middle frame
     for view in (WHOLE, View(flip=True), View(0.1, 0.2, 0.7, 0.6, square=0.5)):
-        of_square = plain.see(square(pictures), view, 32, None, rng)
+        of_square = plain.see(square(pictures)[of_plain], view, 32, None, rng)
         assert focused.see(pictures, view, 32, None, rng).equal(of_square)
-        assert not plain.see(pictures, view, 32, None, rng).equal(of_square)
+        assert not plain.see(pictures[of_plain], view, 32, None, rng).equal(of_square)
+
+
+def test_a_frame_is_the_middle_one_and_a_still_is_whole():
+    rng = np.random.default_rng(0)
+    clip = Frame(focus="motion")
+    assert clip.window == 5
+    still = rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    assert clip.see([still], WHOLE, 32, None, rng).equal(Frame().see([still], WHOLE, 32, None, rng))
 
 
 def test_settings_name_a_focus_where_there_is_one():
     """Those without one are as they were, so that checkpoints of earlier versions are told from no others."""
-    assert not {"focus", "size"} & set(Flow("dis").settings() | RGBDifference().settings())
+    assert not {"focus", "size"} & set(Frame().settings() | Flow("dis").settings() | RGBDifference().settings())
+    assert create(Frame(focus="motion").settings()).focus == "motion"
     for stream in (Flow("dis", size=48, focus="motion"), RGBDifference(size=48, focus="motion")):
         again = create(stream.settings())
         assert (again.size, again.focus) == (48, "motion")
