@@ -1,6 +1,6 @@
 """Base of the LightningModules: steps, metrics, optimiser, and the lineage that goes into checkpoints."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -185,11 +185,14 @@ class ActionModule(Measured):
         labels = batch["label"]
         if self.mixup:
             mixed = mix(batch, self.streams, self.mixup)
-            logits = self(mixed.batch)
-            loss = mixed.loss(logits, self.label_smoothing, self.class_weights)
+            logits, loss = self.learn(
+                mixed.batch, lambda each: mixed.loss(each, self.label_smoothing, self.class_weights)
+            )
         else:
-            logits = self(batch)
-            loss = F.cross_entropy(logits, labels, self.class_weights, label_smoothing=self.label_smoothing)
+            logits, loss = self.learn(
+                batch,
+                lambda each: F.cross_entropy(each, labels, self.class_weights, label_smoothing=self.label_smoothing),
+            )
         # The logged loss has neither smoothing nor class weights, as in validation, since the two curves share an axis.
         self.train_loss.update(F.cross_entropy(logits.detach(), labels, reduction="none"))
         self.train_metrics.update(logits.detach(), labels)
@@ -197,6 +200,11 @@ class ActionModule(Measured):
             self.log("train/loss", self.train_loss, on_step=False, on_epoch=True)
             self.log_dict(self.train_metrics, on_step=False, on_epoch=True)
         return loss
+
+    def learn(self, batch: dict[str, Any], objective: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (B, K) of a training batch, and the loss by an objective of logits."""
+        logits = self(batch)
+        return logits, objective(logits)
 
     def validation_step(self, batch: dict[str, Any], index: int) -> Tensor:
         logits, labels = self(batch), batch["label"]

@@ -1,8 +1,9 @@
 """LightningModules of one stream and of several streams, of any modality."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from actionrec import streams as modalities
@@ -10,6 +11,7 @@ from actionrec.modules.base import ActionModule
 from actionrec.networks import backbone as backbones
 from actionrec.networks import video
 from actionrec.networks.backbone import Backbone
+from actionrec.networks.fusions import OfLogits
 from actionrec.networks.stream import Bagged, Stream
 from actionrec.networks.streams import MultiStream
 from actionrec.streams import Modality
@@ -88,6 +90,9 @@ class MultiStreamModule(_Streams):
         fusion: see `networks.fusions.create`.
         frozen: names of streams that do not learn.
         members: number of networks of each stream whose probabilities are averaged, see `networks.stream.Bagged`.
+        stream_loss: weight, beside the loss of the fusion, of the mean loss of the streams' own heads; without it the
+            stream that learns sooner keeps the others from learning (Wang et al., CVPR 2020).
+        stream_dropout: probability with which a sample in training lacks one stream, whose logits then are zero.
         options: under the name of each stream its settings, see `StreamModule`; else see `ActionModule`.
     """
 
@@ -104,14 +109,33 @@ class MultiStreamModule(_Streams):
         fusion: str | Mapping[str, Any] = "concat",
         frozen: Sequence[str] = (),
         members: int = 1,
+        stream_loss: float = 0.0,
+        stream_dropout: float = 0.0,
         **options: Any,
     ):
         settings, others = self._split(options, inputs)
         streams = create_streams(settings, len(actions), dropout, inputs, members)
         network = MultiStream(streams, len(actions), fusion, frozen)
         super().__init__(network, actions, inputs, optimizer, scheduler, label_smoothing, **others)
+        self.stream_loss, self.stream_dropout = stream_loss, stream_dropout
+        if (stream_loss or stream_dropout) and not isinstance(network.fusion, OfLogits):
+            raise ActionRecError(
+                f"model.fusion={fusion} does not fuse the logits of the streams; use concat, average, max or gated, or "
+                "set model.stream_loss and model.stream_dropout to 0"
+            )
         self.save_hyperparameters()
         self.hparams.update(_without_weights(settings, streams))
+
+    def learn(self, batch: dict[str, Any], objective: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        fusion = self.network.fusion
+        if not (self.stream_loss or self.stream_dropout) or not isinstance(fusion, OfLogits):
+            return super().learn(batch, objective)
+        alone = {name: stream(batch[name]) for name, stream in self.network.streams.items()}
+        logits = fusion.combine(lacking_one(alone, self.stream_dropout))
+        loss = objective(logits)
+        if self.stream_loss:
+            loss = loss + self.stream_loss * torch.stack([objective(each) for each in alone.values()]).mean()
+        return logits, loss
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         # A batch for a prediction lacks the streams that a gate leaves out.
@@ -120,6 +144,17 @@ class MultiStreamModule(_Streams):
     def predict_step(self, batch: dict[str, Any], index: int) -> dict[str, Tensor]:
         """Features (B, F) of the frozen streams, on the CPU."""
         return {name: self.network.streams[name].embed(batch[name]).float().cpu() for name in self.network.frozen}
+
+
+def lacking_one(logits: Mapping[str, Tensor], probability: float) -> Mapping[str, Tensor]:
+    """Logits (B, K) of each stream; with a probability each sample lacks one stream, drawn at random."""
+    if not probability:
+        return logits
+    first = next(iter(logits.values()))
+    rows = (len(first), 1)
+    drawn = torch.randint(len(logits), rows, device=first.device)
+    dropped = torch.where(torch.rand(rows, device=first.device) < probability, drawn, -1)
+    return {name: each.masked_fill(dropped == row, 0.0) for row, (name, each) in enumerate(logits.items())}
 
 
 def create_streams(

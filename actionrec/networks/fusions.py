@@ -55,6 +55,17 @@ class Fusion(nn.Module):
         return [stream.dropout for stream in streams.values()]
 
 
+class OfLogits(Fusion):
+    """A fusion of the streams' logits."""
+
+    def forward(self, streams: Streams, inputs: Mapping[str, Tensor]) -> Tensor:
+        return self.combine({name: streams[name](inputs[name]) for name in self.used(list(inputs))})
+
+    @abstractmethod
+    def combine(self, logits: Mapping[str, Tensor]) -> Tensor:
+        """Logits (B, classes) of the logits (B, classes) of the streams, in their order."""
+
+
 class _Linear(Fusion, nn.Linear):  # type: ignore[misc]
     """A fusion that is a linear layer itself, so that its parameters are `fusion.weight` and `fusion.bias`."""
 
@@ -63,14 +74,14 @@ class _Linear(Fusion, nn.Linear):  # type: ignore[misc]
         return in_float32(lambda each: F.linear(each, self.weight, self.bias), self.weight.dtype, x)
 
 
-class Concat(_Linear):
+class Concat(OfLogits, _Linear):  # type: ignore[misc]
     """A linear layer on the logits of all streams."""
 
     def __init__(self, streams: Streams, classes: int):
         nn.Linear.__init__(self, len(streams) * classes, classes)
 
-    def forward(self, streams: Streams, inputs: Mapping[str, Tensor]) -> Tensor:  # type: ignore[override]
-        return self.decide(torch.cat([streams[name](each) for name, each in inputs.items()], dim=1))
+    def combine(self, logits: Mapping[str, Tensor]) -> Tensor:
+        return self.decide(torch.cat(list(logits.values()), dim=1))
 
     @torch.no_grad()
     def start(self, streams: Streams) -> None:
@@ -142,24 +153,24 @@ class Conv(Fusion):
         return [self.dropout]
 
 
-class Average(Fusion):
+class Average(OfLogits):
     """The mean of the streams' probabilities, as log-probabilities."""
 
     def __init__(self, streams: Streams, classes: int):
         super().__init__()
 
-    def forward(self, streams: Streams, inputs: Mapping[str, Tensor]) -> Tensor:
-        return reduce(torch.logaddexp, _log_probabilities(streams, inputs)) - math.log(len(inputs))
+    def combine(self, logits: Mapping[str, Tensor]) -> Tensor:
+        return reduce(torch.logaddexp, _log_probabilities(logits)) - math.log(len(logits))
 
 
-class Max(Fusion):
+class Max(OfLogits):
     """The maximum of the streams' probabilities for each action, as log-probabilities (not normalised)."""
 
     def __init__(self, streams: Streams, classes: int):
         super().__init__()
 
-    def forward(self, streams: Streams, inputs: Mapping[str, Tensor]) -> Tensor:
-        return reduce(torch.maximum, _log_probabilities(streams, inputs))
+    def combine(self, logits: Mapping[str, Tensor]) -> Tensor:
+        return reduce(torch.maximum, _log_probabilities(logits))
 
 
 class GateConstants(NamedTuple):
@@ -185,7 +196,7 @@ class GateConstants(NamedTuple):
         return reduce(torch.logaddexp if self.mixes else torch.add, parts)
 
 
-class Gated(Fusion):
+class Gated(OfLogits):
     """The streams' log-probabilities, combined as `evaluation.gate.Gate` says; a stream of weight 0 is not computed.
 
     Before it is fitted, the fusion is the average of the streams' probabilities. The logits are log-probabilities up to
@@ -199,13 +210,14 @@ class Gated(Fusion):
 
     def __init__(self, streams: Streams, classes: int):
         super().__init__()
+        self.names = tuple(streams)
         self.register_buffer("weights", torch.full((len(streams),), 1 / len(streams)))
         self.register_buffer("temperatures", torch.ones(len(streams)))
         self.register_buffer("mixes", torch.tensor(True))
 
-    def forward(self, streams: Streams, inputs: Mapping[str, Tensor]) -> Tensor:
-        constants = self.constants(list(inputs))
-        return constants.combine([streams[name](inputs[name]) for name in constants.names])
+    def combine(self, logits: Mapping[str, Tensor]) -> Tensor:
+        constants = self.constants(self.names)
+        return constants.combine([logits[name] for name in constants.names])
 
     def constants(self, names: Sequence[str]) -> GateConstants:
         """The gate's numbers for the used ones of the streams `names`; on a GPU, a sync."""
@@ -250,8 +262,8 @@ def create(fusion: str | Mapping[str, Any], streams: Streams, classes: int) -> F
     return FUSION_LAYERS[fusion](streams, classes)
 
 
-def _log_probabilities(streams: Streams, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-    return [streams[name](each).log_softmax(dim=1) for name, each in inputs.items()]
+def _log_probabilities(logits: Mapping[str, Tensor]) -> list[Tensor]:
+    return [each.log_softmax(dim=1) for each in logits.values()]
 
 
 @torch.no_grad()

@@ -65,6 +65,8 @@ _ADDED = {
         "data.region": "whole",
         "model.fixed_layers": 0.0,
         "model.members": 1,
+        "model.stream_loss": 0.0,
+        "model.stream_dropout": 0.0,
     },
     **{f"data.{stream}.{key}": None for stream in ("flow", "rgb_difference") for key in ("size", "focus")},
     "data.frame.focus": None,

@@ -75,6 +75,8 @@ SETTINGS: dict[str, Check] = {
     "model.class_weights": one_of("balanced", None),
     "model.frozen": rules.streams,
     "model.members": integer(1, 5),
+    "model.stream_loss": number(0, 1000),
+    "model.stream_dropout": number(0, 1),
     "model.fusion": rules.or_class(one_of("concat", "concat_features", "conv", "average", "max", "gated")),
     "recipe.lr_factor": number(0, above=True),
     "recipe.patience": amount,

@@ -16,7 +16,7 @@ from actionrec import modules
 from actionrec.modules import FlowModule, FrameModule, MultiStreamModule, StreamModule, TwoStreamModule
 from actionrec.modules.held import first_layers, held_norms
 from actionrec.modules.mixup import mix
-from actionrec.modules.streams import create_stream
+from actionrec.modules.streams import create_stream, lacking_one
 from actionrec.streams import Flow, Frame
 from actionrec.system.errors import ActionRecError
 
@@ -46,7 +46,10 @@ MODULES = {
     **{fusion: partial(create, "frame", "flow", fusion=fusion) for fusion in FUSIONS},
     "three": lambda: create("frame", "flow", "fast"),
 }
-MIXED = {"mixed": lambda: create("frame", "flow", mixup=0.2)}
+MIXED = {
+    "mixed": lambda: create("frame", "flow", mixup=0.2),
+    "alone": lambda: create("frame", "flow", stream_loss=1.0, stream_dropout=0.5),
+}
 
 
 @pytest.fixture
@@ -402,6 +405,41 @@ def test_mixup_trains_on_means_of_two_samples(batch):
     assert (
         mix({**batch, "frame": picture}, ["frame"], 1.0).batch["frame"].is_contiguous(memory_format=torch.channels_last)
     )
+
+
+@pytest.mark.parametrize("fusion", ["concat", "average", "max", "gated"])
+def test_streams_may_have_losses_of_their_own(fusion, batch):
+    torch.manual_seed(0)
+    module = create("frame", "flow", fusion=fusion, stream_loss=0.5).eval()
+    logits, loss = module.learn(batch, lambda each: F.cross_entropy(each, batch["label"]))
+    torch.testing.assert_close(logits, module(batch))
+    alone = [F.cross_entropy(stream(batch[name]), batch["label"]) for name, stream in module.streams.items()]
+    torch.testing.assert_close(loss, F.cross_entropy(logits, batch["label"]) + 0.5 * (alone[0] + alone[1]) / 2)
+
+
+def test_a_stream_that_the_fusion_ignores_learns_by_its_own_loss(batch):
+    module = create("frame", "flow", stream_loss=1.0)
+    with torch.no_grad():
+        module.network.fusion.weight[:, :3] = 0
+    _, loss = module.learn(batch, lambda each: F.cross_entropy(each, batch["label"]))
+    loss.backward()
+    assert module.network.frame.head.weight.grad.abs().sum() > 0
+
+
+def test_a_sample_lacks_one_stream_at_most():
+    torch.manual_seed(0)
+    logits = {name: torch.ones(4000, 3) for name in ("frame", "flow", "fast")}
+    assert lacking_one(logits, 0.0) is logits
+    there = torch.stack(list(lacking_one(logits, 0.6).values()))
+    assert (there.flatten(1).mean(1) - 0.8).abs().max() < 0.03  # each lacks in 0.6 / 3 of the samples
+    assert set(there.sum(0)[:, 0].tolist()) == {2.0, 3.0}
+
+
+@pytest.mark.parametrize("fusion", ["concat_features", "conv"])
+@pytest.mark.parametrize("setting", ["stream_loss", "stream_dropout"])
+def test_fusions_of_features_have_no_losses_of_streams(fusion, setting):
+    with pytest.raises(ActionRecError, match=rf"^model.fusion={fusion} does not fuse the logits"):
+        create("frame", "flow", fusion=fusion, **{setting: 0.1})
 
 
 def partial_norms(name):

@@ -89,6 +89,8 @@ WRONG = {
         "model.frozen": ["frame", "[foo]", "null"],
         "model.fusion": ["foo"],
         "model.members": ["0", "6", "1.5", "null"],
+        "model.stream_loss": ["-1", "null", "abc"],
+        "model.stream_dropout": ["-0.1", "1.5", "null"],
         "data.flow.fields": ["0", "abc"],
         "data.flow.stride": ["0"],
         "data.position": ["center"],

@@ -226,6 +226,10 @@ def test_the_best_recipe_says_of_each_stage_what_learns(compose_config, experime
     keys = ("fixed_layers", "batch_norm", "head_epochs", "head_lr_factor", "backbone_lr_factor", "dropout")
     assert tuple(config.model[key] for key in keys) == LEARNS[experiment]
     assert config.data.region == "square"
+    if "fusion" in config.model:
+        assert (config.model.stream_loss, config.model.stream_dropout) == (1.0, 0.2)
+    if "frame" in config.data:
+        assert config.data.frame.focus == (None if experiment == "stanford40_frame" else "motion")
     if "flow" in config.data:
         assert [config.data.flow[key] for key in ("size", "focus", "fields")] == [112, "motion", 8]
     said = compose_config(

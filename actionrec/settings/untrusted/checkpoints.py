@@ -159,6 +159,8 @@ def check_hyper_parameters(hparams: Any, path: Path, trust: Sequence[str] = ()) 
         "fusion": either(text(50), target_with(set, trust)),
         "frozen": list_of(frozen, longest=max(1, len(streams))),
         "members": integer(1, 5),
+        "stream_loss": number(0, 1000),
+        "stream_dropout": number(0, 1),
     }
     try:
         table(known)(hparams, "hyper_parameters")
