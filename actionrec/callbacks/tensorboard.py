@@ -17,13 +17,18 @@ from actionrec.settings.composition import CONF, in_multirun, plain
 
 
 def _stream_columns() -> dict[str, type[float] | type[str]]:
-    """Columns for the settings of `conf/stream/*.yaml`; null counts as a number, interpolations are left out."""
+    """Columns for the settings of `conf/stream/*.yaml`: null, and what a recipe sets, count as numbers but for `focus`.
+
+    Other interpolations, which repeat settings of other groups, are left out.
+    """
     found: dict[str, type[float] | type[str]] = {}
     for path in sorted((CONF / "stream").glob("*.yaml")):
         settings: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
         for key, value in settings["data"][path.stem].items():
-            if key != "_target_" and not (isinstance(value, str) and "${" in value):
-                found[f"data.{path.stem}.{key}"] = str if isinstance(value, str) else float
+            of_recipe = str(value).startswith("${recipe.")
+            if key != "_target_" and (of_recipe or "${" not in str(value)):
+                text = key == "focus" if of_recipe else isinstance(value, str)
+                found[f"data.{path.stem}.{key}"] = str if text else float
     return found
 
 

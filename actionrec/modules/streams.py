@@ -108,12 +108,12 @@ class MultiStreamModule(_Streams):
         dropout: float = 0.0,
         fusion: str | Mapping[str, Any] = "concat",
         frozen: Sequence[str] = (),
-        members: int = 1,
-        stream_loss: float = 0.0,
-        stream_dropout: float = 0.0,
         **options: Any,
     ):
         settings, others = self._split(options, inputs)
+        # Settings that earlier versions lacked: the hyper-parameters of their checkpoints stay as they are.
+        members = others.pop("members", 1)
+        stream_loss, stream_dropout = (others.pop(key, 0.0) for key in ("stream_loss", "stream_dropout"))
         streams = create_streams(settings, len(actions), dropout, inputs, members)
         network = MultiStream(streams, len(actions), fusion, frozen)
         super().__init__(network, actions, inputs, optimizer, scheduler, label_smoothing, **others)

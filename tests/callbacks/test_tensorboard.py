@@ -14,6 +14,9 @@ def test_settings_are_those_the_run_has(compose_config):
     assert flow["scheduler"] == "none"
     assert flow["flow.name"] == "dis_balanced"
     assert flow["data.flow.representation"] == "xy"
+    assert "data.flow.fields" not in flow
+    best = hyperparameters(compose_config("train", "experiment=hmdb51_flow", "recipe=best"))
+    assert [best[f"data.flow.{key}"] for key in ("fields", "size", "focus")] == [8, 112, "motion"]
     stills = hyperparameters(compose_config("train", "experiment=stanford40_frame", "scheduler=cosine"))
     assert stills["scheduler"] == "cosine"
     assert stills["backbone.weights"] == "IMAGENET1K_V1"
