@@ -9,18 +9,16 @@ the gate is chosen again with one stream's scores permuted over the clips: it ha
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from actionrec.evaluation import scores
+from actionrec.evaluation.fusion import average, matched
 from actionrec.evaluation.gate import choose
 from actionrec.evaluation.metrics import sources
-from actionrec.evaluation.scores import Scores
-from actionrec.evaluation.significance import match
 from actionrec.experiment import gating
 from actionrec.modules.checkpoint import read
 from actionrec.runs import folds
@@ -87,16 +85,12 @@ def _runs(stage: Path) -> Iterator[Gated]:
         checkpoint = read(run / "checkpoints" / "best.ckpt")
         parents = checkpoint["lineage"]["parents"]
         runs = {stream: Path(parent["path"]).parents[1] for stream, parent in parents.items()}
-        fused = scores.load(run / scores.FILES["test"])
-        single = _bagged(fused, folds.all_of(runs[gate["single"]])[: checkpoint["hyper_parameters"].get("members", 1)])
+        members = folds.all_of(runs[gate["single"]])[: checkpoint["hyper_parameters"].get("members", 1)]
+        tested = [scores.load(each / scores.FILES["test"]) for each in (run, *members)]
+        fused, *streams = matched({"test": tested})["test"]
+        single = average({"test": streams}).scores
         right, alone = (each.logits.argmax(1).eq(each.labels).numpy() for each in (fused, single))
         yield Gated(run, gate["chosen"], right, alone, fused.groups, _controls(runs))
-
-
-def _bagged(like: Scores, runs: Sequence[Path]) -> Scores:
-    """The mean probabilities of runs, with the rows in the order of `like`."""
-    found = [match(like, scores.load(run / scores.FILES["test"])) for run in runs]
-    return found[0]._replace(logits=torch.stack([each.logits.softmax(1) for each in found]).mean(0).log())
 
 
 def _controls(runs: dict[str, Path]) -> dict[str, bool]:

@@ -40,7 +40,8 @@ def tile(pictures: Sequence[np.ndarray], lines: Sequence[str], colour: tuple[int
     """
     factor = math.ceil(WIDTH / max(picture.shape[1] for picture in pictures))
     height, width = (factor * max(picture.shape[axis] for picture in pictures) for axis in (0, 1))
-    row = grid([_sized(picture, height, width) for picture in pictures], columns=len(pictures), gap=2)
+    sized = [cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST) for picture in pictures]
+    row = grid(sized, columns=len(pictures), gap=2)
     caption = np.full((LINE * len(lines) + 5, row.shape[1], 3), 255, np.uint8)
     for number, line in enumerate(lines, start=1):
         text = shortened(line, row.shape[1] - 6)
@@ -85,10 +86,6 @@ def note(text: str) -> np.ndarray:
 def enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
     """Enlarge a picture: each pixel becomes a square of `factor` by `factor` pixels."""
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
-
-
-def _sized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST)
 
 
 def shortened(text: str, width: int) -> str:

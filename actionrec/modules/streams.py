@@ -127,9 +127,10 @@ class MultiStreamModule(_Streams):
         self.hparams.update(_without_weights(settings, streams))
 
     def learn(self, batch: dict[str, Any], objective: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-        fusion = self.network.fusion
-        if not (self.stream_loss or self.stream_dropout) or not isinstance(fusion, OfLogits):
+        if not (self.stream_loss or self.stream_dropout):
             return super().learn(batch, objective)
+        fusion = self.network.fusion
+        assert isinstance(fusion, OfLogits)  # other fusions are refused when the module is made
         alone = {name: stream(batch[name]) for name, stream in self.network.streams.items()}
         logits = fusion.combine(lacking_one(alone, self.stream_dropout))
         loss = objective(logits)
