@@ -15,6 +15,8 @@ from actionrec.commands import train
 from actionrec.evaluation import scores
 from actionrec.evaluation.gate import Gate
 from actionrec.evaluation.metrics import measure
+from actionrec.export import run as exporting
+from actionrec.export.onnx_file import EXPORTERS
 from actionrec.modules import FlowModule, FrameModule, TwoStreamModule
 from actionrec.modules.checkpoint import read
 from actionrec.runs import measurements
@@ -361,6 +363,19 @@ def test_a_gated_chain_trains_its_folds_and_is_evaluated_as_any_other(chain, tmp
     assert again.status == 0, again.err
     found = scores.load(tmp_path / "bagged again/scores_val.npz")
     assert torch.equal(found.logits, scores.load(run_folder / "scores_val.npz").logits)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "EXPORTERS", {"torchscript": EXPORTERS["torchscript"]})  # a tenth of the other's time
+        assert run("export", str(bagged_folder)).status == 0
+    measured = [f"checkpoint={bagged_folder}/checkpoints/best.onnx", f"output={tmp_path / 'exported'}"]
+    of_file = run("evaluate", "experiment=hmdb51_two_stream", *paths, *quick, *measured, "parts=[test]")
+    assert of_file.status == 0, of_file.err
+    exported = scores.load(tmp_path / "exported/scores.npz")
+    of_run = scores.load(bagged_folder / "scores.npz").logits
+    torch.testing.assert_close(exported.logits, of_run, rtol=1e-3, atol=1e-4)
+    # The file's networks answer together, also those that were trained on the validation clips.
+    refused = run("evaluate", "experiment=hmdb51_two_stream", *paths, *quick, *measured, "parts=[val]")
+    assert refused.status == 1
+    assert "best.onnx was trained on" in refused.err.splitlines()[-1]
     if gate["chosen"].endswith(" alone"):
         single = scores.load(run_of(chain, f"hmdb51_{gate['single']}") / "scores.npz")
         found = scores.load(run_folder / "scores.npz")

@@ -1,7 +1,7 @@
 """`actionrec evaluate experiment=<stage>`: measure a run again, or any checkpoint of that stage."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -67,25 +67,23 @@ class Measured(NamedTuple):
     place: Path
 
 
-def load(config: DictConfig) -> Measured:
+def load(config: DictConfig, parts: Sequence[str]) -> Measured:
     """Load what a measurement needs, and copy the settings of the data from the run into the configuration, in place.
+
+    Args:
+        config: of the verb.
+        parts: those that are measured.
 
     Raises:
         ActionRecError: the command line changes a setting of the training, the checkpoint is of another stage, or the
             checkpoint was trained on records that it would be measured on.
     """
-    terminal.doing("loading torch and lightning")
-    from actionrec.evaluation.scores import FILES
     from actionrec.experiment.build import create_data, data_split
     from actionrec.modules import exported
     from actionrec.modules.checkpoint import load_module, read
     from actionrec.modules.parents import Parent, check_parent
 
     path = Path(config.checkpoint)
-    parts = plain(config)["parts"]
-    if isinstance(parts, str) or not parts or (unknown := set(parts) - set(FILES)):
-        wrong = parts if isinstance(parts, str) or not parts else unknown.pop()
-        raise ActionRecError(f"parts: {wrong} is none of {', '.join(FILES)}; use for example parts=[val,test]")
     network = exported.load(path, "checkpoint", plain(config)["trust"]) if exported.is_exported(path) else None
     run = path.parents[1] if path.parts[-2:] == ("checkpoints", "best.ckpt") else None
     if network:
@@ -116,9 +114,9 @@ def load(config: DictConfig) -> Measured:
     data = create_data(config)
     if "views.segments" in saved.given_keys() and not hasattr(data, "segments"):
         raise ActionRecError("views.segments: stills have no segments; leave it out")
-    # Of bagged streams the network that was not trained on the validation clips answers for those.
+    # Of bagged streams the network that was not trained on the validation clips answers for those, but if exported.
     bagged = checkpoint.get("hyper_parameters", {}).get("members", 1) > 1
-    held_out = data.names("test") + ([] if bagged else data.names("val"))
+    held_out = [name for part in parts if part == "test" or (part == "val" and not bagged) for name in data.names(part)]
     check_parent(Parent(path, checkpoint), data_split(config), held_out, data.names("train"))
     terminal.doing("loading the network")
     module = network or load_module(path, checkpoint)
@@ -137,11 +135,16 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
     Raises:
         ActionRecError: see `load`, or the folder of the results has those of another measurement.
     """
+    terminal.doing("loading torch and lightning")
+    from actionrec.evaluation.scores import FILES
     from actionrec.modules.exported import ExportedModule
 
-    path, run, _, data, module, place = load(config)
-    network = module if isinstance(module, ExportedModule) else None
     parts = plain(config)["parts"]
+    if isinstance(parts, str) or not parts or (unknown := set(parts) - set(FILES)):
+        wrong = parts if isinstance(parts, str) or not parts else unknown.pop()
+        raise ActionRecError(f"parts: {wrong} is none of {', '.join(FILES)}; use for example parts=[val,test]")
+    path, run, _, data, module, place = load(config, parts)
+    network = module if isinstance(module, ExportedModule) else None
     trainer = measurement.create_trainer(config)
     with only_writer(place, "the measurements in"):
         checkpoint_hash = network.description.checkpoint if network else sha256(path)

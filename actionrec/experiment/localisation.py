@@ -41,7 +41,7 @@ def localise(config: DictConfig) -> dict[str, Any]:
         ActionRecError: the stage is one of stills, a clip cannot be read, or see `evaluation.remeasure`.
     """
     terminal.doing("loading torch and lightning")
-    measured = load(config)
+    measured = load(config, ["test"])
     joined = [join(f"joined{number}", parts) for number, parts in enumerate(_groups(config, measured), 1)]
     if not any(each.instances for each in joined):
         raise ActionRecError("localisation=true: the test part has no clips; choose a run with a test part")
