@@ -559,7 +559,7 @@ class TestBadInput:
             (["experiment=hmdb51_flow", "backbone.name=resnet17"], ["backbone.name=resnet17"]),
             (["experiment=hmdb51_frame"], ["init_from=", "no such checkpoint", "train that stage first"]),
             (["experiment=hmdb51_two_stream"], ["init_from.frame=", "no such checkpoint"]),
-            (["experiment=hmdb51_flow", "views.crops=7"], ["views.crops=7", "1, 3, 5, 10"]),
+            (["experiment=hmdb51_flow", "views.crops=7"], ["views.crops=7", "1, 2, 3, 5, 10"]),
             (["experiment=hmdb51_flow", "resume=true"], ["resume: there is no", "train without resume"]),
             (["experiment=hmdb51_flow", "data.cache=disk"], ["data.cache=disk", "use ram or null"]),
             (["experiment=hmdb51_flow", "data.num_workers=many"], ["data.num_workers=many", "use auto"]),

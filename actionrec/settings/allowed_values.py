@@ -34,7 +34,7 @@ SETTINGS: dict[str, Check] = {
     "fast_depthwise": flag,
     "cache_features": flag,
     "views.segments": integer(1, 1000),
-    "views.crops": one_of(1, 3, 5, 10),
+    "views.crops": one_of(1, 2, 3, 5, 10),
     "data.actions": rules.actions,
     "data.strict": flag,
     "data.size": integer(16, 4096),  # pixels
@@ -45,7 +45,7 @@ SETTINGS: dict[str, Check] = {
     "data.sampler": one_of("balanced", None),
     "data.background": maybe(path, None),
     "data.region": one_of("whole", "square"),
-    "data.crops": one_of(1, 3, 5, 10),
+    "data.crops": one_of(1, 2, 3, 5, 10),
     "data.cache": one_of("ram", None),
     "data.augmentation": one_of("none", "reference", "strong"),
     "data.position": one_of("first", "quarter", "middle", "three_quarter", "last", "random"),

@@ -67,6 +67,7 @@ _CORNERS = tuple(
 _THIRDS = tuple(View(left, 0, 0.75, 1) for left in (0, 0.125, 0.25))
 EVAL_VIEWS = {
     1: (WHOLE,),
+    2: (WHOLE, WHOLE._replace(flip=True)),
     3: _THIRDS,
     5: _CORNERS,
     10: _CORNERS + tuple(view._replace(flip=True) for view in _CORNERS),
@@ -78,8 +79,8 @@ def eval_views(crops: int, region: str = "whole") -> tuple[View, ...]:
 
     Args:
         crops: their number, a key of `EVAL_VIEWS`.
-        region: `whole` squeezes the whole picture into a square input; `square` keeps the proportions: one, five and
-            ten views are of the central square of a picture, three views are squares side by side.
+        region: `whole` squeezes the whole picture into a square input; `square` keeps the proportions: one, two, five
+            and ten views are of the central square of a picture, three views are squares side by side.
 
     Raises:
         ActionRecError: there is no such region or number of views.

@@ -121,7 +121,7 @@ def test_failures_are_listed_after_the_predictions_of_the_others(run, light_run,
         (["{run}", "source=a.mp4", "accelerator=abacus"], "accelerator=abacus"),
         (["{run}", "source=a.mp4", "precision=3"], "precision=3"),
         (["{run}", "calibrate=true"], "is not a scores file"),
-        (["{run}/checkpoints/best.ckpt", "source=a.mp4", "views.crops=2"], "views.crops=2: use"),
+        (["{run}/checkpoints/best.ckpt", "source=a.mp4", "views.crops=4"], "views.crops=4: use"),
     ],
 )
 def test_bad_input_is_one_line(run, light_run, tmp_path, words, said):

@@ -39,7 +39,7 @@ WRONG = {
         "data.actions": ["null", "clap", "5", "[1,2]"],
         "data.strict": ["maybe", "1"],
         "views.segments": ["0", "abc", "1.5"],
-        "views.crops": ["2", "abc", "true"],
+        "views.crops": ["4", "abc", "true"],
         "split": ["0", "abc", "1.5", "null"],
         "seed": ["-1", "abc", "99999999999", "1.5", "null", "", "[]"],
         "trainer.max_epochs": ["0", "-1", "abc", "1.5", "null"],

@@ -215,26 +215,28 @@ def test_recipes_give_each_stage_its_epochs_and_all_the_same_rest(compose_config
 LEARNS = {
     "stanford40_frame": (0.5, "frozen", 1, 10, 0.3, 0),
     "hmdb51_frame": (0.5, "frozen", 2, 10, 0.1, 0),
+    "frame": (0.5, "frozen", 2, 10, 0.1, 0),
     "hmdb51_flow": (0, "train", 0, 1, 1, 0.5),
+    "flow": (0, "train", 0, 1, 1, 0.5),
     "hmdb51_two_stream": (0.5, "frozen", 0, 1, 1, 0),
 }
 
 
 @pytest.mark.parametrize("experiment", LEARNS)
 def test_the_best_recipe_says_of_each_stage_what_learns(compose_config, experiment):
-    config = compose_config("train", f"experiment={experiment}", "recipe=best")
+    words = [f"experiment={experiment}", "recipe=best", *(["dataset=hmdb51"] if "_" not in experiment else [])]
+    config = compose_config("train", *words)
     keys = ("fixed_layers", "batch_norm", "head_epochs", "head_lr_factor", "backbone_lr_factor", "dropout")
     assert tuple(config.model[key] for key in keys) == LEARNS[experiment]
     assert config.data.region == "square"
+    assert config.views.crops == 2
     if "fusion" in config.model:
         assert (config.model.stream_loss, config.model.stream_dropout) == (1.0, 0.2)
     if "frame" in config.data:
         assert config.data.frame.focus == (None if experiment == "stanford40_frame" else "motion")
     if "flow" in config.data:
         assert [config.data.flow[key] for key in ("size", "focus", "fields")] == [112, "motion", 8]
-    said = compose_config(
-        "train", f"experiment={experiment}", "recipe=best", "model.head_epochs=7", "data.region=whole"
-    )
+    said = compose_config("train", *words, "model.head_epochs=7", "data.region=whole")
     assert (said.model.head_epochs, said.data.region) == (7, "whole")
 
 

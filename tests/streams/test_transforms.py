@@ -9,6 +9,7 @@ from actionrec.flow.field import dequantize, mirror, quantize, stack
 from actionrec.streams.transforms import (
     CLIP_PRESETS,
     NONE,
+    REGIONS,
     STILL_PRESETS,
     WHOLE,
     Augmentation,
@@ -140,13 +141,21 @@ def test_crops_reach_the_scale_they_say(rng):
     assert max(areas) > 0.9
 
 
-@pytest.mark.parametrize("crops", [3, 5, 10])
+@pytest.mark.parametrize("crops", [2, 3, 5, 10])
 def test_views_of_a_test_are_inside_the_picture_and_differ(crops):
     views = eval_views(crops)
     assert len(set(views)) == crops
     for view in views:
         assert 0 <= view.left <= view.left + view.width <= 1
         assert 0 <= view.top <= view.top + view.height <= 1
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_two_views_are_the_picture_and_its_mirror_image(rng, region):
+    picture = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    plain, mirrored = (view_frame(picture, view, 24) for view in eval_views(2, region))
+    assert np.array_equal(mirrored, plain[:, ::-1])
+    assert np.array_equal(plain, view_frame(picture, eval_views(1, region)[0], 24))
 
 
 def test_square_views_keep_the_proportions(rng):
