@@ -86,8 +86,9 @@ def test_the_clock_takes_the_curve_and_stops_at_the_mark():
         clock.on_validation_end(trainer, None)
     assert trainer.should_stop
     assert clock.curve.accuracy == [pytest.approx(0.2), 0.5]
-    assert clock.curve.reached(0.5) == clock.curve.seconds[1] > clock.curve.reached(0.1) == clock.curve.seconds[0] > 0
-    assert clock.curve.reached(0.6) == float("inf")
+    first, second = clock.curve.seconds
+    assert 0 < first < second
+    assert [clock.curve.until(mark) for mark in (0.1, 0.5, 0.6)] == [(first, True), (second, True), (second, False)]
 
 
 def test_the_recipes_are_timed_on_the_same_data(compose_config, tmp_path):
