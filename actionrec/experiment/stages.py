@@ -32,11 +32,12 @@ def overrides_of(chain: ChainConfig, name: str, config: DictConfig, fold: int = 
     kind = list(config[STILLS if stage.data == STILLS else CLIPS])  # alone: places of other data sets may be missing
     own = for_hydra([*kind, *stage.overrides], config_groups(), trains=True)
     found = [f"experiment={stage.experiment}", *shared, *own]
+    if stage.name != stage.experiment:
+        found.append(f"stage={stage.name}")
     if name != stage.name:
         variant = chain.variants[name]
         place = f"${{paths.outputs}}/${{paths.name}}/{name}/split${{run_split:}}-seed${{seed}}${{suffix:${{tag}}}}"
         return [*found, *variant.overrides, f"run_dir='{place}'"]
-    found = found if name == stage.experiment else [*found, f"stage={name}"]
     if not fold:
         return found
     run = stage.run(config.split, config.seed, config.tag)
