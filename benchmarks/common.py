@@ -70,9 +70,9 @@ def run_verb(verb: str, overrides: Iterable[str]) -> None:
     Raises:
         ActionRecError: it failed.
     """
-    done = subprocess.run([sys.executable, "-m", f"actionrec.{verb}", *overrides])
+    done = subprocess.run([sys.executable, "-m", "actionrec", verb, *overrides])
     if done.returncode:
-        raise ActionRecError(f"actionrec.{verb} failed; what it said is above")
+        raise ActionRecError(f"actionrec {verb} failed; what it said is above")
 
 
 def megabytes(pid: int | None = None) -> float:

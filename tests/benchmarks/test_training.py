@@ -11,7 +11,8 @@ from actionrec.datasets import stanford40
 from actionrec.modules import FrameModule
 from actionrec.runs.manifest import settings_of
 from actionrec.streams import Frame
-from benchmarks.common import fresh, main, megabytes
+from actionrec.system.errors import ActionRecError
+from benchmarks.common import fresh, main, megabytes, run_verb
 from benchmarks.data import small_pictures, write_stills
 from benchmarks.training import time_to_accuracy
 from benchmarks.training.__main__ import PARTS
@@ -104,6 +105,13 @@ def test_the_recipes_are_timed_on_the_same_data(compose_config, tmp_path):
             "split",
         ):
             assert OmegaConf.select(best, key) == OmegaConf.select(strong, key)
+
+
+def test_a_benchmark_runs_the_verbs_that_there_are(capfd):
+    run_verb("extract_flow", ["--help"])
+    assert "actionrec extract_flow" in capfd.readouterr().out
+    with pytest.raises(ActionRecError, match=r"^actionrec flow failed"):
+        run_verb("flow", [])
 
 
 def test_an_unknown_part_is_named(monkeypatch, capsys):
