@@ -29,6 +29,17 @@ def test_a_chain_is_called_as_its_file_and_tells_its_networks_apart(name):
         assert not stage.make or re.search(rf"^{stage.make}:", MAKEFILE, re.M)
 
 
+@pytest.mark.parametrize("name", CHAINS)
+def test_every_chain_may_end_with_a_gate(name):
+    found = load(name)
+    last = [*found.stages.values()][-1]
+    frozen = f"model.frozen=[{','.join(last.parents)}]"
+    gated, bagged = (found.variants[f"{last.name}_{each}"] for each in ("gated", "bagged"))
+    assert gated.of == bagged.of == last.name
+    assert set(gated.overrides) == {"model.fusion=gated", frozen}
+    assert set(bagged.overrides) == {*gated.overrides, "model.members=5"}
+
+
 def test_the_chain_that_is_left_unsaid_is_the_same_everywhere(compose_config):
     assert OmegaConf.load(CONF / "report.yaml").defaults[2] == {"chain": DEFAULT}
     assert {"chain": DEFAULT} in OmegaConf.load(CONF / "train.yaml").defaults
