@@ -22,6 +22,7 @@ from actionrec.evaluation.metrics import sources
 from actionrec.experiment import gating
 from actionrec.modules.checkpoint import read
 from actionrec.runs import folds
+from actionrec.runs.folder import PARTIAL
 from actionrec.system.errors import ActionRecError
 from benchmarks.common import table
 
@@ -45,16 +46,22 @@ def measure(folder: Path) -> list[dict[str, Any]]:
     Raises:
         ActionRecError: the folder has no gated runs.
     """
-    stages = sorted({record.parents[1] for record in folder.glob(f"*/split*/{gating.FILE}")})
+    stages = {stage: runs for stage in sorted(folder.glob("*")) if (runs := _finished(stage))}
     if not stages:
         raise ActionRecError(
             f"{folder} has no gated runs; train them by actionrec chain upto=<the chain's gated variant>"
         )
-    return [_row(stage) for stage in stages]
+    return [_row(stage, runs) for stage, runs in stages.items()]
 
 
-def _row(stage: Path) -> dict[str, Any]:
-    found = list(_runs(stage))
+def _finished(stage: Path) -> list[Path]:
+    """The gated runs of a stage's folder, without those that are not finished."""
+    runs = [record.parent for record in sorted(stage.glob(f"split*/{gating.FILE}"))]
+    return [run for run in runs if run.suffix != PARTIAL]
+
+
+def _row(stage: Path, runs: list[Path]) -> dict[str, Any]:
+    found = list(_measured(runs))
     differences = np.concatenate([each.fused.astype(float) - each.single for each in found])
     sizes, source_of = sources([group for each in found for group in each.groups])
     sums = np.bincount(source_of, differences)
@@ -78,19 +85,18 @@ def _row(stage: Path) -> dict[str, Any]:
     }
 
 
-def _runs(stage: Path) -> Iterator[Gated]:
-    for record in sorted(stage.glob(f"split*/{gating.FILE}")):
-        run = record.parent
-        gate = json.loads(record.read_text())
+def _measured(runs: list[Path]) -> Iterator[Gated]:
+    for run in runs:
+        gate = json.loads((run / gating.FILE).read_text())
         checkpoint = read(run / "checkpoints" / "best.ckpt")
         parents = checkpoint["lineage"]["parents"]
-        runs = {stream: Path(parent["path"]).parents[1] for stream, parent in parents.items()}
-        members = folds.all_of(runs[gate["single"]])[: checkpoint["hyper_parameters"].get("members", 1)]
+        singles = {stream: Path(parent["path"]).parents[1] for stream, parent in parents.items()}
+        members = folds.all_of(singles[gate["single"]])[: checkpoint["hyper_parameters"].get("members", 1)]
         tested = [scores.load(each / scores.FILES["test"]) for each in (run, *members)]
         fused, *streams = matched({"test": tested})["test"]
         single = average({"test": streams}).scores
         right, alone = (each.logits.argmax(1).eq(each.labels).numpy() for each in (fused, single))
-        yield Gated(run, gate["chosen"], right, alone, fused.groups, _controls(runs))
+        yield Gated(run, gate["chosen"], right, alone, fused.groups, _controls(singles))
 
 
 def _controls(runs: dict[str, Path]) -> dict[str, bool]:

@@ -3,11 +3,13 @@
 The candidates go from the best single stream to a weighted product. The parameters of a candidate, and its loss, come
 from disjoint sets of source videos (stacked generalisation: Wolpert 1992). A richer candidate replaces a simpler one
 only if it is better by more than a standard error (after the one-standard-error rule of Breiman et al. 1984), and the
-single stream only if it is better by two. So a stream that adds nothing gets no weight, and the fusion is its better
-stream.
+single stream only if it is better by two. Of three streams and more, those without which the best candidate is worse
+by no more than a standard error are left out, one after another. So a stream that adds nothing gets no weight, and the
+fusion of two is its better stream.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +59,7 @@ class Choice(NamedTuple):
 
     Args:
         gate: fitted to all clips.
-        name: of the candidate.
+        name: of the candidate, such as `product`, or `product of frame, flow` if streams are left out.
         single: index of the best single stream.
         losses: mean log-loss of each candidate on sources that its parameters were not fitted to, in nats.
         errors: standard error, over source videos, of each candidate's difference to the best single stream.
@@ -91,32 +93,77 @@ def choose(logs: Logs, labels: np.ndarray, groups: Sequence[str], streams: Seque
     sizes, source_of = sources(groups)
     if len(sizes) < 2:
         raise ActionRecError(f"{len(labels)} clips of one source video are too few for a gate; use model.fusion=concat")
-    singles: dict[str, Fit] = {f"{name} alone": _single(row) for row, name in enumerate(streams)}
-    candidates = singles | FUSIONS
     parts = list(GroupKFold(min(PARTS, len(sizes))).split(labels, labels, source_of))
-    scores = {name: _left_out(fit, logs, labels, parts) for name, fit in candidates.items()}
-    losses = {name: -found[np.arange(len(labels)), labels] for name, found in scores.items()}
-    means = {name: float(each.mean()) for name, each in losses.items()}
-    # The single streams are equally simple, so the best one stands for them.
-    alone = name = min(singles, key=lambda name: means[name])
-    for richer in FUSIONS:
-        error = _standard_error(losses[richer] - losses[name], source_of, sizes)
-        if means[name] - means[richer] > (ERRORS_TO_FUSE if name == alone else 1) * error + NEGLIGIBLE:
-            name = richer
-    errors = {each: _standard_error(found - losses[alone], source_of, sizes) for each, found in losses.items()}
-    right = {key: found.argmax(1) == labels for key, found in scores.items()}
+
+    def judged(name: str, fit: Fit) -> Judged:
+        found = _left_out(fit, logs, labels, parts)
+        return Judged(name, fit, -found[np.arange(len(labels)), labels], found.argmax(1) == labels)
+
+    def fused(rows: tuple[int, ...]) -> list[Judged]:
+        of = "" if len(rows) == len(streams) else f" of {', '.join(streams[row] for row in rows)}"
+        return [judged(name + of, _among(rows, fit)) for name, fit in FUSIONS.items()]
+
+    def error(one: Judged, other: Judged) -> float:
+        return _standard_error(one.losses - other.losses, source_of, sizes)
+
+    def best_of(fusions: Sequence[Judged]) -> Judged:
+        best = alone
+        for richer in fusions:
+            least = (ERRORS_TO_FUSE if best is alone else 1) * error(richer, best) + NEGLIGIBLE
+            best = richer if best.loss - richer.loss > least else best
+        return best
+
+    singles = [judged(f"{name} alone", _single(row)) for row, name in enumerate(streams)]
+    alone = min(singles, key=lambda each: each.loss)  # stands for all of them, which are equally simple
+    rows = tuple(range(len(streams)))
+    fusions = fused(rows)
+    best = best_of(fusions)
+    while len(rows) > 2:
+        fewer = [(best_of(fused(others)), others) for others in combinations(rows, len(rows) - 1)]
+        simpler, others = min(fewer, key=lambda each: each[0].loss)
+        if simpler.loss - best.loss > error(simpler, best):
+            break
+        best, rows = simpler, others
+    shown = {each.name: each for each in (*singles, *fusions, best)}
     return Choice(
-        candidates[name](logs, labels),
-        name,
-        list(singles).index(alone),
-        means,
-        errors,
-        {key: float(each.mean()) for key, each in right.items()},
-        _share_below(right[name].astype(float) - right[alone], source_of),
+        best.fit(logs, labels),
+        best.name,
+        next(row for row, each in enumerate(singles) if each is alone),
+        {name: each.loss for name, each in shown.items()},
+        {name: error(each, alone) for name, each in shown.items()},
+        {name: float(each.right.mean()) for name, each in shown.items()},
+        _share_below(best.right.astype(float) - alone.right, source_of),
     )
 
 
 Fit = Callable[[Logs, np.ndarray], Gate]
+
+
+class Judged(NamedTuple):
+    """A candidate: its log-losses (N,), and whether it is right (N,), on sources that it was not fitted to."""
+
+    name: str
+    fit: Fit
+    losses: np.ndarray
+    right: np.ndarray
+
+    @property
+    def loss(self) -> float:
+        """The mean log-loss."""
+        return float(self.losses.mean())
+
+
+def _among(rows: tuple[int, ...], fit: Fit) -> Fit:
+    """The fusion of some of the streams."""
+
+    def fit_rows(logs: Logs, labels: np.ndarray) -> Gate:
+        gate = fit(logs[list(rows)], labels)
+        weights, temperatures = [0.0] * len(logs), [1.0] * len(logs)
+        for row, weight, found in zip(rows, gate.weights, gate.temperatures, strict=True):
+            weights[row], temperatures[row] = weight, found
+        return Gate(tuple(weights), tuple(temperatures), gate.mixes)
+
+    return fit_rows
 
 
 def _single(row: int) -> Fit:

@@ -40,6 +40,27 @@ def test_scores_of_other_clips_are_dropped(seed):
     assert choice.gate.weights == (0, 1)
 
 
+@pytest.mark.parametrize("permuted", range(3))
+@pytest.mark.parametrize("seed", range(6))
+def test_of_three_streams_the_one_with_scores_of_other_clips_is_dropped(seed, permuted):
+    logits, labels, groups = streams(1.5, 1.5, 1.5, seed=seed)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    logits[permuted] = logits[permuted][order]
+    names = ["frame", "flow", "rgb_difference"]
+    choice = choose(logits, labels, groups, names)
+    assert choice.gate.weights[permuted] == 0
+    others = [row for row in range(3) if row != permuted]
+    assert min(choice.gate.weights[row] for row in others) > 0
+    assert choice.name.endswith(f" of {names[others[0]]}, {names[others[1]]}")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_three_streams_with_evidence_of_their_own_are_fused(seed):
+    choice = choose(*streams(1.5, 1.5, 1.5, seed=seed), ["frame", "flow", "rgb_difference"])
+    assert min(choice.gate.weights) > 0
+    assert choice.name in FUSIONS
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_streams_with_evidence_of_their_own_are_fused(seed):
     logits, labels, groups = streams(1.5, 1.5, seed=seed)
