@@ -15,13 +15,12 @@ from actionrec.commands import train
 from actionrec.evaluation import scores
 from actionrec.evaluation.gate import Gate
 from actionrec.evaluation.metrics import measure
-from actionrec.export import run as exporting
-from actionrec.export.onnx_file import EXPORTERS
 from actionrec.modules import FlowModule, FrameModule, TwoStreamModule
 from actionrec.modules.checkpoint import read
 from actionrec.runs import measurements
 from actionrec.system.files import sha256
 from tests.conftest import QUICK, TABLES, TAGS, metrics_of, noise_video, numbers
+from tests.export.conftest import export_by_torchscript
 from tests.reporting.browser import check_layout, opened
 
 STAGES = {
@@ -364,7 +363,7 @@ def test_a_gated_chain_trains_its_folds_and_is_evaluated_as_any_other(chain, tmp
     found = scores.load(tmp_path / "bagged again/scores_val.npz")
     assert torch.equal(found.logits, scores.load(run_folder / "scores_val.npz").logits)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "EXPORTERS", {"torchscript": EXPORTERS["torchscript"]})  # a tenth of the other's time
+        export_by_torchscript(patch)
         assert run("export", str(bagged_folder)).status == 0
     measured = [f"checkpoint={bagged_folder}/checkpoints/best.onnx", f"output={tmp_path / 'exported'}"]
     of_file = run("evaluate", "experiment=hmdb51_two_stream", *paths, *quick, *measured, "parts=[test]")

@@ -114,7 +114,8 @@ def choose(logs: Logs, labels: np.ndarray, groups: Sequence[str], streams: Seque
         return best
 
     singles = [judged(f"{name} alone", _single(row)) for row, name in enumerate(streams)]
-    alone = min(singles, key=lambda each: each.loss)  # stands for all of them, which are equally simple
+    single = min(range(len(singles)), key=lambda row: singles[row].loss)
+    alone = singles[single]  # stands for all of them, which are equally simple
     rows = tuple(range(len(streams)))
     fusions = fused(rows)
     best = best_of(fusions)
@@ -128,7 +129,7 @@ def choose(logs: Logs, labels: np.ndarray, groups: Sequence[str], streams: Seque
     return Choice(
         best.fit(logs, labels),
         best.name,
-        next(row for row, each in enumerate(singles) if each is alone),
+        single,
         {name: each.loss for name, each in shown.items()},
         {name: error(each, alone) for name, each in shown.items()},
         {name: float(each.right.mean()) for name, each in shown.items()},

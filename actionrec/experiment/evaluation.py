@@ -116,7 +116,8 @@ def load(config: DictConfig, parts: Sequence[str]) -> Measured:
         raise ActionRecError("views.segments: stills have no segments; leave it out")
     # Of bagged streams the network that was not trained on the validation clips answers for those, but if exported.
     bagged = checkpoint.get("hyper_parameters", {}).get("members", 1) > 1
-    held_out = [name for part in parts if part == "test" or (part == "val" and not bagged) for name in data.names(part)]
+    unseen = {"test"} if bagged else {"val", "test"}
+    held_out = [name for part in unseen.intersection(parts) for name in data.names(part)]
     check_parent(Parent(path, checkpoint), data_split(config), held_out, data.names("train"))
     terminal.doing("loading the network")
     module = network or load_module(path, checkpoint)
@@ -136,13 +137,9 @@ def remeasure(config: DictConfig) -> dict[str, Any]:
         ActionRecError: see `load`, or the folder of the results has those of another measurement.
     """
     terminal.doing("loading torch and lightning")
-    from actionrec.evaluation.scores import FILES
     from actionrec.modules.exported import ExportedModule
 
     parts = plain(config)["parts"]
-    if isinstance(parts, str) or not parts or (unknown := set(parts) - set(FILES)):
-        wrong = parts if isinstance(parts, str) or not parts else unknown.pop()
-        raise ActionRecError(f"parts: {wrong} is none of {', '.join(FILES)}; use for example parts=[val,test]")
     path, run, _, data, module, place = load(config, parts)
     network = module if isinstance(module, ExportedModule) else None
     trainer = measurement.create_trainer(config)

@@ -33,7 +33,7 @@ _MEASURED = (
     "localisation.json",
     "scores*.npz",
 )  # not copied for a resumed training
-PARTIAL = ".partial"  # suffix of a run's folder during the training
+UNFINISHED = (".partial", ".replaced")  # suffixes of folders beside a run's that are no run, see `RunFolder`
 MULTIRUN = "multirun.json"  # file in a multirun's folder with the keys that vary
 
 
@@ -50,7 +50,7 @@ class RunFolder:
     @property
     def partial(self) -> Path:
         """Folder of the run during the training."""
-        return self.path.with_name(self.path.name + PARTIAL)
+        return self.path.with_name(f"{self.path.name}.partial")
 
     @property
     def finished(self) -> bool:

@@ -48,9 +48,9 @@ def test_the_difference_is_that_of_the_chosen_stream(tmp_path, monkeypatch):
         "read",
         lambda path: {"lineage": {"parents": lineage}, "hyper_parameters": {"members": members[path.parents[2].name]}},
     )
-    begun = run.with_name("split2-seed0.partial")  # a run that is not finished has a gate, and no scores of its test
-    begun.mkdir()
-    shutil.copy(run / "gate.json", begun)
+    for name in ("split2-seed0.partial", "split1-seed0.replaced"):  # a training's folders have a gate, and are no runs
+        run.with_name(name).mkdir()
+        shutil.copy(run / "gate.json", run.with_name(name))
     of_bagged, row = gate.measure(tmp_path)
     assert [each["stage"] for each in (of_bagged, row)] == ["both_bagged", "both_gated"]
     assert of_bagged["single"] == pytest.approx(21 / 30)

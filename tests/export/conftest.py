@@ -65,10 +65,15 @@ def described(module: ActionModule, streams: list[str] | None = None) -> Descrip
     return Description(module.lineage, "0" * 64, names, views, "float32", None, {"torch": "2"})
 
 
+def export_by_torchscript(patch: pytest.MonkeyPatch) -> None:
+    """Leave the exporter of TorchScript alone, which takes a tenth of the other one's time."""
+    patch.setattr(exporting, "EXPORTERS", {"torchscript": EXPORTERS["torchscript"]})
+
+
 @pytest.fixture
 def fast_exporter(monkeypatch) -> None:
-    """The exporter of TorchScript alone, which takes a tenth of the other one's time."""
-    monkeypatch.setattr(exporting, "EXPORTERS", {"torchscript": EXPORTERS["torchscript"]})
+    """See `export_by_torchscript`."""
+    export_by_torchscript(monkeypatch)
 
 
 def save(module: ActionModule, folder: Path) -> Path:

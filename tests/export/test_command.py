@@ -11,13 +11,12 @@ from actionrec.evaluation import scores
 from actionrec.export import run as exporting
 from actionrec.export import samples
 from actionrec.export.comparison import Comparison
-from actionrec.export.onnx_file import EXPORTERS
 from actionrec.modules import exported
 from actionrec.prediction import calibration
 from actionrec.prediction.calibration import Calibration
 from actionrec.system.files import sha256
 from tests.conftest import QUICK, noise_video
-from tests.export.conftest import BOTH, made, save
+from tests.export.conftest import BOTH, export_by_torchscript, made, save
 
 CPU = ("accelerator=cpu", "precision=32-true")
 
@@ -42,7 +41,7 @@ def own_run(tmp_path):
 def exported_run(tmp_path_factory, compose_config):
     folder = saved_run(tmp_path_factory.mktemp("exported"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "EXPORTERS", {"torchscript": EXPORTERS["torchscript"]})
+        export_by_torchscript(patch)
         exporting.export(compose_config("export", f"checkpoint={folder}"))
     return folder
 
