@@ -22,7 +22,7 @@ from actionrec.evaluation.metrics import sources
 from actionrec.experiment import gating
 from actionrec.modules.checkpoint import read
 from actionrec.runs import folds
-from actionrec.runs.folder import UNFINISHED
+from actionrec.settings.rules import WORKING_SUFFIXES
 from actionrec.system.errors import ActionRecError
 from benchmarks.common import table
 
@@ -57,7 +57,7 @@ def measure(folder: Path) -> list[dict[str, Any]]:
 def _finished(stage: Path) -> list[Path]:
     """The gated runs of a stage's folder, without those that are not finished."""
     runs = [record.parent for record in sorted(stage.glob(f"split*/{gating.FILE}"))]
-    return [run for run in runs if run.suffix not in UNFINISHED]
+    return [run for run in runs if run.suffix not in WORKING_SUFFIXES]
 
 
 def _row(stage: Path, runs: list[Path]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from actionrec.runs import measurements
 from actionrec.runs.folder import MULTIRUN, job_name
 from actionrec.settings.messages import one_line
-from actionrec.settings.rules import direction
+from actionrec.settings.rules import WORKING_SUFFIXES, direction
 from actionrec.settings.untrusted import read_metrics, read_overrides
 from actionrec.system import locks
 from actionrec.system.errors import ActionRecError
@@ -126,7 +126,7 @@ def study_rows(folder: Path, swept: Swept, objective: str = "val/acc") -> list[d
     """
     jobs: dict[tuple[str, ...], Path] = {}
     for path in sorted(folder.glob("*/overrides.yaml")):
-        if path.parent.suffix == ".partial" or not path.with_name("metrics.json").is_file():
+        if path.parent.suffix in WORKING_SUFFIXES or not path.with_name("metrics.json").is_file():
             continue
         said = read_overrides(path)
         theirs = parse(said).fixed

@@ -14,7 +14,8 @@ from actionrec.page.pictures import data_url
 from actionrec.prediction.loading import Loaded, Place, load
 from actionrec.prediction.sources import is_image
 from actionrec.reporting.records import name_of
-from actionrec.runs.folder import UNFINISHED, RunFolder
+from actionrec.runs.folder import RunFolder
+from actionrec.settings.rules import WORKING_SUFFIXES
 from actionrec.settings.untrusted import read_config, read_metrics
 from actionrec.storage.video import count_frames, read_frames, read_image, resize_short_side
 from actionrec.system.errors import ActionRecError
@@ -62,7 +63,7 @@ def find_runs(outputs: Path) -> dict[str, Choice]:
     """
     found = {}
     for path in sorted(outputs.glob("*/*/*")):
-        if name_of(path.name) and path.suffix not in UNFINISHED and RunFolder(path).finished:
+        if name_of(path.name) and path.suffix not in WORKING_SUFFIXES and RunFolder(path).finished:
             key = path.relative_to(outputs).as_posix()
             found[key] = Choice(key, path, f"{path.parent.name}, {path.name}{_accuracy(path)}")
     return found

@@ -12,11 +12,12 @@ from actionrec.evaluation.scores import Scores
 from actionrec.modules.checkpoint import read
 from actionrec.reporting.records import Checkpoint, Damage, Fusion, Measured, Outputs, Run, Study, name_of
 from actionrec.runs import measurements
-from actionrec.runs.folder import UNFINISHED, RunFolder
+from actionrec.runs.folder import RunFolder
 from actionrec.settings import chain as declared
 from actionrec.settings import untrusted, values
 from actionrec.settings.chain import ChainConfig
 from actionrec.settings.messages import one_line
+from actionrec.settings.rules import WORKING_SUFFIXES
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256
 
@@ -41,7 +42,7 @@ def read_outputs(folder: Path, trust: Sequence[str] = (), chain: ChainConfig | N
     others = {path.parents[1].name for path in folder.glob("*/split*/metrics.json")} - {*outputs.chain.stages}
     for stage in (*outputs.chain.stages, *sorted(others)):
         for path in sorted((each for each in folder.glob(f"{stage}/*") if each.is_dir()), key=_order):
-            if path.suffix in UNFINISHED:
+            if path.suffix in WORKING_SUFFIXES:
                 outputs.unfinished.append(path)
             elif run := _run(outputs, stage, path):
                 outputs.runs.append(run)

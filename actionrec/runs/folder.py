@@ -33,7 +33,6 @@ _MEASURED = (
     "localisation.json",
     "scores*.npz",
 )  # not copied for a resumed training
-UNFINISHED = (".partial", ".replaced")  # suffixes of folders beside a run's that are no run, see `RunFolder`
 MULTIRUN = "multirun.json"  # file in a multirun's folder with the keys that vary
 
 

@@ -47,8 +47,8 @@ def test_rows_are_of_the_sweeps_own_finished_runs_over_seeds(folder):
     finished(folder, ["data.size=96", "optimizer.lr=0.001", "seed=0"], 1, 1)  # of another sweep
     finished(folder, ["data.size=64", "optimizer.lr=0.001", "seed=2"], 1, 1)
     finished(folder, ["data.size=64", "optimizer.lr=0.001", "seed=0", "x=1"], 1, 1)
-    (folder / "half.partial").mkdir()
-    (folder / "half.partial" / "overrides.yaml").write_text("- data.size=64")
+    for suffix in (".partial", ".replaced"):  # a training that goes on, and a run that was replaced
+        finished(folder, ["data.size=64", "optimizer.lr=0.00001", "seed=0"], 0.5, 0.5, f"half{suffix}")
     rows = study_rows(folder, parse(ASKED))
     assert [row["optimizer.lr"] for row in rows] == ["0.001", "0.0001"]
     assert [(row["runs"], row["n"]) for row in rows] == [(2, 10), (2, 10)]
