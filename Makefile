@@ -129,7 +129,7 @@ crossval: $(DATA_READY) ## The chain and its fusions over SPLITS and SEEDS, each
 	  seed=$(call swept,$(SEEDS)) fuse=true $(EACH)
 	@$(MAKE) --no-print-directory report
 
-jhmdb: $(READY) ## J-HMDB by the best recipe: three streams and their fusions, over SPLITS and SEEDS
+jhmdb: $(READY) ## J-HMDB by the best recipe: three streams, fusions of two and of three, over SPLITS and SEEDS
 	$(BIN)/actionrec chain --multirun chain=jhmdb_three_streams recipe=best $(JHMDB) $(TAGS) backbone=efficientnet_lite0 data.actions=all \
 	  split=$(call swept,$(SPLITS)) seed=$(call swept,$(SEEDS)) fuse=true $(ARGS)
 	@$(BIN)/actionrec report $(JHMDB)

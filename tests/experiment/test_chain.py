@@ -105,16 +105,24 @@ def test_a_chain_goes_up_to_a_stage_or_a_variant(call, trained, tmp_path):
     assert wanted(load(), None, variants=True) == [*STAGES, *variants]
 
 
-def test_a_variant_starts_from_the_parents_of_its_stage_whatever_the_experiment_is_called(call, trained, tmp_path):
-    stages, outcome = call("chain=jhmdb_three_streams", "upto=jhmdb_three_streams_bagged")
+@pytest.mark.parametrize(
+    ("stage", "singles"),
+    [
+        ("jhmdb_two_stream", ["jhmdb_frame", "jhmdb_flow"]),
+        ("jhmdb_three_streams", ["jhmdb_frame", "jhmdb_flow", "jhmdb_rgb_difference"]),
+    ],
+)
+def test_a_variant_starts_from_the_parents_of_its_stage_whatever_the_experiment_is_called(
+    call, trained, tmp_path, stage, singles
+):
+    stages, outcome = call("chain=jhmdb_three_streams", f"upto={stage}_bagged")
     assert outcome.status == 0, outcome.err
-    singles = ["jhmdb_frame", "jhmdb_flow", "jhmdb_rgb_difference"]
-    assert stages == [*singles, *(each for each in singles for _ in range(4)), "jhmdb_three_streams"]
+    assert stages == [*singles, *(each for each in singles for _ in range(4)), stage]
     assert trained[-1].init_from == {
         each.removeprefix("jhmdb_"): str(tmp_path / f"demo/{each}/split1-seed0/checkpoints/best.ckpt")
         for each in singles
     }
-    assert trained[-1].run_dir == str(tmp_path / "demo/jhmdb_three_streams_bagged/split1-seed0")
+    assert trained[-1].run_dir == str(tmp_path / f"demo/{stage}_bagged/split1-seed0")
 
 
 @pytest.mark.ci
