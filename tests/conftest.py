@@ -16,6 +16,7 @@ import numpy as np
 import omegaconf.base
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal import defaults_list
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
@@ -106,6 +107,22 @@ Plugins.instance()  # fills the registry
 FILES = SourcesRegistry.instance().resolve("file")
 FILES.load_config = load_once(FILES.load_config)
 omegaconf.base.parse = functools.cache(omegaconf.base.parse)  # of interpolations, the same ones in each composition
+
+
+def choices_once(create: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """Build the choices that a list of defaults may refer to once; Hydra builds them for each of its entries anew."""
+    found: dict[str, DictConfig] = {}
+
+    def create_choices(overrides: Any, entries: Sequence[Any], self_added: bool) -> DictConfig:
+        key = repr((self_added, overrides.known_choices, [(type(entry), vars(entry)) for entry in entries]))
+        if key not in found:
+            found[key] = create(overrides, entries, self_added)
+        return found[key]
+
+    return create_choices
+
+
+defaults_list._create_interpolation_map = choices_once(defaults_list._create_interpolation_map)
 
 
 class Outcome(NamedTuple):

@@ -61,7 +61,6 @@ def copy_of(chain: Path, stage: str, outputs: Path) -> Path:
     return target
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "module"), STAGES.items())
 def test_a_stage_leaves_a_whole_run(chain, stage, module):
     run = run_of(chain, stage)
@@ -90,7 +89,6 @@ def test_a_stage_leaves_a_whole_run(chain, stage, module):
         torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)
 
 
-@pytest.mark.slow
 def test_lineage_names_every_ancestor_by_hash(chain):
     lineage = {stage: read(run_of(chain, stage) / "checkpoints" / "best.ckpt")["lineage"] for stage in STAGES}
     best = {stage: sha256(run_of(chain, stage) / "checkpoints" / "best.ckpt") for stage in STAGES}
@@ -106,7 +104,6 @@ def test_lineage_names_every_ancestor_by_hash(chain):
     assert not trained_on & set(scores.load(run_of(chain, "hmdb51_two_stream") / "scores.npz").names)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_tensorboard_has_the_metrics_and_the_hyper_parameters(chain, stage):
     run = run_of(chain, stage)
@@ -123,7 +120,6 @@ def test_tensorboard_has_the_metrics_and_the_hyper_parameters(chain, stage):
     assert {"config/text_summary", "lineage/text_summary"} <= set(events.Tags()["tensors"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_tensorboard_shows_the_validation_of_the_best_epoch(chain, stage):
     """The only one, so that the curves' first points and the projector are of the same answers."""
@@ -153,7 +149,6 @@ def test_tensorboard_shows_the_validation_of_the_best_epoch(chain, stage):
         assert events.Scalars(f"val_acc/{action}")[0].value == pytest.approx(sum(recall) / len(recall))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_evaluate_finds_what_training_found(chain, tmp_path, paths, run, stage):
     copy = copy_of(chain, stage, tmp_path / "outputs")
@@ -164,7 +159,7 @@ def test_evaluate_finds_what_training_found(chain, tmp_path, paths, run, stage):
     assert ["test/acc", f"{before['test/acc']:.4f}"] in [line.split() for line in outcome.out.splitlines()]
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_another_protocol_has_a_record_of_its_own(chain, tmp_path, paths, run):
     """Of a run that was measured at three instants, and again at one."""
     copy = copy_of(chain, "hmdb51_frame", tmp_path / "outputs")
@@ -194,7 +189,7 @@ def test_another_protocol_has_a_record_of_its_own(chain, tmp_path, paths, run):
     assert "scores of frame were measured with segments 3, scores of flow with 1" in refused.err
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_measurement_is_of_all_the_runs_samples_or_kept_apart(chain, demo_root, tmp_path, paths, run):
     copy = copy_of(chain, "stanford40_frame", tmp_path / "outputs")
     before = numbers(copy / "metrics.json")
@@ -220,7 +215,6 @@ def test_a_measurement_is_of_all_the_runs_samples_or_kept_apart(chain, demo_root
     assert "metrics.json: not what was written there" in run("evaluate", "experiment=stanford40_frame", *paths).err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
@@ -240,7 +234,7 @@ def test_evaluate_refuses_what_it_cannot_change(chain, paths, run, overrides, sa
     assert "Traceback" not in outcome.err
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_run_is_trained_again_from_its_folder(chain, tmp_path, run):
     """All it takes is in the run: no experiment, no recipe, no places but the new one."""
     run_dir = run_of(chain, "hmdb51_flow")
@@ -262,7 +256,7 @@ def test_a_run_is_trained_again_from_its_folder(chain, tmp_path, run):
     assert "epoch 1/1" in (tmp_path / "again/log.txt").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_nothing_is_mixed_where_recipes_change(chain, tmp_path, paths, run):
     """A chain of one recipe, then a stage of another: it has the first one's place."""
     copy = copy_of(chain, "stanford40_frame", tmp_path / "outputs")
@@ -287,7 +281,6 @@ def test_nothing_is_mixed_where_recipes_change(chain, tmp_path, paths, run):
     assert (copy / "metrics.json").read_bytes() != before
 
 
-@pytest.mark.slow
 def test_fusions_of_the_chains_scores(chain, tmp_path, paths, run):
     for stage in ("hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream"):
         copy_of(chain, stage, tmp_path / "outputs")
@@ -318,7 +311,6 @@ def test_fusions_of_the_chains_scores(chain, tmp_path, paths, run):
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_gated_chain_trains_its_folds_and_is_evaluated_as_any_other(chain, tmp_path, paths, run):
     for stage in STAGES:
         copy_of(chain, stage, tmp_path / "outputs")
@@ -381,7 +373,7 @@ def test_a_gated_chain_trains_its_folds_and_is_evaluated_as_any_other(chain, tmp
         assert torch.equal(single.logits.argmax(1), found.logits.argmax(1))
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_evaluate_averages_instants_and_crops(chain, tmp_path, paths, run):
     copy_of(chain, "hmdb51_two_stream", tmp_path / "outputs")
     many = ["views.segments=2", "views.crops=3", f"output={tmp_path / 'many'}", "parts=[test]"]
@@ -391,7 +383,6 @@ def test_evaluate_averages_instants_and_crops(chain, tmp_path, paths, run):
     assert not (tmp_path / "many/scores_val.npz").exists()
 
 
-@pytest.mark.slow
 def test_evaluate_of_another_checkpoint_leaves_the_run_alone(chain, tmp_path, paths, run):
     copy = copy_of(chain, "hmdb51_flow", tmp_path / "outputs")
     before = (copy / "metrics.json").read_bytes()
@@ -409,7 +400,6 @@ def test_evaluate_of_another_checkpoint_leaves_the_run_alone(chain, tmp_path, pa
     assert (copy / "metrics.json").read_bytes() == before
 
 
-@pytest.mark.slow
 def test_report_prints_a_row_a_stage_and_shows_clips(chain, demo_root, run):
     outcome = run("report", f"paths.outputs={chain.parent}", "gallery=2")
     assert outcome.status == 0, outcome.err
@@ -429,7 +419,7 @@ def test_report_prints_a_row_a_stage_and_shows_clips(chain, demo_root, run):
         assert shown.locator("svg.chain text.label").all_text_contents() == ["same file"] * 3
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_report_shows_clips_of_a_single_stream_and_says_when_the_data_went(chain, tmp_path, paths, run, demo_root):
     copy_of(chain, "hmdb51_flow", tmp_path / "outputs")
     assert run("report", *paths, "gallery=1").status == 0
@@ -443,7 +433,7 @@ def test_report_shows_clips_of_a_single_stream_and_says_when_the_data_went(chain
     assert (report / "runs.csv").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_resume_trains_on_and_keeps_what_there_was(chain, tmp_path, paths, run):
     copy = copy_of(chain, "stanford40_frame", tmp_path / "outputs")
     overrides = ["experiment=stanford40_frame", *paths, *QUICK, "trainer.max_epochs=2", "resume=true"]
@@ -481,7 +471,6 @@ def test_resume_trains_on_and_keeps_what_there_was(chain, tmp_path, paths, run):
     assert not copy.with_name("split1-seed0.partial").exists()
 
 
-@pytest.mark.slow
 def test_frozen_streams_without_a_learned_fusion_are_kept_as_they_are(chain, tmp_path, paths, run):
     for stage in ("hmdb51_frame", "hmdb51_flow"):
         copy_of(chain, stage, tmp_path / "outputs")
@@ -493,7 +482,7 @@ def test_frozen_streams_without_a_learned_fusion_are_kept_as_they_are(chain, tmp
     assert 0 <= metrics["test/acc"] <= 1
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("frozen", ["[frame]", "[frame,flow]"])
 def test_cached_features_and_pictures_change_nothing(paths, run, tmp_path, frozen):
     stage, outputs = "hmdb51_two_stream", tmp_path / "outputs"
@@ -589,7 +578,6 @@ class TestBadInput:
         line = refused("train", "experiment=hmdb51_frame", f"init_from={tmp_path / 'junk.ckpt'}")
         assert "junk.ckpt: not a checkpoint" in line
 
-    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("stage", "parent", "overrides", "names"),
         [
@@ -605,7 +593,6 @@ class TestBadInput:
         for name in names:
             assert name in line
 
-    @pytest.mark.slow
     def test_a_checkpoint_of_another_stage(self, refused, chain):
         best = run_of(chain, "hmdb51_flow") / "checkpoints" / "best.ckpt"
         assert "use experiment=hmdb51_flow" in refused("evaluate", "experiment=hmdb51_frame", f"checkpoint={best}")

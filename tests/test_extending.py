@@ -44,7 +44,7 @@ def outside(tmp_path, monkeypatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_data_set_and_a_stream_are_trained_and_evaluated(run, outside, monkeypatch):
     monkeypatch.syspath_prepend(str(outside))
     given = (*PLACES, "experiment=gestures_history")
@@ -77,6 +77,7 @@ def test_a_data_set_is_counted_where_it_lies(run, outside, monkeypatch):
     assert outcome.out == "gestures: 14 clips of 2 actions: 8 train, 2 val, 4 test\n"
 
 
+@pytest.mark.ci
 def test_an_estimator_extracts_flow(run, outside, monkeypatch):
     monkeypatch.syspath_prepend(str(outside))
     words = ("flow=panning", "dataset=gestures", "data.actions=all", "workers=1")

@@ -61,7 +61,6 @@ def slurm(monkeypatch, tmp_path):
     return said
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("sign", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_training_that_is_told_to_stop_says_so_and_can_go_on(tmp_path, run, command, in_epoch, sign, status):
     in_epoch(sign)
@@ -104,7 +103,6 @@ def test_a_training_that_is_killed_ends_as_if_it_had_not_been(tmp_path, run, com
     assert kept == {path.name for path in folder.rglob("*")}
 
 
-@pytest.mark.slow
 def test_a_multirun_that_is_told_to_stop_starts_no_other_job(tmp_path, run, command, in_epoch):
     in_epoch(signal.SIGTERM)
     assert run("train", *command, "seed=0,1", "sweep.name=both", "--multirun").status == 143
@@ -120,7 +118,6 @@ def test_a_search_that_is_told_to_stop_says_so(run, command, monkeypatch):
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_job_that_slurm_is_about_to_end_is_requeued_and_measures_the_best_network(
     tmp_path, run, command, in_epoch, slurm
 ):
@@ -144,7 +141,6 @@ def test_a_job_that_slurm_is_about_to_end_is_requeued_and_measures_the_best_netw
     assert slurm.read_text() == "requeue 123\n" * 2
 
 
-@pytest.mark.slow
 def test_a_training_that_diverges_leaves_no_run(tmp_path, run, command):
     outcome = run("train", *command, "optimizer.lr=1e30")
     assert outcome.status == 1
@@ -154,7 +150,6 @@ def test_a_training_that_diverges_leaves_no_run(tmp_path, run, command):
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_run_that_is_killed_while_it_is_measured_loses_no_metric(tmp_path, run, command, monkeypatch):
     outputs = tmp_path / "outputs"
     with monkeypatch.context() as killed:
@@ -176,7 +171,6 @@ def killed_in_a_worker(dataset, index):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "does", "line"),
     [
@@ -199,7 +193,6 @@ def test_a_training_that_the_machine_ends_says_why_in_a_line(run, paths, monkeyp
     assert "Traceback" not in outcome.err
 
 
-@pytest.mark.slow
 def test_the_network_that_validation_chose_is_the_one_that_is_measured(tmp_path, paths, run):
     """With an average of the weights that one epoch sets far apart from the weights."""
     outcome = run("train", STILLS, *paths, *QUICK, f"+callbacks.ema={{_target_: {EMA}, decay: 0.9}}")

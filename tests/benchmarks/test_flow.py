@@ -51,7 +51,6 @@ def test_figures_are_kept_beside_earlier_ones(tmp_path):
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_the_command_line_leaves_the_named_figures(tmp_path):
     for action in ("wave", "clap"):
         noise_video(tmp_path / "data" / "hmdb51_clips" / action / f"a_{action}_0.avi", 8)

@@ -6,6 +6,7 @@ from tests.callbacks.conftest import events
 from tests.conftest import QUICK
 
 
+@pytest.mark.ci
 def test_settings_are_those_the_run_has(compose_config):
     flow = hyperparameters(compose_config("train", "experiment=hmdb51_flow", "optimizer.lr=0.25", "seed=3"))
     assert flow["optimizer.lr"] == 0.25

@@ -164,7 +164,7 @@ def test_a_command_whose_reader_has_gone_ends_quietly(words, status, said, unbuf
     assert re.fullmatch(said, done.stderr)
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_verb_whose_reader_has_gone_ends_quietly(paths):
     read, write = os.pipe()
     os.close(read)

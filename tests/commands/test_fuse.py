@@ -55,6 +55,7 @@ def fuse(run, runs, tmp_path):
     return lambda *more: run("fuse", *named, f"paths.outputs={tmp_path / 'outputs'}", f"output={tmp_path / 'o'}", *more)
 
 
+@pytest.mark.ci
 def test_scores_of_the_runs_checkpoints_are_fused_and_so_are_those_of_before_it_was_recorded(fuse, runs, tmp_path):
     assert fuse().status == 0
     assert [row["network"] for row in json.loads((tmp_path / "o/fusion.json").read_text())][-1] == "trained"

@@ -37,7 +37,6 @@ def installed(tmp_path_factory) -> Path:
     return programs
 
 
-@pytest.mark.slow
 def test_a_wheel_runs_away_from_the_checkout(installed, tmp_path):
     [wheel] = installed.parents[1].glob("*.whl")
     there = {name.removeprefix("actionrec/") for name in zipfile.ZipFile(wheel).namelist()}
@@ -68,7 +67,6 @@ def test_a_wheel_trains_the_chain_on_the_demo_set_away_from_the_checkout(install
     assert all(stage in page for stage in stages)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
 @pytest.mark.parametrize(
     ("line", "offered"),

@@ -101,6 +101,7 @@ def test_a_page_shows_the_means_of_its_own_tag(tmp_path, run):
         assert re.findall(r"hmdb51_two_stream[ ()\w]* over", page_of(data)) == [said]
 
 
+@pytest.mark.ci
 def test_a_full_tree_has_every_section_and_every_table_as_files(full, run):
     outcome = run("report", f"paths.outputs={full.parent}")
     assert outcome.status == 0, outcome.err
@@ -123,6 +124,7 @@ def test_a_full_tree_has_every_section_and_every_table_as_files(full, run):
     assert "no gallery" in outcome.err
 
 
+@pytest.mark.ci
 def test_the_page_is_of_the_chain_that_was_trained_there_unless_another_is_asked_for(tmp_path, run):
     data, chain = tmp_path / "demo", load("three_streams")
     write_stages(data, chain)
@@ -150,6 +152,7 @@ def test_data_of_ones_own_need_no_lists_of_hmdb51(tmp_path, run):
     assert "folder_frame" in outcome.out
 
 
+@pytest.mark.ci
 def test_a_chain_is_chosen_by_split_and_seed(full, run):
     outcome = run("report", f"paths.outputs={full.parent}", "gallery=0", "split=2")
     assert outcome.status == 0, outcome.err
@@ -199,6 +202,7 @@ def test_damaged_files_are_named_and_the_rest_is_reported(tmp_path, run):
     assert re.search(r"^stanford40_frame,split1-seed0,60,20,0\.\d+", (data / "report" / "runs.csv").read_text(), re.M)
 
 
+@pytest.mark.ci
 def test_a_parent_that_was_trained_again_is_told(tmp_path, run):
     data = tmp_path / "demo"
     write_chain(data)
@@ -212,6 +216,7 @@ def test_a_parent_that_was_trained_again_is_told(tmp_path, run):
     assert "the checkpoint that is there now" in lineage
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_in_a_browser(full, run, width):
     if not (full / "report").exists():

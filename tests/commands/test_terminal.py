@@ -19,7 +19,6 @@ def command(verb, *overrides):
     return [sys.executable, "-m", "actionrec", verb, *overrides]
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 def test_a_training_speaks_at_once_keeps_bar_and_log_apart_and_ends_with_a_table(paths):
     begun = time.monotonic()
@@ -50,7 +49,7 @@ def test_a_training_speaks_at_once_keeps_bar_and_log_apart_and_ends_with_a_table
     assert "\x1b[2m[" in done.text
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_errors_are_red_on_a_terminal_alone():
     asked = command("train")
     on, piped = on_terminal(asked, XTERM), subprocess.run(asked, capture_output=True, text=True)
@@ -62,7 +61,6 @@ def test_errors_are_red_on_a_terminal_alone():
     assert plain.text.replace("\r\n", "\n") == piped.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--help", "--cfg=job"])
 def test_what_hydra_prints_is_free_of_escape_codes(option):
     on = on_terminal(command("train", "experiment=hmdb51_frame", option), XTERM)

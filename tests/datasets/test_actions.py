@@ -50,7 +50,7 @@ def test_shared_needs_all_twelve():
         class_list("shared", ["clap"], "here")
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_set_of_ones_own_classes_goes_through_every_verb(run, tmp_path):
     """Some actions of the data set have the names of Stanford40, which differ from HMDB51's."""
     tags: dict[str, dict[str, int]] = {}

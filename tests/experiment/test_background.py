@@ -21,7 +21,6 @@ def folder(tmp_path):
     return tmp_path / "none"
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 def test_a_chain_with_background(run, paths, tmp_path, demo_flow, folder):
     own = shutil.copytree(demo_flow, tmp_path / "flow")  # which gets the flow of the background clips

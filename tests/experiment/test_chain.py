@@ -92,6 +92,7 @@ def test_the_manifest_of_a_stage_is_made_for_the_plan_and_under_the_lock_alone(c
     assert made == [*STAGES[:2], *STAGES[:2]]
 
 
+@pytest.mark.ci
 def test_a_chain_goes_up_to_a_stage_or_a_variant(call, trained, tmp_path):
     assert call("upto=hmdb51_frame")[0] == STAGES[:2]
     assert call("upto=hmdb51_flow")[0] == ["hmdb51_flow"]
@@ -105,6 +106,7 @@ def test_a_chain_goes_up_to_a_stage_or_a_variant(call, trained, tmp_path):
     assert wanted(load(), None, variants=True) == [*STAGES, *variants]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("stage", "singles"),
     [
@@ -152,6 +154,7 @@ def test_a_chain_of_other_stages_is_a_file(call, trained):
     assert "hmdb51_frame_imagenet/" in trained[-1].init_from.frame
 
 
+@pytest.mark.ci
 def test_stills_clips_and_each_stage_may_have_settings_of_their_own(call, trained):
     of_one = "chain.stages.hmdb51_flow.overrides=['data.size=96']"
     words = ["data.size=112", of_one, "--stills", "data.actions=[clap,wave]", "--clips", "data.actions=[run]"]
@@ -162,6 +165,7 @@ def test_stills_clips_and_each_stage_may_have_settings_of_their_own(call, traine
     assert [list(config.data.actions) for config in trained] == [["clap", "wave"], ["run"], ["run"], ["run"]]
 
 
+@pytest.mark.ci
 def test_a_tag_is_that_of_the_parents_too(call, trained):
     call("tag=a", "upto=hmdb51_frame")
     assert {config.parent_tag for config in trained} == {"a"}
@@ -169,6 +173,7 @@ def test_a_tag_is_that_of_the_parents_too(call, trained):
     assert trained[0].parent_tag == "a"
 
 
+@pytest.mark.ci
 def test_another_run_in_a_stages_place_is_refused_before_anything_is_trained(call):
     call("upto=hmdb51_flow")
     stages, outcome = call("data.size=112")
@@ -179,6 +184,7 @@ def test_another_run_in_a_stages_place_is_refused_before_anything_is_trained(cal
     assert call("data.size=112", "overwrite=true", "upto=hmdb51_flow")[0] == ["hmdb51_flow"]
 
 
+@pytest.mark.ci
 def test_what_started_from_a_stage_that_is_trained_anew_is_trained_anew(call, tmp_path):
     call("upto=hmdb51_frame")
     (tmp_path / "demo/stanford40_frame/split1-seed0/checkpoints/best.ckpt").write_text("another")
@@ -187,6 +193,7 @@ def test_what_started_from_a_stage_that_is_trained_anew_is_trained_anew(call, tm
     assert call("upto=hmdb51_frame")[0] == ["hmdb51_frame"]
 
 
+@pytest.mark.ci
 def test_a_dry_run_says_what_would_be_trained_and_why_and_trains_nothing(call, tmp_path):
     stages, outcome = call("dry_run=true")
     assert stages == []
@@ -202,6 +209,7 @@ def test_a_dry_run_says_what_would_be_trained_and_why_and_trains_nothing(call, t
     assert second.startswith("hmdb51_frame      stale (data.size: 112, was 224; stanford40_frame is trained first)")
 
 
+@pytest.mark.ci
 def test_a_chain_is_tried_out_whatever_lies_there_and_leaves_no_run(call, tried, tmp_path):
     call("upto=hmdb51_frame")
     there = {path for path in tmp_path.rglob("*") if path.is_file()}
@@ -211,6 +219,7 @@ def test_a_chain_is_tried_out_whatever_lies_there_and_leaves_no_run(call, tried,
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == there
 
 
+@pytest.mark.ci
 def test_an_error_names_its_stage_and_the_stages_before_it_stay(call, tmp_path):
     stages, outcome = call("seed=13")
     assert stages == STAGES[:3]
@@ -258,6 +267,7 @@ def test_a_stage_that_another_process_trains_is_waited_for(call, tmp_path, monke
     assert said == ["waiting: %s"]
 
 
+@pytest.mark.ci
 def test_a_multirun_is_a_chain_a_job(call, tmp_path):
     stages, outcome = call("split=1,2", "upto=hmdb51_frame", "--multirun")
     assert outcome.status == 0, outcome.err
@@ -287,7 +297,7 @@ def test_flow_is_extracted_once_for_the_clips_of_each_stage(compose_config, tmp_
     assert clips == [["clap"], ["wave"]]
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_stage_has_the_same_scores_in_a_chain_and_alone(paths, tmp_path, run):
     settings = [*QUICK, *paths, "data.actions=[clap,wave]", "data.augmentation=reference"]
     assert run("chain", *settings, "upto=hmdb51_frame").status == 0

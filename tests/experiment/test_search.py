@@ -38,6 +38,7 @@ def taught(monkeypatch):
     return tried
 
 
+@pytest.mark.ci
 def test_a_search_goes_on_where_it_was_interrupted(run, arguments, taught, tmp_path):
     assert run("search", *arguments, "search.trials=10").status == 130
     outcome = run("search", *arguments, "search.trials=10")
@@ -58,6 +59,7 @@ def test_a_search_goes_on_where_it_was_interrupted(run, arguments, taught, tmp_p
     assert len(taught) == 11
 
 
+@pytest.mark.ci
 def test_another_search_has_another_place(run, arguments, taught):
     assert run("search", *arguments, "search.trials=2").status == 0
     for other in (["data.size=96"], ["search.space=[{key: optimizer.lr, values: [0.1]}]"]):
@@ -121,6 +123,7 @@ def test_the_order_of_the_space_and_the_number_of_trials_do_not_matter(run, argu
     assert len(taught) == 2
 
 
+@pytest.mark.ci
 def test_a_search_of_before_it_had_a_manifest_is_known_by_its_runs(run, arguments, taught, tmp_path, monkeypatch):
     def train(config, parts):
         found = taught_train(config, parts)
@@ -147,6 +150,7 @@ def test_a_search_of_before_it_had_a_manifest_is_known_by_its_runs(run, argument
     assert len(refused.err.strip().splitlines()) == 1
 
 
+@pytest.mark.ci
 def test_a_search_is_no_multirun(run, arguments, taught, tmp_path):
     for flag in ("--multirun", "-m"):
         outcome = run("search", *arguments, "seed=0,1", flag)
@@ -182,6 +186,7 @@ def diverging(monkeypatch):
     return tried
 
 
+@pytest.mark.ci
 def test_trials_that_diverge_are_left_out_and_not_tried_again(run, arguments, diverging, tmp_path):
     outcome = run("search", *arguments, "search.trials=12")
     assert outcome.status == 0, outcome.err
@@ -245,7 +250,7 @@ def test_a_space_of_no_setting_is_refused(run, arguments, space, message):
     assert message in outcome.err
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_trials_are_runs_of_which_the_chosen_one_is_tested(run, arguments, tmp_path):
     outcome = run("search", *arguments, "search.trials=2")
     assert outcome.status == 0, outcome.err
@@ -259,7 +264,7 @@ def test_trials_are_runs_of_which_the_chosen_one_is_tested(run, arguments, tmp_p
     assert f"lr: {best['optimizer.lr']}" in (folder / f"trial{best['trial']:03d}/config.yaml").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_search_goes_on_with_more_trials(run, arguments, tmp_path, monkeypatch):
     """Also where the best trial is one that an interrupted search of fewer trials has not measured on the test."""
     with monkeypatch.context() as interrupted:

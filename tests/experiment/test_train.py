@@ -19,7 +19,7 @@ from actionrec.modules.checkpoint import read
 from tests.conftest import QUICK, TAGS, metrics_of
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_an_interrupted_run_goes_on_if_its_settings_are_the_same(tmp_path, paths, run, monkeypatch, capsys):
     overrides = ["experiment=stanford40_frame", *paths, *QUICK, "trainer.max_epochs=2", "resume=auto", "recipe=strong"]
     with monkeypatch.context() as power:
@@ -53,7 +53,6 @@ def raise_in_second_epoch(callback, trainer, module):
         raise RuntimeError("power")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"), [(["stage=mine"], True), (["stage=mine", "init_from=null"], False), ([], False)]
 )
@@ -65,6 +64,7 @@ def test_a_stage_that_is_none_of_the_chain_says_that_it_has_no_parent(paths, run
     assert ("no stage of" in outcome.err) == told
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("stage", ["hmdb51_frame", "hmdb51_two_stream"])
 @pytest.mark.parametrize("asked", ["debug=fast", "trainer.fast_dev_run=true"])
 def test_a_stage_is_tried_out_before_its_parents_and_leaves_nothing(tmp_path, paths, run, stage, asked):
@@ -75,7 +75,6 @@ def test_a_stage_is_tried_out_before_its_parents_and_leaves_nothing(tmp_path, pa
     assert [path for path in (tmp_path / "outputs").rglob("*") if path.is_file()] == []
 
 
-@pytest.mark.slow
 def test_a_training_does_without_callbacks_loggers_and_schedules(tmp_path, paths, run):
     overrides = [each for each in QUICK if each != "~callbacks.validation"]
     without = ["callbacks=null", "logger=null", "scheduler=null", "recipe=null", "trainer.gradient_clip_val=1"]
@@ -86,7 +85,7 @@ def test_a_training_does_without_callbacks_loggers_and_schedules(tmp_path, paths
     assert set(json.loads((folder / "metrics.json").read_text())) > TAGS - {"train/loss", "train/acc"}
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_training_takes_what_torch_and_lightning_have(tmp_path, paths, run):
     """An optimiser and a schedule of torch, averaged weights, two loggers, and the mean average precision."""
     chosen = [
@@ -110,7 +109,6 @@ def test_a_training_takes_what_torch_and_lightning_have(tmp_path, paths, run):
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_a_sweep_skips_what_is_finished(tmp_path, paths, run):
     sweep = ["experiment=stanford40_frame", *paths, *QUICK, "sweep=learning_rate", "seed=0"]
     outcome = run("train", *sweep)
@@ -133,7 +131,7 @@ def test_a_sweep_skips_what_is_finished(tmp_path, paths, run):
     assert sorted(row["test/acc"] for row in study["rows"]) == means
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_jobs_of_a_multirun_leave_nothing_to_each_other(paths, run, tmp_path):
     """The second job is what it would be alone, and no loader process or picture outlives the jobs."""
     stage, outputs = "stanford40_frame", tmp_path / "outputs"
@@ -157,7 +155,6 @@ def test_jobs_of_a_multirun_leave_nothing_to_each_other(paths, run, tmp_path):
 
 
 @pytest.mark.ci
-@pytest.mark.slow
 def test_stages_and_options_by_pattern_are_swept_as_anything_else(tmp_path, paths, run):
     """Every job is trained, under a name of what varies, and the multirun ends in their table."""
     stages = run("train", "experiment=stanford40_frame,hmdb51_flow", *paths, *QUICK, "--multirun")
@@ -199,7 +196,6 @@ def test_two_processes_share_a_training(tmp_path, paths):
     assert len((run / "tensorboard/projector/samples.tsv").read_text().splitlines()) == 1 + (whole + 1) // 2
 
 
-@pytest.mark.slow
 def test_a_network_of_the_users_own_is_trained_and_measured(tmp_path, paths, run, monkeypatch):
     (tmp_path / "mine.py").write_text("from actionrec.modules import FrameModule\nclass Mine(FrameModule): ...\n")
     monkeypatch.syspath_prepend(tmp_path)

@@ -163,6 +163,7 @@ def test_predict_refuses_what_an_exported_file_cannot_do(files, run, words):
     assert outcome.err.splitlines()[-1].startswith("error: ")
 
 
+@pytest.mark.ci
 def test_videos_of_the_user_are_compared(own_run, run, tmp_path, fast_exporter):
     video, out = noise_video(tmp_path / "a (1).avi", 12), tmp_path / "new" / "b.onnx"
     outcome = run("export", str(own_run / "checkpoints" / "best.ckpt"), f"source={video}", f"out={out}")
@@ -172,7 +173,7 @@ def test_videos_of_the_user_are_compared(own_run, run, tmp_path, fast_exporter):
     assert out.with_name("b.onnx.md").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_int8_comes_from_training_clips_and_is_measured_beside_float(run, paths, tmp_path, fast_exporter, monkeypatch):
     run_dir = tmp_path / "outputs" / "demo" / "frame" / "split1-seed0"
     stage = ["experiment=frame", "data.actions=[clap,wave]", f"run_dir={run_dir}", "init_from=null"]

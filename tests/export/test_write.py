@@ -22,7 +22,7 @@ from tests.export.conftest import described as description_of
 RIGHT = EXPORTERS["torchscript"]
 FUSIONS = (
     "concat",
-    *(pytest.param(name, marks=pytest.mark.slow) for name in ("concat_features", "conv", "average", "max")),
+    *(pytest.param(name, marks=pytest.mark.ci) for name in ("concat_features", "conv", "average", "max")),
 )
 
 
@@ -68,6 +68,7 @@ def test_a_gate_leaves_a_stream_without_weight_out(tmp_path, fast_exporter, mixe
     assert (network({"flow": batch["flow"]}) - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
+@pytest.mark.ci
 def test_all_networks_of_bagged_streams_are_inside_the_graph(tmp_path, fast_exporter):
     module, path = made(BOTH, fusion="gated", members=2, frozen=["frame", "flow"]), tmp_path / "a.onnx"
     written(module, path)
@@ -81,8 +82,7 @@ def test_all_networks_of_bagged_streams_are_inside_the_graph(tmp_path, fast_expo
     assert (found - before).abs().max() > 0.1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("exporter", EXPORTERS)
+@pytest.mark.parametrize("exporter", [pytest.param("dynamo", marks=pytest.mark.ci), "torchscript"])
 @pytest.mark.parametrize(
     ("name", "streams"),
     [(LIGHT, BOTH), ("resnet18", {}), ("efficientnet_lite0", {}), ("r3d_18", {"clip": CLIP})],
@@ -93,6 +93,7 @@ def test_both_exporters_write_every_kind_of_network(tmp_path, monkeypatch, expor
     assert written(made(streams, name) if streams else made(name=name), tmp_path / "a.onnx").exporter == exporter
 
 
+@pytest.mark.ci
 def test_the_file_describes_itself_without_the_users_folders(tmp_path, fast_exporter):
     module, path = made(BOTH), tmp_path / "a.onnx"
     written(module, path)
@@ -119,6 +120,7 @@ def broken(graph, inputs, path):
     raise RuntimeError("no such\noperator")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("first", "said"), [(wrong, "differ from PyTorch's by up to"), (broken, "no such operator")])
 def test_the_second_exporter_is_taken_where_the_first_one_fails(tmp_path, monkeypatch, caplog, first, said):
     monkeypatch.setitem(EXPORTERS, "dynamo", first)
@@ -128,6 +130,7 @@ def test_the_second_exporter_is_taken_where_the_first_one_fails(tmp_path, monkey
     assert "exported with torchscript" in caplog.text
 
 
+@pytest.mark.ci
 def test_a_file_that_differs_is_refused_and_removed(tmp_path, monkeypatch):
     module, path = made(), tmp_path / "a.onnx"
     monkeypatch.setitem(EXPORTERS, "dynamo", broken)

@@ -57,7 +57,6 @@ def raft_weights(tmp_path_factory) -> str:
     return str(path)
 
 
-@pytest.mark.slow
 def test_raft_is_torchvisions_for_any_size_and_batch(raft_weights):
     """With random weights from a file, the network gets the frames as from torchvision's preset; no field is lost."""
     estimator = create("raft", {"network": "raft_small", "weights": raft_weights, "updates": 2})
@@ -75,7 +74,6 @@ def test_raft_is_torchvisions_for_any_size_and_batch(raft_weights):
     assert odd.shape == (50, 61, 2)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("params", "message"),
     [

@@ -251,7 +251,7 @@ def heed_interrupts() -> None:
 class TestCommandLine:
     """`actionrec extract_flow` on clips that take long enough to be interrupted."""
 
-    @pytest.mark.slow
+    @pytest.mark.ci
     @pytest.mark.parametrize(("sign", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
     def test_killed_and_run_again(self, command, run, tmp_path, undisturbed, sign, status):
         flow = tmp_path / "flow"
@@ -277,7 +277,7 @@ class TestCommandLine:
         assert f"{12 - len(done)} clips written" in again.err
         assert contents(flow) == undisturbed
 
-    @pytest.mark.slow
+    @pytest.mark.ci
     def test_a_store_that_cannot_be_written(self, command, tmp_path):
         """A limit on the file size stands for a full disk."""
         limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # noqa: E731
@@ -291,7 +291,7 @@ class TestCommandLine:
         assert "run the same command again" in line
         assert contents(tmp_path / "flow") == {}
 
-    @pytest.mark.slow
+    @pytest.mark.ci
     @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
     def test_two_shards_at_once_by_a_launcher(self, command, tmp_path, undisturbed, launcher):
         sharded = ["workers=1", "shard.count=2", "shard.index=0,1", f"hydra/launcher={launcher}", "--multirun"]

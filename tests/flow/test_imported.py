@@ -103,6 +103,7 @@ def test_unreadable_and_unequal_pictures_are_named(tmp_path, clip):
         list(picture_fields(clip, SETTINGS, root))
 
 
+@pytest.mark.ci
 def test_the_command_line_imports_and_says_what_failed(tmp_path, clip, run):
     data = tmp_path / "data"
     other = noise_video(data / "hmdb51" / "clap" / "c_clap_1.avi", 4)

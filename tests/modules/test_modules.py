@@ -332,6 +332,7 @@ def test_held_norms_stay_as_they_are_from_the_first_step_on(name, streams, batch
     assert changed == free
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", ["frame", "concat"])
 def test_heads_learn_before_backbones(name, batch):
     """In the first epoch backbones and their statistics stay; from the second on all learns that may."""

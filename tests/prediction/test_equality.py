@@ -10,7 +10,6 @@ from tests.prediction.conftest import KINDS, SMALL, loaded
 VIEWS = {"flow": ["views.segments=2", "views.crops=3"]}  # of a single instant and view otherwise
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_equal_those_of_evaluate(run, paths, tmp_path, compose_config, checkpoint_of, demo_root, kind):
     path, views = checkpoint_of(*KINDS[kind]), VIEWS.get(kind, ["views.segments=1"])
@@ -43,7 +42,7 @@ def test_a_stream_without_weight_is_not_read(compose_config, checkpoint_of, demo
     assert answer.logits.isfinite().all()
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_images_have_the_scores_of_evaluate(run, paths, tmp_path, compose_config, checkpoint_of, demo_root):
     stills = ["experiment=stanford40_frame", "data.actions=[applauding,drinking]"]
     path = checkpoint_of(*stills)

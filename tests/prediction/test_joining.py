@@ -65,7 +65,6 @@ def test_every_clip_is_used_once_in_an_order_by_seed(tmp_path):
     assert groups != shuffled(parts, 4, seed=1)
 
 
-@pytest.mark.slow
 def test_evaluate_measures_localisation(run, paths, tmp_path, checkpoint_of):
     noise_video(tmp_path / "background" / "a.avi", 12)
     path, out = checkpoint_of(*KINDS["frame"]), tmp_path / "measured"
@@ -86,7 +85,6 @@ def test_evaluate_measures_localisation(run, paths, tmp_path, checkpoint_of):
     assert "| mean " in outcome.err
 
 
-@pytest.mark.slow
 def test_stills_have_no_localisation(run, paths, tmp_path, checkpoint_of):
     stills = ["experiment=stanford40_frame", "data.actions=[applauding,drinking]"]
     path = checkpoint_of(*stills)

@@ -49,6 +49,7 @@ def test_each_window_has_its_own_pictures(light_run, compose_config, tmp_path, m
     assert whole[0].picture.shape == (32, 32, 3)
 
 
+@pytest.mark.ci
 def test_every_stream_is_looked_at_but_those_that_a_gate_leaves_out(checkpoint_of, compose_config, tmp_path):
     path = checkpoint_of("experiment=two_stream", "model.fusion=gated", "model.frozen=[frame,flow]")
     video = noise_video(tmp_path / "a.avi", 12)

@@ -432,6 +432,7 @@ def initialized(*overrides: str) -> Iterator[DictConfig]:
             HydraConfig.instance().cfg = None
 
 
+@pytest.mark.ci
 def test_a_run_that_is_trained_again_keeps_its_callbacks_and_its_recipe(honest, places, run, tmp_path):
     folder = tmp_path / "copy/split1-seed0"
     shutil.copytree(honest / "stanford40_frame/split1-seed0", folder)

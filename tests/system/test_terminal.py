@@ -181,6 +181,7 @@ def speak(number):
     sys.stderr.write("ends without a line end" if number == 19 else "")
 
 
+@pytest.mark.ci
 def test_a_fork_neither_draws_nor_hangs_nor_mixes_with_the_line(tmp_path, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", File(tmp_path / "shown"))
