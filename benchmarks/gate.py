@@ -1,9 +1,9 @@
 """`python -m benchmarks.gate outputs/<data> …`: the gated fusions of a folder's runs against their best single streams.
 
-The single stream is the one that the gate's own out-of-fold scores name; of a bagged gate (`model.members`), the mean
-probability of as many networks of that stream. The difference of the accuracies on the test is pooled over splits and
-seeds; its interval resamples source videos, each with its clips of all runs. As a control,
-the gate is chosen again with one stream's scores permuted over the clips: it has to drop that stream.
+The single stream is the one that the gate's own out-of-fold scores name. A stream alone is one network; beside a bagged
+gate (`model.members`), the mean probability of as many networks of that stream. The difference of the accuracies on the
+test is pooled over splits and seeds; its interval resamples source videos, each with its clips of all runs. As a
+control, the gate is chosen again with one stream's scores permuted over the clips: it has to drop that stream.
 """
 
 import argparse
@@ -30,12 +30,13 @@ ROUNDS = 10_000
 
 
 class Gated(NamedTuple):
-    """A gated run: whether each test clip is right by the gate, and by the best single stream; the source videos."""
+    """A gated run: whether each test clip is right by the gate, and by each stream alone; the source videos."""
 
     run: Path
     chosen: str
     fused: np.ndarray
-    single: np.ndarray
+    alone: dict[str, np.ndarray]
+    single: str
     groups: list[str]
     dropped: dict[str, bool]
 
@@ -62,7 +63,10 @@ def _finished(stage: Path) -> list[Path]:
 
 def _row(stage: Path, runs: list[Path]) -> dict[str, Any]:
     found = list(_measured(runs))
-    differences = np.concatenate([each.fused.astype(float) - each.single for each in found])
+    single = np.concatenate([each.alone[each.single] for each in found])
+    fused = np.concatenate([each.fused for each in found])
+    differences = fused.astype(float) - single
+    alone = {stream: np.concatenate([each.alone[stream] for each in found]).mean() for stream in found[0].alone}
     sizes, source_of = sources([group for each in found for group in each.groups])
     sums = np.bincount(source_of, differences)
     drawn = np.random.default_rng(0).integers(len(sizes), size=(ROUNDS, len(sizes)))
@@ -75,8 +79,9 @@ def _row(stage: Path, runs: list[Path]) -> dict[str, Any]:
         "runs": len(found),
         "n": len(differences),
         "sources": len(sizes),
-        "single": float(np.concatenate([each.single for each in found]).mean()),
-        "gated": float(np.concatenate([each.fused for each in found]).mean()),
+        "streams": ", ".join(f"{stream} {accuracy:.3f}" for stream, accuracy in alone.items()),
+        "single": float(single.mean()),
+        "gated": float(fused.mean()),
         "difference": float(differences.mean()),
         "low": float(low),
         "high": float(high),
@@ -91,12 +96,14 @@ def _measured(runs: list[Path]) -> Iterator[Gated]:
         checkpoint = read(run / "checkpoints" / "best.ckpt")
         parents = checkpoint["lineage"]["parents"]
         singles = {stream: Path(parent["path"]).parents[1] for stream, parent in parents.items()}
-        members = folds.all_of(singles[gate["single"]])[: checkpoint["hyper_parameters"].get("members", 1)]
+        count = checkpoint["hyper_parameters"].get("members", 1)
+        members = [member for single in singles.values() for member in folds.all_of(single)[:count]]
         tested = [scores.load(each / scores.FILES["test"]) for each in (run, *members)]
-        fused, *streams = matched({"test": tested})["test"]
-        single = average({"test": streams}).scores
-        right, alone = (each.logits.argmax(1).eq(each.labels).numpy() for each in (fused, single))
-        yield Gated(run, gate["chosen"], right, alone, fused.groups, _controls(singles))
+        fused, *networks = matched({"test": tested})["test"]
+        streams = [average({"test": networks[row : row + count]}).scores for row in range(0, len(networks), count)]
+        right, *alone = (each.logits.argmax(1).eq(each.labels).numpy() for each in (fused, *streams))
+        by_stream = dict(zip(singles, alone, strict=True))
+        yield Gated(run, gate["chosen"], right, by_stream, gate["single"], fused.groups, _controls(singles))
 
 
 def _controls(runs: dict[str, Path]) -> dict[str, bool]:

@@ -41,8 +41,9 @@ def test_the_difference_is_that_of_the_chosen_stream(tmp_path, monkeypatch):
     members = {"both_gated": 1, "both_bagged": 5}
     bagged = tmp_path / "both_bagged/split1-seed0"
     shutil.copytree(run, bagged)
-    for fold in range(1, folds.COUNT + 1):  # other networks of the single stream, which are right more often
-        write(folds.fold_run(parents["flow"], fold) / "scores.npz", 21, "test")
+    for fold in range(1, folds.COUNT + 1):  # other networks of the streams, of which the flow's are right more often
+        for stream, right in (("frame", 27), ("flow", 21)):
+            write(folds.fold_run(parents[stream], fold) / "scores.npz", right, "test")
     monkeypatch.setattr(
         gate,
         "read",
@@ -54,6 +55,7 @@ def test_the_difference_is_that_of_the_chosen_stream(tmp_path, monkeypatch):
     of_bagged, row = gate.measure(tmp_path)
     assert [each["stage"] for each in (of_bagged, row)] == ["both_bagged", "both_gated"]
     assert of_bagged["single"] == pytest.approx(21 / 30)
+    assert [each["streams"] for each in (of_bagged, row)] == ["frame 0.900, flow 0.700", "frame 0.900, flow 0.600"]
     assert (row["runs"], row["n"], row["sources"]) == (1, 30, 10)
     assert row["single"] == pytest.approx(18 / 30)
     assert row["difference"] == pytest.approx(6 / 30)
