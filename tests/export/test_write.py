@@ -82,7 +82,9 @@ def test_all_networks_of_bagged_streams_are_inside_the_graph(tmp_path, fast_expo
     assert (found - before).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("exporter", [pytest.param("dynamo", marks=pytest.mark.ci), "torchscript"])
+@pytest.mark.parametrize(
+    "exporter", [pytest.param(name, marks=pytest.mark.ci if name == "dynamo" else ()) for name in EXPORTERS]
+)
 @pytest.mark.parametrize(
     ("name", "streams"),
     [(LIGHT, BOTH), ("resnet18", {}), ("efficientnet_lite0", {}), ("r3d_18", {"clip": CLIP})],
