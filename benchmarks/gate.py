@@ -1,15 +1,16 @@
 """`python -m benchmarks.gate outputs/<data> …`: the gated fusions of a folder's runs against their best single streams.
 
-The single stream is the one that the gate's own out-of-fold scores name. A stream alone is one network; beside a bagged
-gate (`model.members`), the mean probability of as many networks of that stream. The difference of the accuracies on the
-test is pooled over splits and seeds; its interval resamples source videos, each with its clips of all runs. As a
-control, the gate is chosen again with one stream's scores permuted over the clips: it has to drop that stream.
+The single stream is the one that the gate's own out-of-fold scores name. A stream alone is one network; a bagged gate
+(`model.members`) has two rows, one against the mean probability of as many networks of that stream, which says what
+the fusion brings, and one against the stream's run, which says what fusion and bagging bring. The difference of the
+accuracies on the test is pooled over splits and seeds; its interval resamples source videos, each with its clips of
+all runs. As a control, the gate is chosen again with one stream's scores permuted over the clips: it has to drop that
+stream.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from actionrec.evaluation import scores
 from actionrec.evaluation.fusion import average, matched
 from actionrec.evaluation.gate import choose
 from actionrec.evaluation.metrics import sources
+from actionrec.evaluation.scores import Scores
 from actionrec.experiment import gating
 from actionrec.modules.checkpoint import read
 from actionrec.runs import folds
@@ -30,19 +32,22 @@ ROUNDS = 10_000
 
 
 class Gated(NamedTuple):
-    """A gated run: whether each test clip is right by the gate, and by each stream alone; the source videos."""
+    """A gated run: whether each test clip is right by the gate, and by each stream alone; the source videos.
+
+    `alone` has the streams by the number of networks that are averaged.
+    """
 
     run: Path
     chosen: str
     fused: np.ndarray
-    alone: dict[str, np.ndarray]
+    alone: dict[int, dict[str, np.ndarray]]
     single: str
     groups: list[str]
     dropped: dict[str, bool]
 
 
 def measure(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a data set's folder, one for each gated stage.
+    """The rows of a data set's folder, one for each gated stage, two for each bagged one.
 
     Raises:
         ActionRecError: the folder has no gated runs.
@@ -52,7 +57,12 @@ def measure(folder: Path) -> list[dict[str, Any]]:
         raise ActionRecError(
             f"{folder} has no gated runs; train them by actionrec chain upto=<the chain's gated variant>"
         )
-    return [_row(stage, runs) for stage, runs in stages.items()]
+    rows = []
+    for stage, runs in stages.items():
+        found = [_measured(run) for run in runs]
+        counts = [networks for networks in found[0].alone if all(networks in each.alone for each in found)]
+        rows += [_row(stage, found, networks) for networks in counts]
+    return rows
 
 
 def _finished(stage: Path) -> list[Path]:
@@ -61,12 +71,12 @@ def _finished(stage: Path) -> list[Path]:
     return [run for run in runs if run.suffix not in WORKING_SUFFIXES]
 
 
-def _row(stage: Path, runs: list[Path]) -> dict[str, Any]:
-    found = list(_measured(runs))
-    single = np.concatenate([each.alone[each.single] for each in found])
+def _row(stage: Path, found: list[Gated], networks: int) -> dict[str, Any]:
+    single = np.concatenate([each.alone[networks][each.single] for each in found])
     fused = np.concatenate([each.fused for each in found])
     differences = fused.astype(float) - single
-    alone = {stream: np.concatenate([each.alone[stream] for each in found]).mean() for stream in found[0].alone}
+    streams = found[0].alone[networks]
+    alone = {stream: np.concatenate([each.alone[networks][stream] for each in found]).mean() for stream in streams}
     sizes, source_of = sources([group for each in found for group in each.groups])
     sums = np.bincount(source_of, differences)
     drawn = np.random.default_rng(0).integers(len(sizes), size=(ROUNDS, len(sizes)))
@@ -79,6 +89,7 @@ def _row(stage: Path, runs: list[Path]) -> dict[str, Any]:
         "runs": len(found),
         "n": len(differences),
         "sources": len(sizes),
+        "networks": networks,
         "streams": ", ".join(f"{stream} {accuracy:.3f}" for stream, accuracy in alone.items()),
         "single": float(single.mean()),
         "gated": float(fused.mean()),
@@ -90,20 +101,26 @@ def _row(stage: Path, runs: list[Path]) -> dict[str, Any]:
     }
 
 
-def _measured(runs: list[Path]) -> Iterator[Gated]:
-    for run in runs:
-        gate = json.loads((run / gating.FILE).read_text())
-        checkpoint = read(run / "checkpoints" / "best.ckpt")
-        parents = checkpoint["lineage"]["parents"]
-        singles = {stream: Path(parent["path"]).parents[1] for stream, parent in parents.items()}
-        count = checkpoint["hyper_parameters"].get("members", 1)
-        members = [member for single in singles.values() for member in folds.all_of(single)[:count]]
-        tested = [scores.load(each / scores.FILES["test"]) for each in (run, *members)]
-        fused, *networks = matched({"test": tested})["test"]
-        streams = [average({"test": networks[row : row + count]}).scores for row in range(0, len(networks), count)]
-        right, *alone = (each.logits.argmax(1).eq(each.labels).numpy() for each in (fused, *streams))
-        by_stream = dict(zip(singles, alone, strict=True))
-        yield Gated(run, gate["chosen"], right, by_stream, gate["single"], fused.groups, _controls(singles))
+def _measured(run: Path) -> Gated:
+    gate = json.loads((run / gating.FILE).read_text())
+    checkpoint = read(run / "checkpoints" / "best.ckpt")
+    parents = checkpoint["lineage"]["parents"]
+    singles = {stream: Path(parent["path"]).parents[1] for stream, parent in parents.items()}
+    members = checkpoint["hyper_parameters"].get("members", 1)
+    paths = [member for single in singles.values() for member in folds.all_of(single)[:members]]
+    tested = [scores.load(each / scores.FILES["test"]) for each in (run, *paths)]
+    fused, *networks = matched({"test": tested})["test"]
+    alone = {}
+    for count in sorted({members, 1}, reverse=True):
+        streams = [networks[first : first + count] for first in range(0, len(networks), members)]
+        alone[count] = {
+            name: _right(average({"test": each}).scores) for name, each in zip(singles, streams, strict=True)
+        }
+    return Gated(run, gate["chosen"], _right(fused), alone, gate["single"], fused.groups, _controls(singles))
+
+
+def _right(found: Scores) -> np.ndarray:
+    return found.logits.argmax(1).eq(found.labels).numpy()
 
 
 def _controls(runs: dict[str, Path]) -> dict[str, bool]:

@@ -52,10 +52,20 @@ def test_the_difference_is_that_of_the_chosen_stream(tmp_path, monkeypatch):
     for name in ("split2-seed0.partial", "split1-seed0.replaced"):  # a training's folders have a gate, and are no runs
         run.with_name(name).mkdir()
         shutil.copy(run / "gate.json", run.with_name(name))
-    of_bagged, row = gate.measure(tmp_path)
-    assert [each["stage"] for each in (of_bagged, row)] == ["both_bagged", "both_gated"]
-    assert of_bagged["single"] == pytest.approx(21 / 30)
-    assert [each["streams"] for each in (of_bagged, row)] == ["frame 0.900, flow 0.700", "frame 0.900, flow 0.600"]
+    rows = gate.measure(tmp_path)
+    assert [(each["stage"], each["networks"]) for each in rows] == [
+        ("both_bagged", 5),
+        ("both_bagged", 1),
+        ("both_gated", 1),
+    ]
+    assert [each["streams"] for each in rows] == [
+        "frame 0.900, flow 0.700",
+        "frame 0.900, flow 0.600",
+        "frame 0.900, flow 0.600",
+    ]
+    of_bagged, against_one, row = rows
+    assert [each["single"] for each in (of_bagged, against_one)] == pytest.approx([21 / 30, 18 / 30])
+    assert [each["difference"] for each in (of_bagged, against_one)] == pytest.approx([3 / 30, 6 / 30])
     assert (row["runs"], row["n"], row["sources"]) == (1, 30, 10)
     assert row["single"] == pytest.approx(18 / 30)
     assert row["difference"] == pytest.approx(6 / 30)
