@@ -11,7 +11,7 @@ from actionrec.evaluation import metrics, scores
 from actionrec.evaluation.scores import Scores
 from actionrec.modules.checkpoint import read
 from actionrec.reporting.records import Checkpoint, Damage, Fusion, Measured, Outputs, Run, Study, name_of
-from actionrec.runs import measurements
+from actionrec.runs import folds, measurements
 from actionrec.runs.folder import RunFolder
 from actionrec.settings import chain as declared
 from actionrec.settings import untrusted, values
@@ -42,6 +42,8 @@ def read_outputs(folder: Path, trust: Sequence[str] = (), chain: ChainConfig | N
     others = {path.parents[1].name for path in folder.glob("*/split*/metrics.json")} - {*outputs.chain.stages}
     for stage in (*outputs.chain.stages, *sorted(others)):
         for path in sorted((each for each in folder.glob(f"{stage}/*") if each.is_dir()), key=_order):
+            if path.name == folds.FOLDER:
+                continue
             if path.suffix in WORKING_SUFFIXES:
                 outputs.unfinished.append(path)
             elif run := _run(outputs, stage, path):
@@ -57,7 +59,7 @@ def read_outputs(folder: Path, trust: Sequence[str] = (), chain: ChainConfig | N
             outputs.unfinished.append(path)
     for path in sorted(folder.glob("search/*/search.json")):
         outputs.searches += _study(outputs, path, ("history.png", "importances.png"))
-    return outputs
+    return replace(outputs, chain=outputs.chain.as_run({run.stage for run in outputs.runs}))
 
 
 def curves(run: Run) -> Curves:

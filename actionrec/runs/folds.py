@@ -10,12 +10,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from actionrec.system.errors import ActionRecError
 
+FOLDER = "folds"  # beside the runs of a stage
 COUNT = 4  # beside fold 0, which is the run's own validation part
 
 
 def fold_run(run: Path, fold: int) -> Path:
     """The folder of a run's fold 1 to `COUNT`; that of the run itself for fold 0."""
-    return run.parent / "folds" / f"{run.name}-fold{fold}" if fold else run
+    return run.parent / FOLDER / f"{run.name}-fold{fold}" if fold else run
 
 
 def all_of(run: Path) -> list[Path]:

@@ -4,8 +4,8 @@
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,6 +112,25 @@ class ChainConfig:
             if child in wanted:
                 wanted.add(parent)
         return [each for each in self.stages if each in wanted]
+
+    def as_run(self, there: Collection[str]) -> "ChainConfig":
+        """The chain with a variant in the place of each stage that has no run and from which no stage starts.
+
+        The variant is the last one of the stage that has a run, such as a bagged gate.
+
+        Args:
+            there: names of the stages and variants that have runs.
+        """
+        stages = {}
+        for name, stage in self.stages.items():
+            beside = [each for each in self.variants.values() if each.of == name and each.name in there]
+            if beside and name not in there and not any(parent == name for parent, _ in self.links):
+                variant = beside[-1]
+                label = f"{stage.label}, {variant.name.removeprefix(f'{name}_')}"
+                overrides = (*stage.overrides, *variant.overrides)
+                stage = replace(stage, name=variant.name, overrides=overrides, label=label, make=None)
+            stages[stage.name] = stage
+        return replace(self, stages=stages)
 
     def look(self, name: str) -> Look:
         """Colour and hatch of a stage or of another network."""

@@ -120,6 +120,33 @@ def test_another_chain_that_was_trained_there_is_drawn_and_told_of(tmp_path, nam
     assert missing.command == f"actionrec chain chain={name} upto={last} split=1 seed=0"
 
 
+def test_a_variant_stands_for_the_last_stage_that_was_not_trained_itself(tmp_path):
+    data, chain = tmp_path / "demo", load("no_stills")
+    write_stages(data, chain)
+    gated, bagged = chain.variants
+    shutil.copytree(data / chain.last.name, data / gated)
+    assert read_outputs(data).chain == chain
+    (data / chain.last.name).rename(data / bagged)
+    outputs = read_outputs(data)
+    found = choose(outputs)
+    assert [*found.runs] == ["hmdb51_frame_imagenet", "hmdb51_flow", bagged]
+    drawing = draw(found)
+    assert [(box.title, box.there) for box in drawing.boxes] == [(name, True) for name in found.runs]
+    assert [arrow.label for arrow in drawing.arrows] == ["same file"] * 2
+    lines = headline(found, comparison_table(found, pytest.fail))
+    assert lines[0].startswith(f"{bagged}, split 1, seed 0: top-1")
+    assert any(line.startswith("Against hmdb51_f") for line in lines)
+    assert outputs.chain.stages[bagged].label == "two-stream, bagged"
+    absent = find(outputs, found, Commands("demo", "demo", chain="no_stills"))
+    assert chain.last.name not in {each.what for each in absent}
+    shutil.rmtree(data / bagged)
+    (data / gated / "split1-seed0").rename(data / gated / "split2-seed0")
+    outputs = read_outputs(data)
+    absent = find(outputs, choose(outputs, split=1), Commands("demo", "demo", chain="no_stills"))
+    [command] = [each.command for each in absent if each.what == f"{gated} of split 1, seed 0"]
+    assert command == f"actionrec chain chain=no_stills upto={gated} split=1 seed=0"
+
+
 def test_a_chain_of_one_stage_is_a_box(tmp_path):
     data = tmp_path / "demo"
     write_run(data, "hmdb51_flow")

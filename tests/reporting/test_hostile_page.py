@@ -59,7 +59,7 @@ def page_of(run, outputs: Path) -> str:
 
 @pytest.mark.filterwarnings("ignore:constrained_layout not applied")
 def test_whatever_runs_say_is_shown_as_text(tmp_path, run):
-    honest = Page(page_of(run, written(tmp_path / "a", "plain")))
+    honest = Page(page_of(run, written(tmp_path / "a", "a plain text as long as scripts ")))
     text = page_of(run, written(tmp_path / "b", None))
     page = Page(text)
     assert MARK in text  # it is shown

@@ -1,8 +1,10 @@
 import json
+import shutil
 
 import pytest
 
 from actionrec.reporting.outputs import curves, read_outputs
+from actionrec.runs.folds import fold_run
 from tests.reporting.trees import made_scores, write_run
 
 
@@ -84,6 +86,15 @@ def test_networks_beside_the_chain_are_runs_as_well(tmp_path):
     (data / "hmdb51_flow").rename(data / "hmdb51_two_stream_conv")
     write_run(data, "hmdb51_flow")
     assert [run.stage for run in read_outputs(data).runs] == ["hmdb51_flow", "hmdb51_two_stream_conv"]
+
+
+def test_the_runs_of_other_folds_are_no_run_and_no_damage(tmp_path):
+    data = tmp_path / "demo"
+    run = write_run(data, "hmdb51_flow")
+    shutil.copytree(run, fold_run(run, 1))
+    outputs = read_outputs(data)
+    assert [each.path for each in outputs.runs] == [run]
+    assert outputs.damaged == []
 
 
 @pytest.mark.parametrize(
