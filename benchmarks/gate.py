@@ -67,7 +67,7 @@ def measure(folder: Path) -> list[dict[str, Any]]:
 
 def _finished(stage: Path) -> list[Path]:
     """The gated runs of a stage's folder, without those that are not finished."""
-    runs = [record.parent for record in sorted(stage.glob(f"split*/{gating.FILE}"))]
+    runs = [record.parent for record in sorted(stage.glob(f"split*/{folds.GATE}"))]
     return [run for run in runs if run.suffix not in WORKING_SUFFIXES]
 
 
@@ -102,7 +102,7 @@ def _row(stage: Path, found: list[Gated], networks: int) -> dict[str, Any]:
 
 
 def _measured(run: Path) -> Gated:
-    gate = json.loads((run / gating.FILE).read_text())
+    gate = json.loads((run / folds.GATE).read_text())
     checkpoint = read(run / "checkpoints" / "best.ckpt")
     parents = checkpoint["lineage"]["parents"]
     singles = {stream: Path(parent["path"]).parents[1] for stream, parent in parents.items()}

@@ -16,12 +16,11 @@ if TYPE_CHECKING:  # heavy; a verb's --help does without
 
     from actionrec.evaluation.scores import Scores
 
-FILE = "gate.json"  # in a run's folder
 log = logging.getLogger(__name__)
 
 
 def fit(network: "nn.Module", config: DictConfig) -> dict[str, Any]:
-    """Fit a network's gate in place; returns a record of the candidates for `FILE`.
+    """Fit a network's gate in place; returns a record of the candidates for `folds.GATE`.
 
     Args:
         network: of several streams, with the fusion `gated`.

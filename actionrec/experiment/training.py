@@ -133,7 +133,7 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
         write_text(run.partial / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
         wanted.write(run.partial)
         if gate:
-            write_json(run.partial / gating.FILE, gate)
+            write_json(run.partial / folds.GATE, gate)
         if in_multirun():
             _note_overrides(run.partial)
     with _kept_log(run.partial / "log.txt", trainer.is_global_zero):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from actionrec.reporting.records import Fusion, Outputs, Study
+from actionrec.reporting.records import Fusion, Outputs, Run, Study
 from actionrec.reporting.results import BY_SOURCE, estimate, noted, spread, tagged
 from actionrec.reporting.tables import Estimate, Spread, Table, cell, few_sources
 
@@ -71,6 +71,53 @@ def fusions_table(outputs: Outputs) -> Table | None:
         "deviations as in the table over splits and seeds."
     )
     return Table("fusions", "Fusions over splits and seeds", header, rows, note) if rows else None
+
+
+def gates_table(outputs: Outputs) -> Table | None:
+    """Table of the choice of each gated run; None if there is no gated run."""
+    rows = [
+        (
+            *(run.stage, run.name, run.gate["chosen"], _loss(run.gate, run.gate["chosen"])),
+            *(f"{run.gate['single']} alone", _loss(run.gate, f"{run.gate['single']} alone")),
+            ", ".join(f"{stream} {weight:.2f}" for stream, weight in _weights(run.gate)),
+            run.gate["clips"],
+            run.gate["sources"],
+        )
+        for run in outputs.runs
+        if run.gate
+    ]
+    header = ("network", "run", "chosen", "log-loss", "best stream", "log-loss of it", "weights", "n", "sources")
+    note = (
+        "Chosen on the training and validation clips, each scored by networks that were not trained on its source "
+        "video, so neither the losses nor the choice know the test. A stream of weight 0 is not computed."
+    )
+    return Table("gates", "Gates", header, rows, note) if rows else None
+
+
+def gate_table(run: Run) -> Table | None:
+    """Table of the candidates of a run's gate, from simple to rich; None if the run has no gate."""
+    if not run.gate:
+        return None
+    rows = [
+        (name, name == run.gate["chosen"], judged["loss"], judged["error"], judged["accuracy"])
+        for name, judged in run.gate["candidates"].items()
+    ]
+    single = f"{run.gate['single']} alone"
+    header = ("candidate", "chosen", "log-loss", f"± of the difference to {single}", "top-1")
+    note = (
+        f"On {run.gate['clips']:,} training and validation clips of {run.gate['sources']:,} source videos, as in the "
+        "table of gates. From simple to rich, a candidate replaces the one before it if its loss is lower by more "
+        "than a standard error, and the single stream if it is lower by two."
+    )
+    return Table(f"gate-{run.stage}", f"Candidates of {run.stage}, {run.name}", header, rows, note)
+
+
+def _loss(gate: dict[str, Any], name: str) -> float | None:
+    return gate["candidates"].get(name, {}).get("loss")
+
+
+def _weights(gate: dict[str, Any]) -> list[tuple[str, float]]:
+    return list(zip(gate["streams"], gate["weights"], strict=True))
 
 
 def study_table(kind: str, study: Study) -> Table:

@@ -119,7 +119,8 @@ def _run(outputs: Outputs, stage: str, path: Path) -> Run | None:
         )
     split, seed, tag = _split_seed_tag(path.name, config or {})
     record = outputs.attempt(path, measurements.read) or {}
-    return Run(stage, path, split, seed, numbers, found, config, checkpoint, tag, record.get("test"))
+    gate = outputs.attempt(path / folds.GATE, _gate)
+    return Run(stage, path, split, seed, numbers, found, config, checkpoint, tag, record.get("test"), gate)
 
 
 def _measured(outputs: Outputs, run: Run) -> Iterator[Measured]:
@@ -157,6 +158,14 @@ def _checkpoint(path: Path, trust: Sequence[str]) -> Checkpoint:
     return Checkpoint(sha256(path), content.get("epoch", 0) + 1, content["lineage"])
 
 
+def _gate(path: Path) -> dict[str, Any]:
+    content = untrusted.read_json(path)
+    _GATE(content)
+    if len(content["streams"]) != len(content["weights"]):
+        raise ValueError(f"{len(content['streams'])} streams have {len(content['weights'])} weights")
+    return content
+
+
 def _fusion_rows(path: Path) -> list[dict[str, Any]]:
     rows = untrusted.read_json(path, list)
     for index, row in enumerate(rows):
@@ -191,8 +200,21 @@ def _study(outputs: Outputs, path: Path, pictures: tuple[str, ...]) -> list[Stud
 
 _NUMBER = values.optional(values.number(-1e15, 1e15))
 _VALUE = values.either(values.one_of(True, False), _NUMBER, values.text(10_000, resolved=False))
-_VALUES = values.either(_VALUE, values.list_of(_VALUE), values.mapping_of(values.text(1000, resolved=False), _VALUE))
-_ROW = values.mapping_of(values.text(1000, resolved=False), _VALUES)
+_TEXT = values.text(1000, resolved=False)
+_VALUES = values.either(_VALUE, values.list_of(_VALUE), values.mapping_of(_TEXT, _VALUE))
+_JUDGED = {key: values.number(-1e15, 1e15) for key in ("loss", "error", "accuracy")}
+_GATE = values.table(
+    {
+        **{key: _TEXT for key in ("chosen", "single")},
+        "streams": values.list_of(_TEXT, shortest=1),
+        "weights": values.list_of(values.number(0, 1e15), shortest=1),
+        **{key: values.anything for key in ("temperatures", "mixes", "worse")},
+        **{key: values.integer(0) for key in ("clips", "sources")},
+        "candidates": values.mapping_of(_TEXT, values.table(_JUDGED, tuple(_JUDGED))),
+    },
+    ("chosen", "single", "streams", "weights", "clips", "sources", "candidates"),
+)
+_ROW = values.mapping_of(_TEXT, _VALUES)
 
 
 def _split_seed_tag(name: str, config: dict[str, Any]) -> tuple[int | None, int | None, str | None]:

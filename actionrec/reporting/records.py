@@ -46,6 +46,7 @@ class Run:
         config: content of `config.yaml`, interpolations not resolved.
         checkpoint: of `best.ckpt`.
         protocol: protocol of the measurement; None for runs of earlier versions without a record.
+        gate: content of `gate.json`: the candidates of a gated fusion; None for other networks.
     """
 
     stage: str
@@ -58,6 +59,7 @@ class Run:
     checkpoint: Checkpoint | None = None
     tag: str | None = None
     protocol: Protocol | None = None
+    gate: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:

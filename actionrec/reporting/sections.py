@@ -113,7 +113,7 @@ def create(
         _confusions(chain),
         _actions(chain),
         _calibration(chain),
-        _fusions(outputs),
+        _fusions(outputs, chain),
         _studies("studies", "Studies", "study", outputs.studies),
         _studies("search", "Search for settings", "search", outputs.searches),
         gallery_section,
@@ -208,9 +208,10 @@ def _calibration(chain: Chain) -> Section:
     return Section("calibration", "Calibration", text if pictures else [], pictures=pictures, folded=folded)
 
 
-def _fusions(outputs: Outputs) -> Section:
-    tables = [fusions.fusions_table(outputs), *map(fusions.fusion_table, outputs.fusions)]
-    return Section("fusions", "Fusions of scores", tables=results.present(tables))
+def _fusions(outputs: Outputs, chain: Chain) -> Section:
+    tables = [fusions.gates_table(outputs), fusions.fusions_table(outputs), *map(fusions.fusion_table, outputs.fusions)]
+    candidates = results.present(map(fusions.gate_table, chain.runs.values()))
+    return Section("fusions", "Fusions of scores", tables=results.present(tables), folded=candidates)
 
 
 def _studies(key: str, title: str, kind: str, studies: Sequence[Study]) -> Section:

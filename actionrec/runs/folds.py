@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from actionrec.system.errors import ActionRecError
 
 FOLDER = "folds"  # beside the runs of a stage
+GATE = "gate.json"  # in the folder of a run with a gate: its candidates
 COUNT = 4  # beside fold 0, which is the run's own validation part
 
 

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from actionrec.evaluation import scores
-from tests.reporting.trees import write_run, write_studies
+from tests.reporting.trees import gate_of, write_run, write_studies
 
 MARK = "Zq7"
 SCRIPTS = (
@@ -107,6 +107,7 @@ def written(outputs: Path, plain: str | None) -> Path:
     best["lineage"]["backbone"] |= {"weights": text(), "stem": text()[:50]}
     best["lineage"]["parents"] = {"parent": {"path": text(), "stage": text(), "data": text(), "sha256": "0" * 64}}
     torch.save(best, path / "checkpoints/best.ckpt")
+    (path / "gate.json").write_text(json.dumps(gate_of(text(), text(), text())))
     write_studies(data)
     fusion = [
         {"network": text(), "chosen": text(), "test/acc": 0.5},

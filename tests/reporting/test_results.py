@@ -1,3 +1,4 @@
+import json
 import math
 from dataclasses import replace
 
@@ -5,9 +6,10 @@ import pytest
 
 from actionrec.reporting import comparison, fusions, results
 from actionrec.reporting.chain import Chain
+from actionrec.reporting.outputs import read_outputs
 from actionrec.reporting.records import Fusion, Outputs, Run, Study
 from actionrec.reporting.tables import Estimate, Spread, comma_separated, few_sources, texts
-from tests.reporting.trees import STAGES, made_scores
+from tests.reporting.trees import STAGES, gate_of, made_scores, write_run
 
 
 def run_of(stage: str, split: int, seed: int, accuracy: float, skill: float | None = None) -> Run:
@@ -29,6 +31,40 @@ def test_cross_validation_is_of_stages_with_several_runs(tmp_path):
     [row] = results.crossval_table(outputs).rows
     assert row == ("hmdb51_flow", "1, 2, 3", "0", *[pytest.approx(0.7), pytest.approx(0.1), None] * 2, "not recorded")
     assert results.crossval_table(Outputs(tmp_path, runs[:1])) is None
+
+
+def test_gates_are_listed_with_what_they_chose_and_the_candidates_of_one(tmp_path):
+    data = tmp_path / "demo"
+    plain, gated = write_run(data, "hmdb51_flow"), write_run(data, "hmdb51_flow", split=2)
+    (gated / "gate.json").write_text(json.dumps(gate_of("flow", "frame", "product")))
+    outputs = read_outputs(data)
+    assert outputs.damaged == []
+    table = fusions.gates_table(outputs)
+    assert table.rows == [
+        ("hmdb51_flow", gated.name, "product", 0.5, "flow alone", 0.9, "frame 0.25, flow 0.50", 1600, 50)
+    ]
+    one, other = (next(run for run in outputs.runs if run.path == path) for path in (gated, plain))
+    assert fusions.gate_table(other) is None
+    table = fusions.gate_table(one)
+    assert [row[:3] for row in table.rows] == [
+        ("flow alone", False, 0.9),
+        ("frame alone", False, 1.2),
+        ("product", True, 0.5),
+    ]
+    assert table.header[3] == "± of the difference to flow alone"
+    assert "1,600 training and validation clips of 50 source videos" in table.note
+    assert fusions.gates_table(outputs.tagged("another")) is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"weights": [1.0]}, {"chosen": 7}, {"candidates": {"flow alone": {"loss": "low"}}}, {"more": 1}]
+)
+def test_a_gate_that_is_none_is_damaged_and_its_run_is_kept(tmp_path, change):
+    run = write_run(tmp_path / "demo", "hmdb51_flow")
+    (run / "gate.json").write_text(json.dumps({**gate_of("flow", "frame", "product"), **change}))
+    outputs = read_outputs(tmp_path / "demo")
+    assert [each.path.name for each in outputs.damaged] == ["gate.json"]
+    assert [(each.path, each.gate) for each in outputs.runs] == [(run, None)]
 
 
 def test_fusions_are_averaged_over_splits_and_not_shown_of_one(tmp_path):

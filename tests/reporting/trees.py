@@ -62,6 +62,15 @@ def name(split: int, seed: int, tag: str = "") -> str:
     return f"split{split}-seed{seed}{f'-{tag}' if tag else ''}"
 
 
+def gate_of(single: str, other: str, chosen: str) -> dict[str, Any]:
+    """What a gate of two streams leaves in `gate.json`."""
+    losses = {f"{single} alone": 0.9, f"{other} alone": 1.2, chosen: 0.5}
+    candidates = {name: {"loss": loss, "error": 0.01, "accuracy": 0.5} for name, loss in losses.items()}
+    said = {"chosen": chosen, "single": single, "streams": [other, single], "weights": [0.25, 0.5]}
+    rest = {"temperatures": [1.0, 1.0], "mixes": False, "worse": 0.0, "clips": 1600, "sources": 50}
+    return {**said, **rest, "candidates": candidates}
+
+
 def write_stages(data: Path, chain: ChainConfig, split: int = 1, seed: int = 0) -> None:
     """A chain's every run, from its parents, and the chain as `actionrec chain` notes it."""
     for stage in chain.stages.values():
