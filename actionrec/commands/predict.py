@@ -9,13 +9,9 @@ from omegaconf import DictConfig
 from actionrec.commands.app import command
 from actionrec.commands.chain import quoted
 
-_PATHS = (
-    "checkpoint",
-    "source",
-    "out",
-    "annotate",
-    "background",
-)  # settings whose value is taken as it is typed, unless it is Hydra's syntax
+# Settings whose value is taken as it is typed, unless it is Hydra's syntax, or a flag, which is none of a path.
+_PATHS = ("checkpoint", "source", "out", "annotate", "background")
+_FLAGS = ("true", "false")
 # Options of Hydra whose value is the next word.
 _VALUED = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir")
 _HYDRA = ("[", "'", '"', "$", "null")  # beginnings of values in Hydra's syntax
@@ -51,7 +47,7 @@ def arguments(words: Sequence[str]) -> list[str]:
         elif not positional and not word.startswith("-") and (not equals or "/" in key):
             found.append(f"checkpoint={_quoted(word)}")
             positional = True
-        elif equals and key in _PATHS and value and not value.startswith(_HYDRA):
+        elif equals and key in _PATHS and value not in ("", *_FLAGS) and not value.startswith(_HYDRA):
             found.append(f"{key}={_quoted(value)}")
         elif re.fullmatch(r"window=(true|false|auto)", word):
             found.append(f"window.use={value}")
