@@ -68,7 +68,11 @@ _ADDED = {
         "model.stream_loss": 0.0,
         "model.stream_dropout": 0.0,
     },
-    **{f"data.{stream}.{key}": None for stream in ("flow", "rgb_difference") for key in ("size", "focus")},
+    **{
+        f"data.{stream}.{key}": None
+        for stream in ("flow", "rgb_difference", "dynamic_image", "clip")
+        for key in ("size", "focus")
+    },
     "data.frame.focus": None,
     **dict.fromkeys(("model.head_lr_factor", "model.backbone_lr_factor"), 1.0),
 }

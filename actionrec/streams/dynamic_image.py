@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from actionrec.storage.cache import Pictures
+from actionrec.streams import focus as looking
 from actionrec.streams.base import Constants
 from actionrec.streams.transforms import Augmentation, View, view_frame
 from actionrec.streams.window import FrameWindow
@@ -41,22 +42,31 @@ class DynamicImage(FrameWindow):
     Args:
         length: number of pooled frames.
         stride: distance between neighbouring frames, in frames.
-        folder: folder of the extracted frames, see `storage.frames`; None if no samples are read.
+        folder, size, focus: see `FrameWindow`.
     """
 
     label, colour, hatch = "dynamic image", "#CC79A7", "...."
 
-    def __init__(self, length: int = 10, stride: int = 1, folder: str | None = None):
-        super().__init__(length, stride, folder)
+    def __init__(
+        self,
+        length: int = 10,
+        stride: int = 1,
+        folder: str | None = None,
+        size: int | None = None,
+        focus: str | None = None,
+    ):
+        super().__init__(length, stride, folder, size, focus)
         if length < 2:
             raise ActionRecError(f"{self.key('length')}={length}: pool at least 2 frames")
         self.weights = weights_of(length)
 
     def settings(self) -> dict[str, Any]:
-        return {"_target_": "actionrec.streams.DynamicImage", "length": self.window, "stride": self.stride}
+        settings = {"_target_": "actionrec.streams.DynamicImage", "length": self.window, "stride": self.stride}
+        return settings | looking.named(self.size, self.focus)
 
     def shape(self, size: int) -> tuple[int, ...]:
-        return (3, size, size)
+        side = self.size or size
+        return (3, side, side)
 
     def normalisation(self, mean: Sequence[float], std: Sequence[float]) -> Constants:
         return (float(REST),), std
@@ -64,8 +74,9 @@ class DynamicImage(FrameWindow):
     def see(
         self, pictures: Pictures, view: View, size: int, augmentation: Augmentation | None, rng: np.random.Generator
     ) -> Tensor:
-        pooled = np.tensordot(self.weights, np.asarray(pictures), 1)  # pooling is linear, so the view is applied once
-        seen = view_frame(pooled, view, size)
+        # Pooling is linear, so the view is applied once.
+        pooled = np.tensordot(self.weights, np.asarray(self.focused(pictures)), 1)
+        seen = view_frame(pooled, view, self.size or size)
         codes = np.rint(REST + seen * (127 / max(float(np.abs(seen).max()), 1.0))).astype(np.uint8)
         return torch.from_numpy(codes).permute(2, 0, 1)
 

@@ -29,8 +29,7 @@ class Frame(FrameWindow):
     of_stills = True
 
     def __init__(self, folder: str | None = None, focus: str | None = None):
-        super().__init__(AROUND if focus else 1, 1, folder)
-        self.focus = looking.check(self.key("focus"), focus)
+        super().__init__(AROUND if focus else 1, 1, folder, focus=focus)
 
     def settings(self) -> dict[str, Any]:
         return {"_target_": "actionrec.streams.Frame", **looking.named(None, self.focus)}
@@ -44,8 +43,7 @@ class Frame(FrameWindow):
     def see(
         self, pictures: Pictures, view: View, size: int, augmentation: Augmentation | None, rng: np.random.Generator
     ) -> Tensor:
-        if len(pictures) > 1:
-            pictures = looking.on_frames(pictures)
+        pictures = self.focused(pictures)
         [seen] = view_frames([pictures[len(pictures) // 2]], view, size, augmentation, rng)
         return torch.from_numpy(seen).permute(2, 0, 1)
 

@@ -26,9 +26,7 @@ class RGBDifference(FrameWindow):
     Args:
         length: number of differences in a stack, made from length + 1 frames; 5 in TSN.
         stride: distance between neighbouring frames, in frames.
-        folder: folder of the extracted frames, see `storage.frames`; None if no samples are read.
-        size: side of a sample in pixels; None for that of the other streams.
-        focus: None, or `motion` for the square of each window around what changes, see `focus`; views are of it.
+        folder, size, focus: see `FrameWindow`.
     """
 
     label, colour, hatch = "RGB difference", "#009E73", "\\\\\\\\"
@@ -41,10 +39,8 @@ class RGBDifference(FrameWindow):
         size: int | None = None,
         focus: str | None = None,
     ):
-        super().__init__(length + 1, stride, folder)
+        super().__init__(length + 1, stride, folder, size, focus)
         self.length = length
-        self.size = size
-        self.focus = looking.check(self.key("focus"), focus)
 
     def settings(self) -> dict[str, Any]:
         settings = {"_target_": "actionrec.streams.RGBDifference", "length": self.length, "stride": self.stride}
@@ -61,10 +57,8 @@ class RGBDifference(FrameWindow):
     def see(
         self, pictures: Pictures, view: View, size: int, augmentation: Augmentation | None, rng: np.random.Generator
     ) -> Tensor:
-        if self.focus:
-            pictures = looking.on_frames(pictures)
         side = self.size or size
-        seen = view_frames(pictures, view, side, augmentation, rng)
+        seen = view_frames(self.focused(pictures), view, side, augmentation, rng)
         stack = np.empty((self.length, 3, side, side), np.uint8)
         for codes, before, after in zip(stack, seen[:-1], seen[1:], strict=True):
             more, less = cv2.subtract(after, before), cv2.subtract(before, after)  # both saturate at 0

@@ -11,6 +11,7 @@ from actionrec.datasets.records import Clip
 from actionrec.storage import frames
 from actionrec.storage.cache import Pictures, Source
 from actionrec.storage.pictures import clip_path
+from actionrec.streams import focus as looking
 from actionrec.streams.base import Modality, place
 from actionrec.streams.transforms import Augmentation, View, jitter_colours, view_frame
 from actionrec.system.errors import ActionRecError
@@ -23,13 +24,17 @@ class FrameWindow(Modality):
         length: number of frames in a window.
         stride: distance between neighbouring frames of a window, in frames.
         folder: folder of the extracted frames, see `storage.frames`; None if no samples are read.
+        size: side of a sample in pixels; None for that of the other streams.
+        focus: None, or `motion` for the square of each window around what changes, see `focus`; views are of it.
     """
 
-    def __init__(self, length: int, stride: int, folder: str | None):
+    def __init__(self, length: int, stride: int, folder: str | None, size: int | None = None, focus: str | None = None):
         if length < 1 or stride < 1:
             raise ActionRecError(f"{self.key('stride')}={stride} over {length} frames: both must be at least 1")
         self.window, self.stride = length, stride
         self.folder = Path(folder) if folder else None
+        self.size = size
+        self.focus = looking.check(self.key("focus"), focus)
         # Number of frames by file: reading a header is slower than decoding a frame.
         self._lengths: dict[Path, int] = {}
 
@@ -49,6 +54,10 @@ class FrameWindow(Modality):
         path = clip_path(place(self.folder, self), clip)
         windows = [frames.window(instant, self.frames_of(clip), self.window, self.stride) for instant in instants]
         return Source(path, windows[0] if len(windows) == 1 else sorted(set().union(*windows)), frames.read)
+
+    def focused(self, pictures: Pictures) -> Pictures:
+        """The square that the stream looks at; a single picture, around which nothing is known, is seen whole."""
+        return looking.on_frames(pictures) if self.focus and len(pictures) > 1 else pictures
 
     @abstractmethod
     def see(

@@ -31,11 +31,9 @@ KINDS = {
     ],
     "focused": [
         "experiment=two_stream",
-        "stream=[frame,flow,rgb_difference]",
-        "data.frame.focus=motion",
-        "data.flow.focus=motion",
+        "stream=[frame,flow,rgb_difference,dynamic_image]",
+        *(f"data.{stream}.focus=motion" for stream in ("frame", "flow", "rgb_difference", "dynamic_image")),
         "data.flow.size=48",
-        "data.rgb_difference.focus=motion",
     ],
     "two_stream": ["experiment=two_stream"],
     "three_streams": ["experiment=two_stream", "stream=[frame,flow,rgb_difference]"],

@@ -218,6 +218,7 @@ LEARNS = {
     "frame": (0.5, "frozen", 2, 10, 0.1, 0),
     "hmdb51_flow": (0, "train", 0, 1, 1, 0.5),
     "flow": (0, "train", 0, 1, 1, 0.5),
+    "dynamic_image": (0, "train", 0, 1, 1, 0.5),
     "hmdb51_two_stream": (0.5, "frozen", 0, 1, 1, 0),
 }
 
@@ -235,7 +236,9 @@ def test_the_best_recipe_says_of_each_stage_what_learns(compose_config, experime
     if "frame" in config.data:
         assert config.data.frame.focus == (None if experiment == "stanford40_frame" else "motion")
     if "flow" in config.data:
-        assert [config.data.flow[key] for key in ("size", "focus", "fields")] == [112, "motion", 8]
+        assert config.data.flow.fields == 8
+    for stream in {"flow", "rgb_difference", "dynamic_image", "clip"} & {*config.data}:
+        assert [config.data[stream][key] for key in ("size", "focus")] == [112, "motion"]
     said = compose_config("train", *words, "model.head_epochs=7", "data.region=whole")
     assert (said.model.head_epochs, said.data.region) == (7, "whole")
 

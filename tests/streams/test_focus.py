@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from actionrec.flow import field
-from actionrec.streams import Flow, Frame, RGBDifference, create, focus
+from actionrec.streams import Clip, DynamicImage, Flow, Frame, RGBDifference, create, focus
 from actionrec.streams.transforms import WHOLE, View
 from actionrec.system.errors import ActionRecError
 
@@ -63,22 +63,19 @@ def test_frames_are_focused_on_what_changes():
     assert all((each == 250).sum() == 3 * 40 * 40 for each in seen)
 
 
-@pytest.mark.parametrize("kind", ["frame", "flow", "rgb_difference"])
+@pytest.mark.parametrize("kind", [Frame, Flow, RGBDifference, DynamicImage, partial(Clip, frames=4, stride=1)])
 def test_a_sample_is_of_the_square(kind):
     """The views, such as the mirrored one, are of the square."""
     rng = np.random.default_rng(0)
-    if kind == "flow":
+    if kind is Flow:
         pictures, square = fields(slice(100, 160), slice(40, 100)), focus.on_flow
         plain, focused = Flow("dis"), Flow("dis", focus="motion")
     else:
-        plain, focused = (
-            (Frame(), Frame(focus="motion")) if kind == "frame" else (RGBDifference(), RGBDifference(focus="motion"))
-        )
-        pictures = [rng.integers(0, 60, (HEIGHT, WIDTH, 3), np.uint8) for _ in range(6)]
-        pictures = pictures[: focused.window]
+        plain, focused = kind(), kind(focus="motion")
+        pictures = [rng.integers(0, 60, (HEIGHT, WIDTH, 3), np.uint8) for _ in range(focused.window)]
         pictures = [np.where(np.arange(WIDTH)[:, None] < 90, each, 0).astype(np.uint8) for each in pictures]
         square = focus.on_frames
-    of_plain = slice(2, 3) if kind == "frame" else slice(None)  # the middle frame
+    of_plain = slice(2, 3) if kind is Frame else slice(None)  # the middle frame
     for view in (WHOLE, View(flip=True), View(0.1, 0.2, 0.7, 0.6, square=0.5)):
         of_square = plain.see(square(pictures)[of_plain], view, 32, None, rng)
         assert focused.see(pictures, view, 32, None, rng).equal(of_square)
@@ -95,20 +92,21 @@ def test_a_frame_is_the_middle_one_and_a_still_is_whole():
 
 def test_settings_name_a_focus_where_there_is_one():
     """Those without one are as they were, so that checkpoints of earlier versions are told from no others."""
-    assert not {"focus", "size"} & set(Frame().settings() | Flow("dis").settings() | RGBDifference().settings())
+    for stream in (Frame(), Flow("dis"), RGBDifference(), DynamicImage(), Clip()):
+        assert not {"focus", "size"} & set(stream.settings())
     assert create(Frame(focus="motion").settings()).focus == "motion"
-    for stream in (Flow("dis", size=48, focus="motion"), RGBDifference(size=48, focus="motion")):
-        again = create(stream.settings())
+    for kind in (partial(Flow, "dis"), RGBDifference, DynamicImage, Clip):
+        again = create(kind(size=48, focus="motion").settings())
         assert (again.size, again.focus) == (48, "motion")
 
 
-@pytest.mark.parametrize("kind", [partial(Flow, "dis"), RGBDifference])
+@pytest.mark.parametrize("kind", [partial(Flow, "dis"), RGBDifference, DynamicImage, partial(Clip, 6)])
 def test_a_stream_may_have_a_size_of_its_own(kind):
     """The sample is that of a network with this size for all streams."""
     rng = np.random.default_rng(0)
-    shape = (4, 2, HEIGHT, WIDTH) if isinstance(kind, partial) else (6, HEIGHT, WIDTH, 3)
-    pictures = rng.integers(0, 256, shape, np.uint8)
-    assert kind(size=48).shape(32)[1:] == (48, 48)
+    window = getattr(kind(), "window", None)
+    pictures = rng.integers(0, 256, (window, HEIGHT, WIDTH, 3) if window else (4, 2, HEIGHT, WIDTH), np.uint8)
+    assert kind(size=48).shape(32)[-2:] == (48, 48)
     assert kind(size=48).see(pictures, WHOLE, 32, None, rng).equal(kind().see(pictures, WHOLE, 48, None, rng))
 
 
