@@ -24,14 +24,7 @@ Schema = dict[str, Any]
 # Mappings whose keys the user chooses, with values of one kind.
 _NAMED = (
     *("chain.stages", "chain.variants", "chain.stages.*.parents"),
-    *("recipe.lr_factors", "recipe.adam_weight_decays", "recipe.epochs", "recipe.fixed_layers", "recipe.batch_norms"),
-    *(
-        "recipe.focuses",
-        "recipe.dropouts",
-        "recipe.head_epochs",
-        "recipe.head_lr_factors",
-        "recipe.backbone_lr_factors",
-    ),
+    *("recipe.lr_factors", "recipe.adam_weight_decays", "recipe.epochs", "recipe.kinds"),
 )
 # Mappings that take further keys: arguments of classes, and names of the user's own.
 _OPEN = (
