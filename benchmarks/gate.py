@@ -24,8 +24,8 @@ from actionrec.evaluation.scores import Scores
 from actionrec.experiment import gating
 from actionrec.modules.checkpoint import read
 from actionrec.runs import folds
-from actionrec.settings.rules import WORKING_SUFFIXES
 from actionrec.system.errors import ActionRecError
+from actionrec.system.files import WORKING_SUFFIXES
 from benchmarks.common import table
 
 ROUNDS = 10_000

@@ -39,7 +39,8 @@ def check_resumable(path: Path, module: "ActionModule", config: DictConfig) -> N
     from actionrec.modules.checkpoint import read
     from actionrec.modules.earlier import renew
 
-    if path.is_relative_to(config.run_dir) or path.is_relative_to(f"{config.run_dir}.partial"):
+    run = RunFolder(Path(config.run_dir))
+    if path.is_relative_to(run.path) or path.is_relative_to(run.partial):
         checkpoint = read_tensors(path, "resume", "a checkpoint")
     else:
         checkpoint = read(path, "resume", list(config.trust))

@@ -18,11 +18,11 @@ from omegaconf import DictConfig
 from actionrec.runs import measurements
 from actionrec.runs.folder import MULTIRUN, job_name
 from actionrec.settings.messages import one_line
-from actionrec.settings.rules import WORKING_SUFFIXES, direction
+from actionrec.settings.rules import direction
 from actionrec.settings.untrusted import read_metrics, read_overrides
 from actionrec.system import locks
 from actionrec.system.errors import ActionRecError
-from actionrec.system.files import atomic_path, write_json, write_text
+from actionrec.system.files import WORKING_SUFFIXES, atomic_path, write_json, write_text
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from actionrec.prediction.loading import Loaded, Place, load
 from actionrec.prediction.sources import is_image
 from actionrec.reporting.records import name_of
 from actionrec.runs.folder import RunFolder
-from actionrec.settings.rules import WORKING_SUFFIXES
 from actionrec.settings.untrusted import read_config, read_metrics
 from actionrec.storage.video import count_frames, read_frames, read_image, resize_short_side
 from actionrec.system.errors import ActionRecError
+from actionrec.system.files import WORKING_SUFFIXES
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,8 @@ from actionrec.settings import chain as declared
 from actionrec.settings import untrusted, values
 from actionrec.settings.chain import ChainConfig
 from actionrec.settings.messages import one_line
-from actionrec.settings.rules import WORKING_SUFFIXES
 from actionrec.system.errors import ActionRecError
-from actionrec.system.files import sha256
+from actionrec.system.files import WORKING_SUFFIXES, sha256
 
 CURVES = ("train/loss", "val/loss", "train/acc", "val/acc")
 

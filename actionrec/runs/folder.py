@@ -18,7 +18,7 @@ from actionrec.runs.manifest import Manifest
 from actionrec.settings.composition import in_multirun
 from actionrec.settings.untrusted import read_json, read_metrics
 from actionrec.system.errors import ActionRecError
-from actionrec.system.files import replaced_folder
+from actionrec.system.files import PARTIAL, REPLACED, replaced_folder
 
 # Files and folders that this package writes into a run's folder; all others are the user's, and survive a replacement.
 OURS = (
@@ -49,7 +49,7 @@ class RunFolder:
     @property
     def partial(self) -> Path:
         """Folder of the run during the training."""
-        return self.path.with_name(f"{self.path.name}.partial")
+        return self.path.with_name(f"{self.path.name}{PARTIAL}")
 
     @property
     def finished(self) -> bool:
@@ -174,7 +174,7 @@ class RunFolder:
 
     @property
     def _replaced(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.replaced")
+        return self.path.with_name(f"{self.path.name}{REPLACED}")
 
     def _recover(self) -> None:
         """Complete the renaming of `finish`, also of a `finish` that was killed between its two renames."""

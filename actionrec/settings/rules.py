@@ -21,10 +21,10 @@ from actionrec.settings.values import (
     worded,
 )
 from actionrec.system.errors import ActionRecError
+from actionrec.system.files import WORKING_SUFFIXES
 from actionrec.system.hardware import usable_cores
 
 MAX_NAME_BYTES = 200  # file systems allow 255; suffixes such as `.partial` and temporary names need the rest
-WORKING_SUFFIXES = (".partial", ".replaced")  # of folders beside a run that are no run, see `runs.folder.RunFolder`
 
 
 def require(key: str, value: Any, check: Check) -> None:

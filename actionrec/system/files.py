@@ -18,6 +18,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+PARTIAL, REPLACED = ".partial", ".replaced"
+WORKING_SUFFIXES = (PARTIAL, REPLACED)  # of folders beside a run that are no run, see `runs.folder.RunFolder`
 _PREFIX_LENGTH = 18
 
 
@@ -157,7 +159,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     temporary.chmod(0o755)  # mkdtemp creates folders with 0700
-    old = path.with_name(f"{path.name}.replaced")
+    old = path.with_name(f"{path.name}{REPLACED}")
     try:
         yield temporary
         if old.exists() and path.exists():  # the last writer was killed before it removed the old folder
