@@ -8,10 +8,12 @@ import platform
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,17 @@ def fresh(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _as_usual(function: Callable[..., Any], *arguments: Any) -> Any:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     multiprocessing.set_start_method(None, force=True)  # a spawned process would spawn its loaders, too
     return function(*arguments)
+
+
+def _end_with(parent: int) -> None:
+    """Exit once the parent has ended, which a killed parent cannot see to."""
+    wait([parent])
+    os._exit(1)
 
 
 def composed(name: str, *overrides: str) -> DictConfig:

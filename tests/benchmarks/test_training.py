@@ -1,8 +1,10 @@
 import copy
 import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -75,6 +77,27 @@ def _growth() -> float:
     before = megabytes()
     held = np.ones(25_000_000)
     return megabytes() - before + 0 * held[0]
+
+
+@pytest.mark.ci
+def test_a_killed_benchmark_leaves_no_process(tmp_path):
+    begun = tmp_path / "begun"
+    asleep = f"open({str(begun)!r}, 'w').close() or __import__('time').sleep(100)"
+    words = f"from benchmarks.common import fresh; fresh(eval, {asleep!r})"
+    benchmark = psutil.Popen([sys.executable, "-c", words])
+    try:
+        while not begun.exists():
+            assert benchmark.poll() is None
+            time.sleep(0.05)
+        children = benchmark.children(recursive=True)
+    finally:
+        benchmark.kill()
+    benchmark.wait()
+    gone, left = psutil.wait_procs(children, timeout=20)
+    for each in left:
+        each.kill()
+    assert gone
+    assert not left
 
 
 def test_the_clock_takes_the_curve_and_stops_at_the_mark():
