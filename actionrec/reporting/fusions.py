@@ -79,7 +79,7 @@ def gates_table(outputs: Outputs) -> Table | None:
         (
             *(run.stage, run.name, run.gate["chosen"], _loss(run.gate, run.gate["chosen"])),
             *(f"{run.gate['single']} alone", _loss(run.gate, f"{run.gate['single']} alone")),
-            ", ".join(f"{stream} {weight:.2f}" for stream, weight in _weights(run.gate)),
+            ", ".join(map("{} {:.2f}".format, run.gate["streams"], run.gate["weights"])),
             run.gate["clips"],
             run.gate["sources"],
         )
@@ -114,10 +114,6 @@ def gate_table(run: Run) -> Table | None:
 
 def _loss(gate: dict[str, Any], name: str) -> float | None:
     return gate["candidates"].get(name, {}).get("loss")
-
-
-def _weights(gate: dict[str, Any]) -> list[tuple[str, float]]:
-    return list(zip(gate["streams"], gate["weights"], strict=True))
 
 
 def study_table(kind: str, study: Study) -> Table:

@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from actionrec.runs import manifest
+from actionrec.runs.folds import GATE
 from actionrec.runs.manifest import Manifest
 from actionrec.settings.composition import in_multirun
 from actionrec.settings.untrusted import read_json, read_metrics
@@ -23,7 +24,7 @@ from actionrec.system.files import PARTIAL, REPLACED, replaced_folder
 # Files and folders that this package writes into a run's folder; all others are the user's, and survive a replacement.
 OURS = (
     *("checkpoints", "tensorboard", "measurements", "config.yaml", "overrides.yaml", "manifest.json", "log.txt"),
-    *("csv", "wandb", "profile", "metrics.json", "measurement.json", "gate.json", "localisation.json"),
+    *("csv", "wandb", "profile", "metrics.json", "measurement.json", GATE, "localisation.json"),
     *("scores.npz", "scores_val.npz", "scores_train.npz"),
 )
 _MEASURED = (

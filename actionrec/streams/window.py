@@ -56,7 +56,7 @@ class FrameWindow(Modality):
         return Source(path, windows[0] if len(windows) == 1 else sorted(set().union(*windows)), frames.read)
 
     def focused(self, pictures: Pictures) -> Pictures:
-        """The square that the stream looks at; a single picture, around which nothing is known, is seen whole."""
+        """The pictures, or with a focus their square; a single picture, around which nothing is known, stays whole."""
         return looking.on_frames(pictures) if self.focus and len(pictures) > 1 else pictures
 
     @abstractmethod
