@@ -24,6 +24,18 @@ def test_bars_grow_with_the_actions_and_stay_apart():
     assert [text.get_text() for text in few.axes[0].texts] == ["0"] * 3
 
 
+@pytest.mark.parametrize("count", [2, 5])
+def test_the_legend_of_many_networks_is_whole(count):
+    labels = ["frame", "flow", "RGB difference", "two-stream, bagged", "three streams, bagged"][:count]
+    figure = plots.action_bars({label: [0.5] for label in labels}, [LOOK] * count, ["run"], [1])
+    figure.draw_without_rendering()
+    [legend] = figure.legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    assert [text.get_text() for text in legend.get_texts()] == labels
+
+
 def test_reliability_has_a_bar_a_bin():
     bins = [Bin(i / 15, (i + 1) / 15, i % 2, 0.5, 0.5 if i % 2 else float("nan")) for i in range(15)]
     above, below = plots.reliability_diagram(bins, LOOK).axes
