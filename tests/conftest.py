@@ -17,6 +17,7 @@ import omegaconf.base
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra._internal import defaults_list
+from hydra._internal.hydra import Hydra
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
@@ -123,6 +124,8 @@ def choices_once(create: Callable[..., DictConfig]) -> Callable[..., DictConfig]
 
 
 defaults_list._create_interpolation_map = choices_once(defaults_list._create_interpolation_map)
+# Hydra composes a command line once more before, for `hydra.mode`, which nothing in conf/ sets.
+Hydra.get_mode = lambda self, config_name, overrides: None
 
 
 class Outcome(NamedTuple):
