@@ -11,6 +11,7 @@ stream.
 import argparse
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,17 +117,19 @@ def _measured(run: Path) -> Gated:
         alone[count] = {
             name: _right(average({"test": each}).scores) for name, each in zip(singles, streams, strict=True)
         }
-    return Gated(run, gate["chosen"], _right(fused), alone, gate["single"], fused.groups, _controls(singles))
+    dropped = _controls(tuple(singles.items()))
+    return Gated(run, gate["chosen"], _right(fused), alone, gate["single"], fused.groups, dropped)
 
 
 def _right(found: Scores) -> np.ndarray:
     return found.logits.argmax(1).eq(found.labels).numpy()
 
 
-def _controls(runs: dict[str, Path]) -> dict[str, bool]:
-    """Whether the gate drops each stream once its scores are those of other clips."""
-    found = gating.held_out({name: folds.all_of(run) for name, run in runs.items()})
-    logits = {name: each.logits.numpy() for name, each in zip(runs, found, strict=True)}
+@cache  # a gated and a bagged run have the same parents
+def _controls(runs: tuple[tuple[str, Path], ...]) -> dict[str, bool]:
+    """Whether the gate drops each stream once its scores are those of other clips; `runs` by the stream's name."""
+    found = gating.held_out({name: folds.all_of(run) for name, run in runs})
+    logits = {name: each.logits.numpy() for (name, _), each in zip(runs, found, strict=True)}
     labels, groups = found[0].labels.numpy(), found[0].groups
     order = np.random.default_rng(0).permutation(len(labels))
     dropped = {}

@@ -92,8 +92,8 @@ def action_bars(
     axes.set_yticks(range(len(actions)), [f"{action} ({n})" for action, n in zip(actions, counts, strict=True)])
     axes.set(xlim=(0, 1), ylim=(len(actions) - 0.4, -0.6), xlabel="recall")
     _quiet(axes, "x")
+    handles = axes.get_legend_handles_labels()
     for columns in range(min(len(recalls), 4), 0, -1):  # as many as fit side by side
-        handles = axes.get_legend_handles_labels()
         legend = figure.legend(*handles, loc="outside upper center", ncols=columns, frameon=False)
         if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
             break

@@ -77,8 +77,10 @@ def gates_table(outputs: Outputs) -> Table | None:
     """Table of the choice of each gated run; None if there is no gated run."""
     rows = [
         (
-            *(run.stage, run.name, run.gate["chosen"], _loss(run.gate, run.gate["chosen"])),
-            *(f"{run.gate['single']} alone", _loss(run.gate, f"{run.gate['single']} alone")),
+            run.stage,
+            run.name,
+            *_with_loss(run.gate, run.gate["chosen"]),
+            *_with_loss(run.gate, _single(run.gate)),
             ", ".join(map("{} {:.2f}".format, run.gate["streams"], run.gate["weights"])),
             run.gate["clips"],
             run.gate["sources"],
@@ -102,8 +104,7 @@ def gate_table(run: Run) -> Table | None:
         (name, name == run.gate["chosen"], judged["loss"], judged["error"], judged["accuracy"])
         for name, judged in run.gate["candidates"].items()
     ]
-    single = f"{run.gate['single']} alone"
-    header = ("candidate", "chosen", "log-loss", f"± of the difference to {single}", "top-1")
+    header = ("candidate", "chosen", "log-loss", f"± of the difference to {_single(run.gate)}", "top-1")
     note = (
         f"On {run.gate['clips']:,} training and validation clips of {run.gate['sources']:,} source videos, as in the "
         "table of gates. From simple to rich, a candidate replaces the one before it if its loss is lower by more "
@@ -112,8 +113,13 @@ def gate_table(run: Run) -> Table | None:
     return Table(f"gate-{run.stage}", f"Candidates of {run.stage}, {run.name}", header, rows, note)
 
 
-def _loss(gate: dict[str, Any], name: str) -> float | None:
-    return gate["candidates"].get(name, {}).get("loss")
+def _single(gate: dict[str, Any]) -> str:
+    """Name of the candidate that is the best single stream."""
+    return f"{gate['single']} alone"
+
+
+def _with_loss(gate: dict[str, Any], name: str) -> tuple[str, float | None]:
+    return name, gate["candidates"].get(name, {}).get("loss")
 
 
 def study_table(kind: str, study: Study) -> Table:

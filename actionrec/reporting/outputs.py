@@ -40,9 +40,8 @@ def read_outputs(folder: Path, trust: Sequence[str] = (), chain: ChainConfig | N
     # Networks outside the chain, such as hmdb51_two_stream_conv, have folders beside the chain's stages.
     others = {path.parents[1].name for path in folder.glob("*/split*/metrics.json")} - {*outputs.chain.stages}
     for stage in (*outputs.chain.stages, *sorted(others)):
-        for path in sorted((each for each in folder.glob(f"{stage}/*") if each.is_dir()), key=_order):
-            if path.name == folds.FOLDER:
-                continue
+        there = [each for each in folder.glob(f"{stage}/*") if each.is_dir() and each.name != folds.FOLDER]
+        for path in sorted(there, key=_order):
             if path.suffix in WORKING_SUFFIXES:
                 outputs.unfinished.append(path)
             elif run := _run(outputs, stage, path):
