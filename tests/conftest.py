@@ -124,8 +124,19 @@ def choices_once(create: Callable[..., DictConfig]) -> Callable[..., DictConfig]
 
 
 defaults_list._create_interpolation_map = choices_once(defaults_list._create_interpolation_map)
-# Hydra composes a command line once more before, for `hydra.mode`, which nothing in conf/ sets.
-Hydra.get_mode = lambda self, config_name, overrides: None
+
+
+def mode_where_set(get_mode: Callable[..., Any]) -> Callable[..., Any]:
+    """Compose a command line once; Hydra does it once more before, for `hydra.mode`, which sweeps alone set."""
+
+    def get_mode_of(self: Hydra, config_name: str | None, overrides: list[str]) -> Any:
+        is_set = any(override.lstrip("+").startswith(("sweep=", "hydra.")) for override in overrides)
+        return get_mode(self, config_name, overrides) if is_set else None
+
+    return get_mode_of
+
+
+Hydra.get_mode = mode_where_set(Hydra.get_mode)
 
 
 class Outcome(NamedTuple):
