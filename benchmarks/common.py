@@ -1,4 +1,4 @@
-"""What the benchmarks share: data, processes, medians, tables, and the file that keeps the figures."""
+"""Parts that the benchmarks share: data, processes, medians, tables, and the file that keeps the figures."""
 
 import argparse
 import json
@@ -50,7 +50,7 @@ def median(values: Sequence[float]) -> float:
 
 
 def fresh(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns in a process of its own, which has neither the threads nor the memory of this one."""
+    """The result of a function in a process of its own, which has neither the threads nor the memory of this one."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_as_usual, function, *arguments).result()
 
@@ -83,7 +83,7 @@ def run_verb(verb: str, overrides: Iterable[str]) -> None:
     """
     done = subprocess.run([sys.executable, "-m", "actionrec", verb, *overrides])
     if done.returncode:
-        raise ActionRecError(f"actionrec {verb} failed; what it said is above")
+        raise ActionRecError(f"actionrec {verb} failed; its output is above")
 
 
 def megabytes(pid: int | None = None) -> float:

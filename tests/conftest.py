@@ -63,7 +63,7 @@ VERBS = {
     "search": search,
 }
 
-# Small, on the CPU, from random weights: what every test of a stage adds to its experiment.
+# Small, on the CPU, from random weights: overrides that every test of a stage adds to its experiment.
 QUICK = (
     "trainer=cpu",
     "trainer.max_epochs=1",
@@ -75,7 +75,7 @@ QUICK = (
     "~callbacks.validation",  # takes a second of each
 )
 
-# What a run's metrics.json has.
+# The keys of a run's metrics.json.
 TAGS = {"train/loss", "train/acc"} | {f"{part}/{name}" for part in ("val", "test") for name in METRICS}
 TAGS |= {f"test/{name}_{bound}" for name in HEADLINES for bound in ("low", "high")} | {"test/n", "test/sources"}
 TABLES = {"test/per_action", "test/confusion"}
@@ -99,7 +99,7 @@ def load_once(load: Callable[[ConfigSource, str], ConfigResult]) -> Callable[[Co
         key = (source.provider, path, stat.st_mtime_ns, stat.st_size)
         if key not in found:
             found[key] = load(source, config_path)
-        return copy.deepcopy(found[key])  # Hydra changes what it is given
+        return copy.deepcopy(found[key])  # Hydra changes its argument
 
     return load_config
 
@@ -140,7 +140,7 @@ Hydra.get_mode = mode_where_set(Hydra.get_mode)
 
 
 class Outcome(NamedTuple):
-    """What a command line left."""
+    """The outcome of a command line."""
 
     status: int
     out: str
@@ -156,7 +156,7 @@ def run(monkeypatch, capsys) -> Callable[..., Outcome]:
         handlers, status = logging.root.handlers[:], 0
         try:
             VERBS[verb].main()
-        except SystemExit as stop:  # a text is what Python prints to stderr before it exits with 1
+        except SystemExit as stop:  # Python prints a text to stderr before it exits with 1
             status = 1 if isinstance(stop.code, str) else int(stop.code or 0)
             print(stop.code if isinstance(stop.code, str) else "", file=sys.stderr)
         logging.root.handlers[:] = handlers  # Hydra's write to this test's stderr, which is closed after it
@@ -235,7 +235,7 @@ def write_splits(folder: Path, tags: dict[str, dict[str, int]], splits: Sequence
 
 
 def attempt(function: Callable[..., Any], *arguments: object) -> tuple[Any, str]:
-    """What a function returns, or the message of its ActionRecError, which is one line; the other one is empty."""
+    """The result of a function, or the message of its ActionRecError, which is one line; the other one is empty."""
     try:
         return function(*arguments), ""
     except ActionRecError as error:
@@ -258,5 +258,5 @@ def metrics_of(outputs: Path, stage: str) -> dict[str, float]:
 
 
 def numbers(path: Path) -> dict[str, float]:
-    """What a metrics file has but for its tables."""
+    """The content of a metrics file but for its tables."""
     return {tag: value for tag, value in json.loads(path.read_text()).items() if tag not in TABLES}

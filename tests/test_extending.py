@@ -1,4 +1,4 @@
-"""What docs/extending.md adds from outside of the package: its files, written to a folder, trained and measured."""
+"""The additions of docs/extending.md from outside of the package: files in a folder, trained and measured."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Trainings by their command line that are told to stop, killed, moved, or told what Lightning does otherwise."""
+"""Trainings by their command line that are told to stop, are killed or moved, or change Lightning's settings."""
 
 import contextlib
 import errno

@@ -17,7 +17,7 @@ from actionrec.settings.composition import CONF, in_multirun, plain
 
 
 def _stream_columns() -> dict[str, type[float] | type[str]]:
-    """Columns for the settings of `conf/stream/*.yaml`: null, and what a recipe sets, count as numbers but for `focus`.
+    """Columns for the settings of `conf/stream/*.yaml`: null, and a recipe's settings but `focus`, count as numbers.
 
     Other interpolations, which repeat settings of other groups, are left out.
     """

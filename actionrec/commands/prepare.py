@@ -34,7 +34,7 @@ def demo(config: DictConfig) -> None:
 
 
 def stanford40(data: "Stanford40", config: DictConfig) -> None:
-    """Stanford40 from what the user has, else from the addresses."""
+    """Stanford40 from the user's files, else from the addresses."""
     from actionrec.datasets import install
 
     sources = _sources(config.source, config.addresses, data.addresses)
@@ -43,7 +43,7 @@ def stanford40(data: "Stanford40", config: DictConfig) -> None:
 
 
 def clips(data: Any, config: DictConfig) -> None:
-    """A set of clips with official lists, from what the user has, else from the addresses.
+    """A set of clips with official lists, from the user's files, else from the addresses.
 
     Args:
         data: with a `release`, see `ClipSet`.
@@ -105,7 +105,7 @@ def _check(data: "DataSet") -> None:
 
 
 def _sources(given: Places, mirror: Any, addresses: Sequence[str]) -> "Sources":
-    """What the user has; else the mirror that the user names; else the authors' addresses."""
+    """The user's files; else the mirror that the user names; else the authors' addresses."""
     from actionrec.datasets.download import Address
 
     if not given:

@@ -1,6 +1,6 @@
 """The usual pairs of a data set and its streams as classes, by name: `HMDB51FlowDataModule`, `UCF101FrameDataModule`, …
 
-They say in logs what a run is trained on, and differ in nothing else from `ClipDataModule` and `StillDataModule`.
+Their names tell the data of a run in logs; else they are the same as `ClipDataModule` and `StillDataModule`.
 """
 
 from actionrec.datamodules.base import ActionDataModule

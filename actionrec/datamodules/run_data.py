@@ -29,7 +29,7 @@ def create(
         options: arguments of the data module that differ from the run's, such as `crops`.
 
     Raises:
-        ActionRecError: the settings name what no file may name, or build no data module.
+        ActionRecError: the settings name classes or files that no file may name, or build no data module.
     """
     where = run / "config.yaml"
     said = check_data(data, where, trust)

@@ -228,8 +228,8 @@ def _require_listable(path: Path) -> None:
     encoded = name.encode(errors="replace").decode() == name
     if not encoded or not name.isprintable() or path.parent.name != path.parent.name.strip():
         raise ActionRecError(
-            f"{name!a} in {path.parents[1]}: no list of clips can hold this name, with blanks around the action, "
-            "control characters or what is no UTF-8; rename it"
+            f"{name!a} in {path.parents[1]}: no list of clips can hold this name, which has blanks around the "
+            "action, control characters or bytes that are no UTF-8; rename it"
         )
 
 

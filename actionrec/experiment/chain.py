@@ -34,7 +34,7 @@ def run(config: DictConfig) -> float | None:
     A finished run with the wanted settings is skipped. One whose parents alone have been trained anew is trained anew
     as well; one of other settings is refused before anything is trained, unless `overwrite=true`. Of two processes
     that need the same stage, the second waits for the first. With `trainer.fast_dev_run` every stage is tried out,
-    and nothing is written but what stages read.
+    and only the stages' input is written.
 
     Returns:
         The validation accuracy of the last stage; None where nothing is trained.
@@ -78,7 +78,7 @@ def run(config: DictConfig) -> float | None:
 
 
 def prepare(config: DictConfig, prepared: set[tuple[Path, str]]) -> None:
-    """Make what a stage reads and no data set has: today the flow of its clips, but for what the store holds.
+    """Make the derived input of a stage, which is the flow of its clips so far, unless the store holds it.
 
     Args:
         config: of the stage.

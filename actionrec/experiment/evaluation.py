@@ -68,7 +68,7 @@ class Measured(NamedTuple):
 
 
 def load(config: DictConfig, parts: Sequence[str]) -> Measured:
-    """Load what a measurement needs, and copy the settings of the data from the run into the configuration, in place.
+    """Load the network and the data of a measurement, and copy the run's settings of the data into the configuration.
 
     Args:
         config: of the verb.

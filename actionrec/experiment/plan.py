@@ -20,7 +20,7 @@ from actionrec.system.errors import ActionRecError
 
 
 class Found(NamedTuple):
-    """What lies in a run's folder: no finished run, or one with these differences from the wanted run."""
+    """The content of a run's folder: no finished run, or one with these differences from the wanted run."""
 
     missing: bool
     differences: Sequence[str] = ()
@@ -39,7 +39,7 @@ class Part:
         name: of the stage or variant, or of a fold of a stage.
         whole: the part's settings, as `actionrec train` would compose them, including Hydra's settings.
         folder: of the part's run.
-        found: what lies in the folder.
+        found: the content of the folder.
         after: parents that have to be trained first.
         refused: whether the folder holds a run of other settings, which needs `overwrite=true`.
     """
@@ -111,7 +111,7 @@ def _part(name: str, whole: DictConfig, parents: list[str]) -> Part:
 
 
 def compared(folder: RunFolder, wanted: Manifest, going_on: bool) -> Found:
-    """What lies in a run's folder; a run that `going_on` resumes with more epochs counts as missing."""
+    """The content of a run's folder; a run that `going_on` resumes with more epochs counts as missing."""
     if not folder.finished:
         return Found(missing=True)
     there = manifest.read(folder.path)

@@ -54,7 +54,7 @@ def train(config: DictConfig, parts: Sequence[str] = ALL_PARTS, wanted: Manifest
 
     Args:
         config: see `conf/train.yaml`.
-        parts: what the best checkpoint is measured on.
+        parts: those that the best checkpoint is measured on.
         wanted: the run's manifest, if the caller has made it.
     """
     again = Path(config.run_again) if config.run_again else None
@@ -238,7 +238,7 @@ def _tell_of_no_parents(config: DictConfig, run: RunFolder) -> None:
 
 
 def _note_overrides(folder: Path) -> None:
-    """Write down what this job of a multirun was asked for; its table is made of that."""
+    """Write the overrides of this job of a multirun, from which the multirun's table is made."""
     write_text(folder / "overrides.yaml", OmegaConf.to_yaml(HydraConfig.get().overrides.task))
 
 

@@ -1,6 +1,6 @@
-"""Model cards: what a network is, what it was trained on, how it was measured, and its limits, in Markdown.
+"""Model cards in Markdown: a network's kind, its training data, its measurements, and its limits.
 
-A card states what the lineage, the run's files and the measurements of the export say, and nothing else.
+A card repeats the lineage, the run's files and the measurements of the export, and adds no other statement.
 """
 
 import re
@@ -36,7 +36,7 @@ _LONGEST = 500  # characters of a text from a file
 
 @dataclass(frozen=True)
 class Facts:
-    """What a card is made of.
+    """The content of a card.
 
     Args:
         file: the exported file, or the checkpoint.
@@ -158,7 +158,7 @@ def _false_alarms(made: Mapping[str, Any]) -> str:
 
 
 def _limits(facts: Facts, numbers: Mapping[str, Any]) -> Iterator[str]:
-    """Sentences about what the network cannot do, from its lineage and its figures."""
+    """Sentences about the limits of the network, from its lineage and its figures."""
     said = facts.description
     yield f"It knows {len(said.actions)} actions, and has no answer for others."
     if said.calibration:

@@ -102,7 +102,7 @@ EXPORTERS: dict[str, Callable[[Graph, tuple[Tensor, ...], Path], None]] = {
 
 
 def _anonymise(model: "ModelProto") -> None:
-    """Remove what the exporters note of the source code: names and paths of files, and stack traces."""
+    """Remove the exporters' notes on the source code: names and paths of files, and stack traces."""
     graphs = [model.graph, *model.functions]
     for graph in graphs:
         named = [graph, *graph.node, *graph.value_info]
@@ -120,7 +120,7 @@ def _anonymise(model: "ModelProto") -> None:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Suppress what the exporters print and log; the comparison with PyTorch says what counts."""
+    """Suppress the output and the logs of the exporters; the comparison with PyTorch finds their errors."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     before = [each.level for each in loggers]
     try:

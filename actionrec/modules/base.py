@@ -166,7 +166,7 @@ class ActionModule(Measured):
         self._lr_found = True
 
     def on_fit_start(self) -> None:
-        """Undo what Lightning's tuners leave: they train in `on_fit_start` of callbacks, which comes first."""
+        """Undo the traces of Lightning's tuners, which train in `on_fit_start` of callbacks, before this hook."""
         if self._lr_found:
             # LearningRateFinder gives one learning rate to all parameter groups, and none to the schedule.
             self.trainer.strategy.setup_optimizers(self.trainer)

@@ -82,7 +82,7 @@ def _lineage(lineage: Mapping[str, Any]) -> dict[str, Any]:
 def _add_normalisation(state: dict[str, Any], lineage: Mapping[str, Any], names: Sequence[str]) -> None:
     """Add the normalisation constants to the weights of a network that was saved without them.
 
-    Such a network was trained with ImageNet's constants on frames and TSN's on flow, whatever the backbone.
+    Such a network was trained with ImageNet's constants on frames and TSN's on flow, with every backbone.
     torchvision's pretrained `googlenet` and `inception_v3` then converted the input from ImageNet's constants to
     0.5/0.5 (`transform_input`); the networks of this version do not.
     """

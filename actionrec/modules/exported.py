@@ -1,4 +1,4 @@
-"""Networks that `actionrec export` has written as ONNX: what such a file says of itself, and its use as a module."""
+"""Networks that `actionrec export` has written as ONNX: the description inside such a file, and its use as a module."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ _MEND = "export the network again with actionrec export"
 
 
 class Description(NamedTuple):
-    """What an exported file says of itself, as JSON under `KEY` in the metadata of the ONNX model.
+    """The description inside an exported file, as JSON under `KEY` in the metadata of the ONNX model.
 
     Args:
         lineage: of the checkpoint, with its labels (`actions`) and its `inputs`.

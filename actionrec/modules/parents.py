@@ -218,7 +218,7 @@ def _check_parent(module: ActionModule, name: str, stream: Stream, parent: Paren
 
 
 def _constants(settings: Mapping[str, Any]) -> Any:
-    """The normalisation of what a stream sees, for the same backbone."""
+    """The normalisation of a stream's input, for the same backbone."""
     return modalities.create(settings).normalisation((1.0, 2.0, 3.0), (1.0, 2.0, 3.0))
 
 

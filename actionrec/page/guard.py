@@ -1,4 +1,4 @@
-"""What no browser may do to the page: requests of other pages, and pictures or scripts from elsewhere."""
+"""Refusal of requests that come from other pages, and of pictures and scripts from elsewhere."""
 
 import ipaddress
 from urllib.parse import urlsplit

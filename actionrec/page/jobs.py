@@ -79,7 +79,7 @@ class Queue:
 
         Args:
             work: the job.
-            file: is removed when the job has ended, whatever becomes of the browser.
+            file: is removed when the job has ended, also if the browser is gone.
         """
         job = Job()
 

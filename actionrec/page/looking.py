@@ -1,4 +1,4 @@
-"""From a file to what the page shows of it, by the code of `actionrec predict`."""
+"""From a file to its result on the page, by the code of `actionrec predict`."""
 
 import threading
 from collections import Counter
@@ -32,13 +32,13 @@ Ticks = Callable[[int], None]  # is told how many frames will be read, at the be
 
 
 class Part(NamedTuple):
-    """A window, or the whole file, with what the network and its streams say of it.
+    """A window, or the whole file, with the answers of the network and of its streams.
 
     Args:
         span: in seconds.
         answers: probabilities (K,) by `FUSION` or the name of a stream.
         label: the action; None for none of them.
-        seen: what the network saw.
+        seen: the input of the network.
     """
 
     span: Window
@@ -54,7 +54,7 @@ class Part(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What the page shows of a file.
+    """The result for a file, which the page shows.
 
     Args:
         loaded: the network.
@@ -84,7 +84,7 @@ class Result(NamedTuple):
 
 
 class Recorder(Reader):
-    """A reader that notes the window of each sample, and keeps what the network sees in the middle of each window.
+    """A reader that notes the window of each sample, and keeps the network's input in the middle of each window.
 
     It shares the state of another reader, so the two cannot read at the same time.
     """

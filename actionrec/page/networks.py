@@ -100,7 +100,7 @@ class Networks:
         """The best network of a run.
 
         Raises:
-            ActionRecError: the checkpoint is gone, damaged, or needs what this machine lacks.
+            ActionRecError: the checkpoint is gone, damaged, or needs a device that this machine lacks.
         """
         best = RunFolder(run).best
         with self._loading:

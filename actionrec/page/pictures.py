@@ -1,4 +1,4 @@
-"""Pictures of what a network saw: the middle frame, the streams' inputs, and Grad-CAM of an action."""
+"""Pictures of a network's input: the middle frame, the streams' inputs, and Grad-CAM of an action."""
 
 import base64
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _QUALITY = 88  # of JPEG
 
 
 class Seen(NamedTuple):
-    """What a network saw of one window.
+    """The input of a network for one window.
 
     Args:
         frame: the middle frame, a JPEG.

@@ -1,4 +1,4 @@
-"""What was found lately, by names that only the browser knows that asked for it."""
+"""The latest results, by random names, which only the browser that asked for a result knows."""
 
 import secrets
 import threading

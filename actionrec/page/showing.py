@@ -1,4 +1,4 @@
-"""What the page shows, as plain types for JSON."""
+"""The content of the page as plain types for JSON."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def summary(result: Result) -> dict[str, Any]:
 
 
 def view(result: Result, number: int) -> dict[str, Any]:
-    """What the page shows of a part, as plain types; pictures are data URLs.
+    """A part of a result as plain types, for the page; pictures are data URLs.
 
     Args:
         result: of the file.

@@ -12,7 +12,7 @@ HEAD = 16  # bytes that `suffix_of` looks at
 MEGABYTE = 1_000_000
 _VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # which OpenCV reads, and hands to FFmpeg, whenever it opens a file
 _OPTIONS = "protocol_whitelist;file|format_whitelist;avi,matroska,mov,mpeg,mpegvideo,asf,flv,ogg"
-_STARTS = {  # what containers and images begin with
+_STARTS = {  # first bytes of containers and images
     b"\x1aE\xdf\xa3": ".mkv",  # and WebM
     b"\x00\x00\x01\xba": ".mpg",
     b"\x00\x00\x01\xb3": ".mpg",
@@ -55,7 +55,7 @@ def containers_only() -> Iterator[None]:
 
 
 async def receive(chunks: AsyncIterator[bytes], folder: Path, megabytes: float) -> Path:
-    """Write what a browser sends into a file of a name that nobody knows.
+    """Write the upload of a browser into a file with a random name.
 
     Args:
         chunks: of the file.

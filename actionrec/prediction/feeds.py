@@ -78,7 +78,7 @@ class Feed(ABC):
 
     @abstractmethod
     def forget(self, before: int) -> None:
-        """Drop what the feed keeps of frames with smaller indices than `before`."""
+        """Drop the data of frames with smaller indices than `before`."""
 
 
 class FrameFeed(Feed):

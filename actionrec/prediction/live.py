@@ -102,7 +102,7 @@ class Watch:
         self._thread.join(self.timeout + 1)
 
     def events(self) -> Iterator[Event]:
-        """What happens, in order, until the stream is over.
+        """The events of the stream in order, until it is over.
 
         Raises:
             ActionRecError: see `Reader.windows`.

@@ -55,7 +55,7 @@ def place_of(config: DictConfig) -> Place:
 
 
 class Loaded(NamedTuple):
-    """What a checkpoint needs to predict.
+    """A checkpoint's network with all that a prediction needs.
 
     Args:
         network: from batches to logits.
@@ -138,7 +138,7 @@ def reader_of(config: DictConfig, inputs: Mapping[str, Any], measured: Mapping[s
 
 
 def create_network(module: nn.Module, accelerator: str, precision: str) -> pipeline.Network:
-    """Create a function from batches to what a module returns, which computes as Lightning's Trainer does in a test.
+    """Create a function from batches to a module's outputs, which computes as Lightning's Trainer does in a test.
 
     Raises:
         ActionRecError: the machine lacks the accelerator, or there is no such precision.

@@ -232,7 +232,7 @@ class Reader:
             yield Sample(job.window, seen)
 
     def forget_all(self) -> None:
-        """Drop what the streams keep of the video before."""
+        """Drop the data of the video before."""
         for feed in self.feeds.values():
             feed.forget(ENDLESS)
 

@@ -36,7 +36,7 @@ def predict_sources(config: DictConfig) -> None:
     place = place_of(config)
     source = plain(config)["source"]
     if source is None:
-        raise ActionRecError("say what to predict: source=<video, image, folder, pattern, list.txt, camera or address>")
+        raise ActionRecError("name the input: source=<video, image, folder, pattern, list.txt, camera or address>")
     if config.out and Path(config.out).is_dir():
         raise ActionRecError(f"out={config.out} is a folder; name a file")
     for key in ("out", "annotate"):

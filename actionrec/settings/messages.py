@@ -1,4 +1,4 @@
-"""Errors as one line that says what is wrong and how to fix it."""
+"""Errors as one line that names the mistake and the mend."""
 
 import errno
 import os

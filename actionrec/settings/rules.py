@@ -1,4 +1,4 @@
-"""Checks of settings by what they are: names, paths, lists of streams; and the error for a setting that is wrong."""
+"""Checks of settings by their kind: names, paths, lists of streams; and the error for a setting that is wrong."""
 
 import re
 from collections.abc import Mapping

@@ -57,7 +57,7 @@ _SPACE = {
 
 @dataclass
 class Setting:
-    """What the files of `conf/` say of a setting.
+    """A setting as the files of `conf/` have it.
 
     Args:
         children: settings below, by key; `*` stands for any key.

@@ -1,4 +1,4 @@
-"""Checks of a value: its type, its range, and what lists and mappings hold.
+"""Checks of a value: its type, its range, and the content of lists and mappings.
 
 Settings of the command line (`settings.rules`) and the content of files (`settings.untrusted`) use the same checks. A
 check takes a value and the place that the value has, such as `data.size`, and raises `UnfitError` where the value is
@@ -79,7 +79,7 @@ def shown(value: Any) -> str:
 
 
 def brief(value: Any) -> str:
-    """A value of a file for a message: bounded in length and in time, whatever the file holds."""
+    """A value of a file for a message: bounded in length and in time."""
     if type(value) is str:
         return printable(value)
     if value is None or type(value) in (bool, float) or (type(value) is int and abs(value) < 1 << 64):

@@ -36,7 +36,7 @@ class Flow(Modality):
         representation: `xy` (C = 2 · fields) or `magnitude` (C = fields).
         folder: the store; None if no samples are read.
         size: side of a sample in pixels; None for that of the other streams.
-        focus: None, or `motion` for the square of each stack around what moves, see `focus`; views are of it.
+        focus: None, or `motion` for the square of each stack around the motion, see `focus`; views are of it.
     """
 
     label, colour, hatch = "flow", "#D55E00", "////"

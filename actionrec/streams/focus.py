@@ -1,4 +1,4 @@
-"""The square of a picture around what moves, as the input of a stream: actors are often a small part of a picture."""
+"""The square of a picture around the motion, as the input of a stream: actors are often a small part of a picture."""
 
 from itertools import pairwise
 from typing import Any
@@ -28,12 +28,13 @@ def check(key: str, focus: str | None) -> str | None:
 
 
 def named(size: int | None, focus: str | None) -> dict[str, Any]:
-    """What a stream sees, as part of its settings; without a size and focus of its own, as in earlier versions."""
+    """The size and the focus of a stream, as part of its settings; those that are unset are left out, as in earlier
+    versions."""
     return {key: value for key, value in (("size", size), ("focus", focus)) if value}
 
 
 def on_flow(codes: np.ndarray) -> np.ndarray:
-    """The square of consecutive fields (T, 2, H, W) around what moves against the camera: (T, 2, side, side).
+    """The square of consecutive fields (T, 2, H, W) around the motion against the camera: (T, 2, side, side).
 
     The displacement by the camera is the median of each field.
     """
@@ -44,7 +45,7 @@ def on_flow(codes: np.ndarray) -> np.ndarray:
 
 
 def on_frames(frames: Pictures) -> list[np.ndarray]:
-    """The square of two or more consecutive frames (H, W, 3) uint8 around what changes: (side, side, 3) each."""
+    """The square of two or more consecutive frames (H, W, 3) uint8 around their changes: (side, side, 3) each."""
     height, width = frames[0].shape[:2]
     small = (max(width // STEP, 1), max(height // STEP, 1))
     grays = [cv2.cvtColor(cv2.resize(each, small, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY) for each in frames]

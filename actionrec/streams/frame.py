@@ -21,7 +21,7 @@ class Frame(FrameWindow):
 
     Args:
         folder: folder of the extracted frames, see `storage.frames`; None if no samples are read.
-        focus: None, or `motion` for the square of the frame around what changes in `AROUND` frames, see `focus`; views
+        focus: None, or `motion` for the square of the frame around the changes in `AROUND` frames, see `focus`; views
             are of it. A still, around which nothing is known, is seen whole.
     """
 

@@ -25,7 +25,7 @@ class FrameWindow(Modality):
         stride: distance between neighbouring frames of a window, in frames.
         folder: folder of the extracted frames, see `storage.frames`; None if no samples are read.
         size: side of a sample in pixels; None for that of the other streams.
-        focus: None, or `motion` for the square of each window around what changes, see `focus`; views are of it.
+        focus: None, or `motion` for the square of each window around the changes, see `focus`; views are of it.
     """
 
     def __init__(self, length: int, stride: int, folder: str | None, size: int | None = None, focus: str | None = None):

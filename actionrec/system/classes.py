@@ -1,4 +1,4 @@
-"""Classes that the modules of a package define, found by what they are derived from."""
+"""Classes that the modules of a package define, found by their base class."""
 
 import importlib
 import inspect

@@ -2,7 +2,7 @@
 
 
 class ActionRecError(Exception):
-    """The user's input is wrong; the message is one line that says what is wrong and how to fix it.
+    """The user's input is wrong; the message is one line that names the mistake and the mend.
 
     The commands print the message without a traceback and exit with status 1.
     """

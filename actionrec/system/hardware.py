@@ -117,8 +117,8 @@ def disable_malloc_trim() -> None:
 def share_heap() -> None:
     """Make all threads of this process take memory from one heap of glibc.
 
-    Otherwise each thread has an arena of its own, whose freed pieces the others do not use. Where one thread makes what
-    another one drops, as in a prediction, the memory grows for hours.
+    Otherwise each thread has an arena of its own, whose freed pieces the others do not use. Where one thread makes
+    arrays that another one drops, as in a prediction, the memory grows for hours.
     """
     arena_max = -8  # M_ARENA_MAX of malloc.h
     _mallopt((arena_max, 1))

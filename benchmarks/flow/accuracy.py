@@ -1,4 +1,4 @@
-"""What the choice of flow does to recognition: the flow stage on real motion, over estimators, inputs and seeds."""
+"""The effect of the choice of flow on recognition: the flow stage on real motion, over estimators, inputs and seeds."""
 
 import argparse
 import json
@@ -27,7 +27,7 @@ EPOCHS = {"silhouettes": 30, "fights": 12}
 
 
 def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Extract and train what is not finished, then mean and standard deviation of the test accuracy over seeds."""
+    """Extract and train the unfinished parts, then mean and standard deviation of the test accuracy over seeds."""
     rows = []
     sets = {
         "silhouettes": [*silhouettes(options.data), SILHOUETTE_ACTIONS],

@@ -1,4 +1,4 @@
-"""The estimators side by side: speed, error on motions that are known, and what storing adds to it."""
+"""The estimators side by side: speed, error on motions that are known, and the error that storing adds."""
 
 import argparse
 from collections.abc import Sequence

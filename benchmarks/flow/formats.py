@@ -40,7 +40,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[st
 
 
 def formats() -> dict[str, Format]:
-    """What well-kept libraries give; HDF5 where h5py is installed."""
+    """The formats of well-kept libraries; HDF5 where h5py is installed."""
     found = {f"zip of JPEG {quality}": _zip(".jpg", (cv2.IMWRITE_JPEG_QUALITY, quality)) for quality in (90, 95, 98)}
     found |= {"zip of PNG": _zip(".png", ()), "zip of PNG, run lengths": _zip(".png", RLE), "npz": _npz()}
     try:

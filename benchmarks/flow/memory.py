@@ -1,4 +1,4 @@
-"""Peak memory of extraction, whatever the length of the clips."""
+"""Peak memory of extraction by the length of the clips."""
 
 import argparse
 import subprocess
@@ -20,7 +20,7 @@ LONG_FRAMES = 20_000
 
 
 def measure(options: argparse.Namespace) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Peak memory of the verb and its two processes together, in MB; what they share is counted once."""
+    """Peak memory of the verb and its two processes together, in MB; shared pages are counted once."""
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

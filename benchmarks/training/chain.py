@@ -1,4 +1,4 @@
-"""Where the time of `make demo` goes, and what loading the libraries costs."""
+"""Where the time of `make demo` goes, and the cost of loading the libraries."""
 
 import argparse
 import re

@@ -1,4 +1,4 @@
-"""Against what a user would write: PIL images, `ToTensor`, float32 NCHW, two loader processes, a plain loop."""
+"""Against a user's own loop: PIL images, `ToTensor`, float32 NCHW, two loader processes, a plain loop."""
 
 import argparse
 import time

@@ -1,4 +1,4 @@
-"""Real stages against the bare step: what loading, Lightning and our own glue cost beside the network."""
+"""Real stages against the bare step: the cost of loading, Lightning and our own glue beside the network."""
 
 import argparse
 import copy

@@ -1,4 +1,4 @@
-"""What each trick of the step brings: the step with all of them, against the step without one."""
+"""The gain by each trick of the step: the step with all of them, against the step without one."""
 
 import argparse
 import time

@@ -18,7 +18,7 @@ LEARNS = {"_target_": "torch.optim.SGD", "lr": 0.05}
 
 
 class Scripted(FrameAnswers):
-    """Its validation says what it is told to."""
+    """Its validation has the metrics that it is given."""
 
     def __init__(self, accuracies, losses, optimizer=LEARNS):
         super().__init__(optimizer)
@@ -100,7 +100,7 @@ def test_averaged_weights_are_kept_where_validation_saw_them(tmp_path, fit, aver
 
 
 def test_an_average_goes_on_where_it_was(tmp_path, fit):
-    """Killed and gone on with elsewhere, to the bit what it would have been."""
+    """A run that is killed and goes on elsewhere is bit-identical with one that was not."""
     accuracies, losses = [0.5, 0.4, 0.6, 0.7], [1.0] * 4
     whole, old, new = (tmp_path / name for name in ("whole", "old", "new"))
 

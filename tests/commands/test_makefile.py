@@ -1,4 +1,4 @@
-"""The Makefile's rules, by what make says it would run."""
+"""The Makefile's rules, by the commands that make would run."""
 
 import shutil
 import subprocess

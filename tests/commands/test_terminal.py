@@ -1,4 +1,4 @@
-"""What commands show on a terminal, and off one."""
+"""Output of commands on a terminal, and off one."""
 
 import re
 import subprocess

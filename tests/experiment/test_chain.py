@@ -26,7 +26,7 @@ STAGES = [*load().stages]
 
 @pytest.fixture
 def trained(monkeypatch):
-    """The configurations of what was trained, in place of trainings."""
+    """The configurations of the trainings, which are not run."""
     found, number = [], itertools.count()
 
     def train(config, wanted=None):
@@ -58,7 +58,7 @@ def tried(monkeypatch, trained):
 
 @pytest.fixture
 def call(run, trained, tmp_path):
-    """Train a chain; what was trained, and how the command ended."""
+    """Train a chain; the trained stages, and the outcome of the command."""
 
     def train_chain(*words):
         trained.clear()

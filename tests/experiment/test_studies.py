@@ -114,7 +114,7 @@ def test_runs_that_were_measured_in_other_ways_are_rows_of_their_own(folder):
 
 
 def multirun(folder) -> DictConfig:
-    """What Hydra gives the callbacks."""
+    """The arguments that Hydra gives the callbacks."""
     hydra = {"sweep": {"dir": str(folder)}, "sweeper": {"params": {}}, "overrides": {"task": ["seed=0,1"], "hydra": []}}
     return OmegaConf.create({"hydra": hydra, "sweep": {"name": "both", "title": "both"}, "objective": "val/acc"})
 

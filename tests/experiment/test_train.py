@@ -133,7 +133,7 @@ def test_a_sweep_skips_what_is_finished(tmp_path, paths, run):
 
 @pytest.mark.ci
 def test_jobs_of_a_multirun_leave_nothing_to_each_other(paths, run, tmp_path):
-    """The second job is what it would be alone, and no loader process or picture outlives the jobs."""
+    """The second job gives the same run as alone, and no loader process or picture outlives the jobs."""
     stage, outputs = "stanford40_frame", tmp_path / "outputs"
     command = [f"experiment={stage}", *paths, *QUICK, "recipe=strong", "data.num_workers=1", "data.cache=ram"]
     command += ["trainer.max_epochs=1"]
@@ -156,7 +156,7 @@ def test_jobs_of_a_multirun_leave_nothing_to_each_other(paths, run, tmp_path):
 
 @pytest.mark.ci
 def test_stages_and_options_by_pattern_are_swept_as_anything_else(tmp_path, paths, run):
-    """Every job is trained, under a name of what varies, and the multirun ends in their table."""
+    """Every job is trained, under a name of its varied settings, and the multirun ends in their table."""
     stages = run("train", "experiment=stanford40_frame,hmdb51_flow", *paths, *QUICK, "--multirun")
     assert stages.status == 0, stages.err
     assert [line.split("|")[1].strip() for line in stages.out.splitlines()[:4]] == [

@@ -1,4 +1,4 @@
-"""What is collected while training is what the saved scores give."""
+"""Metrics that are collected in training are those of the saved scores."""
 
 import numpy as np
 import pytest

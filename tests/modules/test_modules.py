@@ -183,7 +183,7 @@ def test_training_logs_the_cross_entropy_and_the_accuracy_of_its_steps(name, bat
 
 @pytest.mark.parametrize("name", MODULES)
 def test_logits_are_float32_under_autocast(name, batch):
-    """What is after the backbones computes as it does without, and its results are not rounded to bf16."""
+    """The layers after the backbones compute as they do without, and their results are not rounded to bf16."""
     torch.manual_seed(0)
     module = MODULES[name]().eval()
     kept = []

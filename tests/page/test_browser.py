@@ -47,7 +47,7 @@ def browser():
 
 @pytest.fixture
 def visit(browser, address):
-    """Open the page at a width in pixels, as one more user; whatever the browser complains of fails the test."""
+    """Open the page at a width in pixels, as one more user; every complaint of the browser fails the test."""
     complaints, contexts = [], []
 
     def opened(width: int = 1280, run: str = "mine/concat/split1-seed0") -> Page:

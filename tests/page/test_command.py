@@ -1,4 +1,4 @@
-"""`actionrec app` as a command line; what it serves is in test_browser."""
+"""`actionrec app` as a command line; its pages are tested in test_browser."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What the page finds in a file: that of `actionrec predict`, and besides what each stream says."""
+"""The page's result for a file: that of `actionrec predict`, and each stream's answer besides."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The page's server: what it answers, and to whom."""
+"""The page's server: its answers, and the clients that get them."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""Which files are taken from a browser, and what is left of those that are not."""
+"""Files that are taken from a browser; of those that are refused nothing is left."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

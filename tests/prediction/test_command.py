@@ -103,7 +103,7 @@ def test_failures_are_listed_after_the_predictions_of_the_others(run, light_run,
     ("words", "said"),
     [
         ([], "say which network"),
-        (["{run}"], "say what to predict"),
+        (["{run}"], "name the input: source="),
         (["{run}", "source=gone.mp4"], "gone.mp4: no such file"),
         (["{run}/checkpoints", "source=a.mp4"], "name the folder of a finished run"),
         (["gone.ckpt", "source=a.mp4"], "no such checkpoint"),

@@ -48,7 +48,7 @@ def damaged(draw: st.DrawFn, data: bytes) -> bytes:
     return data[:start] + written + data[start:]
 
 
-# What a file may hold in place of what it should.
+# Values that a file may hold in place of the right ones.
 junk = st.recursive(
     st.one_of(
         st.none(),

@@ -232,7 +232,7 @@ def test_damaged_frames_are_read_right_refused_or_taken_again(tmp_path, clip, st
         assert frames.count(path) == 6
 
 
-# ------------------------------------------------------------------------------------- what else a run's folder holds
+# ------------------------------------------------------------------------------------- further files of a run's folder
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def launched(*flags: str) -> Iterator[Browser]:
 
 @contextmanager
 def opened(path: Path, width: int) -> Iterator[Page]:
-    """The page from disk, at a width in pixels; whatever the browser complains of fails the test."""
+    """The page from disk, at a width in pixels; every complaint of the browser fails the test."""
     complaints = []
     with launched() as browser:
         page = browser.new_page(viewport={"width": width, "height": 900})

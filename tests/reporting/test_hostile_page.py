@@ -32,7 +32,7 @@ SCRIPTS = (
 
 
 class Page(HTMLParser):
-    """What a browser would make of a page: its tags, and its attributes with their values."""
+    """A page as a browser parses it: its tags, and its attributes with their values."""
 
     def __init__(self, text: str):
         super().__init__()

@@ -63,7 +63,7 @@ def name(split: int, seed: int, tag: str = "") -> str:
 
 
 def gate_of(single: str, other: str, chosen: str) -> dict[str, Any]:
-    """What a gate of two streams leaves in `gate.json`."""
+    """The content of `gate.json` of two streams."""
     losses = {f"{single} alone": 0.9, f"{other} alone": 1.2, chosen: 0.5}
     candidates = {name: {"loss": loss, "error": 0.01, "accuracy": 0.5} for name, loss in losses.items()}
     said = {"chosen": chosen, "single": single, "streams": [other, single], "weights": [0.25, 0.5]}

@@ -1,4 +1,4 @@
-"""What a chain is, by its file; and what follows from it for a run."""
+"""Chains as their files describe them, and the settings of runs that follow from them."""
 
 import re
 

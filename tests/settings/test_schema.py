@@ -1,4 +1,4 @@
-"""The JSON Schema of the settings takes what the project has itself, and refuses what it would refuse."""
+"""The JSON Schema of the settings takes the project's own files, and refuses settings that the project refuses."""
 
 import json
 import sys

@@ -737,7 +737,7 @@ def test_overrides_are_read_as_they_were_typed(tmp_path):
             untrusted.read_overrides(path)
 
 
-# --------------------------------------------------------------------------------- what a checkpoint says of itself
+# --------------------------------------------------------------------------------- descriptions inside a checkpoint
 
 
 def whole_lineage() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Checks of values, and what settings of the package may import."""
+"""Checks of values, and the imports that modules of `settings` may have."""
 
 import ast
 import math

@@ -1,4 +1,4 @@
-"""The square around what moves."""
+"""The square around the motion."""
 
 from functools import partial
 

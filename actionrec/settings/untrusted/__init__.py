@@ -8,7 +8,7 @@ name any class; `trust=<module>` lets a file name the classes of that module as 
 - `reading`: the bytes: YAML, JSON and torch's files, of bounded size, without tags, aliases and pickled classes
 - `allowed`: the allow-lists: which classes a file may name, by place
 - `targets`: checks every `_target_` of a configuration against them
-- `data`: a configuration's `data`, and what a checkpoint says of its network's input
+- `data`: a configuration's `data`, and a checkpoint's description of its network's input
 - `checkpoints`: a checkpoint's lineage and hyper-parameters
 """
 

@@ -1,4 +1,4 @@
-"""Checks what a checkpoint says of itself: its lineage, and the hyper-parameters that rebuild its network."""
+"""Checks of a checkpoint's own description: its lineage, and the hyper-parameters that rebuild its network."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
