@@ -1,7 +1,8 @@
 """`actionrec fuse`: one table of the streams, of every fusion of their scores, and of the trained fusion networks."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from actionrec.runs import measurements
 from actionrec.runs.folder import RunFolder
 from actionrec.settings import chain
 from actionrec.settings.composition import plain
+from actionrec.settings.untrusted import read_json
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import sha256, write_json, write_text
 
 log = logging.getLogger(__name__)
+TABLE = "fusion.json"
 
 
 def fuse(config: DictConfig) -> None:
@@ -24,7 +27,8 @@ def fuse(config: DictConfig) -> None:
 
     Raises:
         ActionRecError: scores are missing, are not of the same samples, are of samples that a run was trained on, or
-            are of another checkpoint than the run's `best.ckpt`.
+            are of another checkpoint than the run's `best.ckpt`; or `output` has a table of other streams, which
+            `overwrite` does not let be replaced.
     """
     from actionrec.evaluation import fusion, scores
     from actionrec.modules.checkpoint import read
@@ -37,6 +41,9 @@ def fuse(config: DictConfig) -> None:
     runs = {name: Path(path) for name, path in {**runs, **plain(config)["runs"]}.items() if path}
     if len(runs) < 2:
         raise ActionRecError("runs: name two runs or more, such as runs.frame=<folder> runs.flow=<folder>")
+    folder = Path(config.output)
+    if not config.overwrite:
+        _check_place(folder / TABLE, list(runs))
     without = [name for name, run in runs.items() if not (run / scores.FILES["train"]).exists()]
     if without:
         log.info(
@@ -73,8 +80,7 @@ def fuse(config: DictConfig) -> None:
     networks |= {name: fusion.Fused(found) for name, found in whole.items()}
 
     rows = [_row(name, found, against, better) for name, found in networks.items()]
-    folder = Path(config.output)
-    write_json(folder / "fusion.json", rows)
+    write_json(folder / TABLE, rows)
     table = fusion_table(Fusion(folder.name, rows))
     text = lines_of(texts(table))
     write_text(folder / "fusion.md", text + "\n")
@@ -92,6 +98,21 @@ def _of_chain(config: DictConfig) -> tuple[dict[str, Path], dict[str, Path]]:
     variants = [name for name, variant in declared.variants.items() if variant.of == stage.name]
     beside = {f"trained{name.removeprefix(stage.name)}": place / name / run for name in variants}
     return dict(chain.runs_of(config, stage.parents, config.tag)), {"trained": Path(config.run_dir), **beside}
+
+
+def _check_place(table: Path, streams: Sequence[str]) -> None:
+    """Raise if there is a table of other streams already."""
+    from actionrec.evaluation.fusion import SCORE_FUSIONS
+
+    if not table.is_file():
+        return
+    there = [str(row["network"]) for row in read_json(table, list) if isinstance(row, dict) and "network" in row]
+    fused = list(takewhile(lambda network: network not in SCORE_FUSIONS, there))
+    if fused and fused != streams:
+        raise ActionRecError(
+            f"{table.parent} holds the fusions of {', '.join(fused)}; name another folder by output=<folder>, or "
+            "replace them by overwrite=true"
+        )
 
 
 def _check_current(measured: Mapping[str, Any], run: Path, stage: str) -> None:

@@ -76,6 +76,21 @@ def test_without_training_scores_no_fusion_is_fitted_to_them(fuse, runs, tmp_pat
     assert len(left) == len(whole) - 2
 
 
+def test_a_table_of_other_streams_is_kept_unless_it_is_to_be_replaced(fuse, runs, tmp_path):
+    assert fuse().status == 0
+    there = (tmp_path / "o/fusion.json").read_text()
+    third = f"runs.rgb={make_run(tmp_path / 'rgb', 3)}"
+    outcome = fuse(third)
+    assert outcome.status == 1
+    assert outcome.err.strip().endswith(
+        f"{tmp_path / 'o'} holds the fusions of frame, flow; name another folder by output=<folder>, or replace them "
+        "by overwrite=true"
+    )
+    assert (tmp_path / "o/fusion.json").read_text() == there
+    assert fuse(third, "overwrite=true").status == 0
+    assert "holds the fusions of frame, flow, rgb;" in fuse().err
+
+
 @pytest.mark.parametrize(
     ("stale", "part"), [("flow", "train"), ("frame", "val"), ("flow", "test"), ("trained", "test")]
 )
