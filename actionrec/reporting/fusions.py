@@ -54,23 +54,41 @@ def fusions_table(outputs: Outputs) -> Table | None:
 
     Each tag has rows of its own. A fusion whose folder name has no split and seed is left out.
     """
-    found: dict[str, dict[int, list[float]]] = {}
+    found: dict[str, dict[int, list[dict[str, Any]]]] = {}
     for fusion in outputs.fusions:
         if not (of := fusion.of):
             continue
         for row in fusion.rows:
-            found.setdefault(tagged(row["network"], of.tag), {}).setdefault(of.split, []).append(row["test/acc"])
+            found.setdefault(tagged(row["network"], of.tag), {}).setdefault(of.split, []).append(row)
     rows = [
-        (network, len(of_split), *spread(list(of_split.values())))
+        (
+            network,
+            len(of_split),
+            *spread([[row["test/acc"] for row in runs] for runs in of_split.values()]),
+            *_above([[row for row in runs if "difference" in row] for runs in of_split.values()], count),
+        )
         for network, of_split in found.items()
-        if sum(map(len, of_split.values())) > 1
+        if (count := sum(map(len, of_split.values()))) > 1
     ]
-    header = ("network", "splits", "top-1", "top-1 sd of splits", "top-1 sd of seeds")
+    header = (
+        *("network", "splits", "top-1", "top-1 sd of splits", "top-1 sd of seeds"),
+        *("top-1 − better stream", "intervals above 0"),
+    )
     note = (
         "Streams are trained, and hyper-parameters selected on validation, for each split separately. Standard "
-        "deviations as in the table over splits and seeds."
+        "deviations as in the table over splits and seeds. Differences are to the stream that is better on validation "
+        "in each run."
     )
     return Table("fusions", "Fusions over splits and seeds", header, rows, note) if rows else None
+
+
+def _above(differences: list[list[dict[str, Any]]], runs: int) -> tuple[float | None, str | None]:
+    """Mean difference to the better stream, and in how many runs its interval is above 0; None of a stream itself."""
+    rows = [row for of_split in differences for row in of_split]
+    if len(rows) < runs:
+        return None, None
+    mean, *_ = spread([[row["difference"] for row in of_split] for of_split in differences])
+    return mean, f"{sum(row['low'] > 0 for row in rows)} of {runs}"
 
 
 def gates_table(outputs: Outputs) -> Table | None:

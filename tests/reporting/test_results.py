@@ -73,8 +73,20 @@ def test_fusions_are_averaged_over_splits_and_not_shown_of_one(tmp_path):
         for split, seed, value in ((1, 0, 0.4), (1, 1, 0.6), (2, 0, 0.7))
     ]
     [row] = fusions.fusions_table(Outputs(tmp_path, fusions=found)).rows
-    assert row == ("max", 2, *[pytest.approx(value) for value in (0.6, math.sqrt(0.02), math.sqrt(0.02))])
+    assert row[:5] == ("max", 2, *[pytest.approx(value) for value in (0.6, math.sqrt(0.02), math.sqrt(0.02))])
+    assert row[5:] == (None, None)  # without differences
     assert fusions.fusions_table(Outputs(tmp_path, fusions=found[:1])) is None
+
+
+def test_differences_to_the_better_stream_are_averaged_over_all_runs_or_not_shown(tmp_path):
+    def fusion(split: int, seed: int, difference: float, low: float) -> Fusion:
+        above = {"network": "max", "test/acc": 0.6, "difference": difference, "low": low, "high": 0.5}
+        stream = {"network": "flow", "test/acc": 0.5, **({"difference": -0.1, "low": -0.2, "high": 0} if seed else {})}
+        return Fusion(f"split{split}-seed{seed}", [stream, above])
+
+    found = [fusion(1, 0, 0.1, 0.01), fusion(1, 1, 0.2, 0.1), fusion(2, 0, 0.05, -0.01)]
+    rows = {row[0]: row[5:] for row in fusions.fusions_table(Outputs(tmp_path, fusions=found)).rows}
+    assert rows == {"flow": (None, None), "max": (pytest.approx(0.1), "2 of 3")}  # a split counts once
 
 
 @pytest.mark.parametrize("key", ["segments", "crops", "position", "precision"])
