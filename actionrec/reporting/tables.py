@@ -106,7 +106,8 @@ def cell(value: Any) -> Cell:
         return Cell(f"{value:,}", value, True)
     if isinstance(value, float):
         far_off = abs(round(value, 3) - value) > 0.05 * abs(value)
-        return Cell(f"{value:.3g}" if far_off else f"{value:.3f}", value, True)
+        text = f"{abs(value):.3g}" if far_off else f"{abs(value):.3f}"
+        return Cell(f"−{text}" if value < 0 else text, value, True)
     return Cell(str(value), str(value), False)
 
 

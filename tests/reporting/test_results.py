@@ -87,6 +87,8 @@ def test_differences_to_the_better_stream_are_averaged_over_all_runs_or_not_show
     found = [fusion(1, 0, 0.1, 0.01), fusion(1, 1, 0.2, 0.1), fusion(2, 0, 0.05, -0.01)]
     rows = {row[0]: row[5:] for row in fusions.fusions_table(Outputs(tmp_path, fusions=found)).rows}
     assert rows == {"flow": (None, None), "max": (pytest.approx(0.1), "2 of 3")}  # a split counts once
+    worse = [fusion(1, 0, -0.1, -0.2), fusion(2, 0, -0.3, -0.4)]
+    assert texts(fusions.fusions_table(Outputs(tmp_path, fusions=worse)))[2][5:] == ["−0.200", "0 of 2"]
 
 
 @pytest.mark.parametrize("key", ["segments", "crops", "position", "precision"])
