@@ -65,10 +65,10 @@ def fusions_table(outputs: Outputs) -> Table | None:
             network,
             len(of_split),
             *spread([[row["test/acc"] for row in runs] for runs in of_split.values()]),
-            *_above([[row for row in runs if "difference" in row] for runs in of_split.values()], count),
+            *_above(list(of_split.values())),
         )
         for network, of_split in found.items()
-        if (count := sum(map(len, of_split.values()))) > 1
+        if sum(map(len, of_split.values())) > 1
     ]
     header = (
         *("network", "splits", "top-1", "top-1 sd of splits", "top-1 sd of seeds"),
@@ -82,13 +82,13 @@ def fusions_table(outputs: Outputs) -> Table | None:
     return Table("fusions", "Fusions over splits and seeds", header, rows, note) if rows else None
 
 
-def _above(differences: list[list[dict[str, Any]]], runs: int) -> tuple[float | None, str | None]:
+def _above(splits: list[list[dict[str, Any]]]) -> tuple[float | None, str | None]:
     """Mean difference to the better stream, and in how many runs its interval is above 0; None of a stream itself."""
-    rows = [row for of_split in differences for row in of_split]
-    if len(rows) < runs:
+    rows = [row for runs in splits for row in runs]
+    if any("difference" not in row for row in rows):
         return None, None
-    mean, *_ = spread([[row["difference"] for row in of_split] for of_split in differences])
-    return mean, f"{sum(row['low'] > 0 for row in rows)} of {runs}"
+    mean, *_ = spread([[row["difference"] for row in runs] for runs in splits])
+    return mean, f"{sum(row['low'] > 0 for row in rows)} of {len(rows)}"
 
 
 def gates_table(outputs: Outputs) -> Table | None:
