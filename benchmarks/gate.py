@@ -1,16 +1,18 @@
 """`python -m benchmarks.gate outputs/<data> …`: the gated fusions of a folder's runs against their best single streams.
 
-The single stream is the one that the gate's own out-of-fold scores name. A stream alone is one network; a bagged gate
-(`model.members`) has two rows, one against the mean probability of as many networks of that stream, which says what
-the fusion brings, and one against the stream's run, which says what fusion and bagging bring. The difference of the
-accuracies on the test is pooled over splits and seeds; its interval resamples source videos, each with its clips of
-all runs. As a control, the gate is chosen again with one stream's scores permuted over the clips: it has to drop that
-stream.
+The single stream is the one that the gate's own out-of-fold scores name. A stream alone is one network. A gate of other
+networks than the streams' runs has two rows: one against that stream's networks alike, which says what the fusion
+brings, and one against the stream's run, which says what fusion and networks bring. Networks alike are the mean
+probability of as many for a bagged gate (`model.members`), and for `refit` the one that is trained on all clips. The
+difference of the accuracies on the test is pooled over splits and seeds; its interval resamples source videos, each
+with its clips of all runs. As a control, the gate is chosen again with one stream's scores permuted over the clips: it
+has to drop that stream.
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,31 +26,33 @@ from actionrec.evaluation.metrics import sources
 from actionrec.evaluation.scores import Scores
 from actionrec.experiment import gating
 from actionrec.modules.checkpoint import read
-from actionrec.runs import folds
+from actionrec.runs import folds, manifest
 from actionrec.system.errors import ActionRecError
 from actionrec.system.files import WORKING_SUFFIXES
 from benchmarks.common import table
 
 ROUNDS = 10_000
+OWN = "1"  # the network of a stream's run
+OF_ALL = "1, of all clips"  # the one that is trained on the validation clips, too
 
 
 class Gated(NamedTuple):
     """A gated run: whether each test clip is right by the gate, and by each stream alone; the source videos.
 
-    `alone` has the streams by the number of networks that are averaged.
+    `alone` has the streams by their networks: `OWN`, `OF_ALL`, or the number of those that are averaged.
     """
 
     run: Path
     chosen: str
     fused: np.ndarray
-    alone: dict[int, dict[str, np.ndarray]]
+    alone: dict[str, dict[str, np.ndarray]]
     single: str
     groups: list[str]
     dropped: dict[str, bool]
 
 
 def measure(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a data set's folder, one for each gated stage, two for each bagged one.
+    """The rows of a data set's folder, one for each gated stage, two for each bagged or refit one.
 
     Raises:
         ActionRecError: the folder has no gated runs.
@@ -61,8 +65,8 @@ def measure(folder: Path) -> list[dict[str, Any]]:
     rows = []
     for stage, runs in stages.items():
         found = [_measured(run) for run in runs]
-        counts = [networks for networks in found[0].alone if all(networks in each.alone for each in found)]
-        rows += [_row(stage, found, networks) for networks in counts]
+        alike = [networks for networks in found[0].alone if all(networks in each.alone for each in found)]
+        rows += [_row(stage, found, networks) for networks in alike]
     return rows
 
 
@@ -72,7 +76,7 @@ def _finished(stage: Path) -> list[Path]:
     return [run for run in runs if run.suffix not in WORKING_SUFFIXES]
 
 
-def _row(stage: Path, found: list[Gated], networks: int) -> dict[str, Any]:
+def _row(stage: Path, found: list[Gated], networks: str) -> dict[str, Any]:
     single = np.concatenate([each.alone[networks][each.single] for each in found])
     fused = np.concatenate([each.fused for each in found])
     differences = fused.astype(float) - single
@@ -108,17 +112,26 @@ def _measured(run: Path) -> Gated:
     parents = checkpoint["lineage"]["parents"]
     singles = {stream: Path(parent["path"]).parents[1] for stream, parent in parents.items()}
     members = checkpoint["hyper_parameters"].get("members", 1)
-    paths = [member for single in singles.values() for member in folds.all_of(single)[:members]]
-    tested = [scores.load(each / scores.FILES["test"]) for each in (run, *paths)]
-    fused, *networks = matched({"test": tested})["test"]
-    alone = {}
-    for count in sorted({members, 1}, reverse=True):
-        streams = [networks[first : first + count] for first in range(0, len(networks), members)]
-        alone[count] = {
-            name: _right(average({"test": each}).scores) for name, each in zip(singles, streams, strict=True)
-        }
+    then = manifest.read(run)
+    kinds: dict[str, Callable[[Path], list[Path]]] = {}
+    if members > 1:
+        kinds[str(members)] = lambda single: folds.all_of(single)[:members]
+    if then and then.settings.get("refit"):
+        kinds[OF_ALL] = lambda single: [folds.fold_run(single, folds.ALL)]
+    kinds[OWN] = lambda single: [single]
+    fused = scores.load(run / scores.FILES["test"])
+    alone = {
+        networks: {stream: _right(_mean(runs_of(single), fused)) for stream, single in singles.items()}
+        for networks, runs_of in kinds.items()
+    }
     dropped = _controls(tuple(singles.items()))
     return Gated(run, gate["chosen"], _right(fused), alone, gate["single"], fused.groups, dropped)
+
+
+def _mean(runs: list[Path], order: Scores) -> Scores:
+    """The mean probabilities of several runs on the test, with the rows in the order of other scores."""
+    _, *found = matched({"test": [order, *(scores.load(run / scores.FILES["test"]) for run in runs)]})["test"]
+    return average({"test": found}).scores
 
 
 def _right(found: Scores) -> np.ndarray:

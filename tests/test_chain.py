@@ -330,6 +330,32 @@ def test_a_gated_chain_trains_its_folds_and_is_evaluated_as_any_other(chain, tmp
     again = run("evaluate", "experiment=hmdb51_two_stream", *paths, *quick, *measured)
     assert again.status == 0, again.err
     assert f"test/loss          {metrics['test/loss']:.4f}" in again.out
+    refit = run("chain", *paths, *quick, "upto=hmdb51_two_stream_refit")
+    assert refit.status == 0, refit.err
+    assert [line.split()[-4] for line in refit.out.splitlines()].count("before") == 3 + 8
+    refit_folder = tmp_path / "outputs/demo/hmdb51_two_stream_refit/split1-seed0"
+    assert torch.equal(  # the networks of all clips were trained on these clips, so they do not answer
+        *(scores.load(folder / "scores_val.npz").logits for folder in (run_folder, refit_folder))
+    )
+    alone = []
+    for name in gate["streams"]:
+        [of_all] = tmp_path.glob(f"outputs/demo/hmdb51_{name}/folds/*-all")
+        assert not (of_all / "scores_val.npz").exists()
+        known = set(read(of_all / "checkpoints/best.ckpt")["lineage"]["trained_on"])
+        assert known >= {*held_out, *scores.load(run_folder / "scores_val.npz").names}
+        alone.append(scores.load(of_all / "scores.npz").logits.log_softmax(1).numpy())
+    expected = Gate(tuple(gate["weights"]), tuple(gate["temperatures"]), gate["mixes"]).combine(np.stack(alone))
+    found = scores.load(refit_folder / "scores.npz").logits.log_softmax(1)
+    torch.testing.assert_close(found, torch.from_numpy(expected).float(), rtol=1e-3, atol=1e-4)
+    measured = [f"checkpoint={refit_folder}/checkpoints/best.ckpt", f"output={tmp_path / 'refit again'}"]
+    refused = run("evaluate", "experiment=hmdb51_two_stream", *paths, *quick, *measured)
+    assert refused.status == 1
+    assert refused.err.splitlines()[-1].endswith("use parts=[test]")
+    again = run("evaluate", "experiment=hmdb51_two_stream", *paths, *quick, *measured, "parts=[test]")
+    assert again.status == 0, again.err
+    assert torch.equal(
+        scores.load(tmp_path / "refit again/scores.npz").logits, scores.load(refit_folder / "scores.npz").logits
+    )
     bagged = run("chain", *paths, *quick, "upto=hmdb51_two_stream_bagged")
     assert bagged.status == 0, bagged.err
     assert [line.split()[-4] for line in bagged.out.splitlines()][:-1] == ["before"] * 11, bagged.out
@@ -339,7 +365,7 @@ def test_a_gated_chain_trains_its_folds_and_is_evaluated_as_any_other(chain, tmp
     )
     streams = []
     for name in gate["streams"]:
-        others = sorted((tmp_path / f"outputs/demo/hmdb51_{name}/folds").glob("*"))
+        others = sorted((tmp_path / f"outputs/demo/hmdb51_{name}/folds").glob("*-fold*"))
         found = [scores.load(folder / "scores.npz") for folder in (run_of(chain, f"hmdb51_{name}"), *others)]
         assert len(found) == 5
         streams.append(torch.stack([each.logits.softmax(1) for each in found]).mean(0).log().numpy())

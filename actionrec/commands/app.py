@@ -175,6 +175,7 @@ def _quieten() -> None:
         ".*lr_scheduler.step\\(\\).*",
         ".*module\\(s\\) in eval mode at the start of training.*",  # frozen streams
         ".*provided params to be frozen already exist.*",  # batch norms, which BackboneFinetuning leaves learning
+        ".*Total length of `list` across ranks is zero.*",  # of a validation without clips, of data.fold=all
         ".*isinstance\\(treespec, LeafSpec\\).*",
     ):
         warnings.filterwarnings("ignore", message)

@@ -141,9 +141,9 @@ class ActionDataModule(LightningDataModule, ABC):
         )
         return self._loader(dataset, **order, drop_last=single)
 
-    def val_dataloader(self) -> DataLoader[Sample]:
-        """Batches in the order of the index."""
-        return self.ordered_dataloader("val")
+    def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
+        """Batches in the order of the index; none at all if all records but those of the test are for training."""
+        return self.ordered_dataloader("val") if self.names("val") else []
 
     def ordered_dataloader(self, part: str) -> DataLoader[Sample]:
         """Batches of a part in the order of the index."""

@@ -25,7 +25,7 @@ class ClipDataModule(ActionDataModule):
         options: see `ActionDataModule`.
     """
 
-    def __init__(self, dataset: ClipSet, position: str, segments: int, fold: int = 0, **options: Any):
+    def __init__(self, dataset: ClipSet, position: str, segments: int, fold: int | str = 0, **options: Any):
         super().__init__(dataset, **options)
         self.position = position
         self.segments = segments

@@ -77,7 +77,7 @@ def carve_validation(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
     return [clip for i, clip in enumerate(clips) if i not in drawn], [clips[i] for i in sorted(drawn)]
 
 
-def refold(train: Sequence[Clip], val: Sequence[Clip], fold: int) -> tuple[list[Clip], list[Clip]]:
+def refold(train: Sequence[Clip], val: Sequence[Clip], fold: int | str) -> tuple[list[Clip], list[Clip]]:
     """Training and validation clips with another validation part: one of four folds of the training clips.
 
     The folds are stratified, with all clips of a source video in one fold. With the validation part that there is, as
@@ -86,13 +86,15 @@ def refold(train: Sequence[Clip], val: Sequence[Clip], fold: int) -> tuple[list[
 
     Args:
         train, val: the parts of fold 0.
-        fold: from 1 to `VAL_FOLDS` − 1.
+        fold: from 1 to `VAL_FOLDS` − 1; or `all`, for which all clips are training clips.
 
     Raises:
         ActionRecError: there is no such fold, or there are too few clips or source videos.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
+    if isinstance(fold, str):
+        return [*train, *val], []
     folds = VAL_FOLDS - 1
     if fold not in range(1, VAL_FOLDS):
         raise ActionRecError(f"data.fold={fold}: use 0 for the data set's own validation part, or 1 to {folds}")

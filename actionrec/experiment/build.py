@@ -1,7 +1,6 @@
 """Construction of data modules, modules, callbacks, loggers and lineages from a composed configuration."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -107,7 +106,7 @@ def create_lineage(
     data: "ActionDataModule",
     parents: "Mapping[str, Parent]",
     module: "ActionModule",
-    members: "Mapping[str, Sequence[Parent]] | None" = None,
+    further: "Sequence[Parent]" = (),
 ) -> dict[str, Any]:
     """Create the lineage for this stage's checkpoints, after the module has got its parents' weights.
 
@@ -116,12 +115,12 @@ def create_lineage(
         data: the stage's data module, set up.
         parents: by role, see `modules.parents.open_parents`.
         module: the stage's module.
-        members: see `modules.parents.open_members`.
+        further: other checkpoints with weights of this stage's network.
     """
     from actionrec.modules.base import normalisation
     from actionrec.modules.checkpoint import Lineage, versions
 
-    of = [*parents.values(), *chain.from_iterable((members or {}).values())]
+    of = [*parents.values(), *further]
     trained_on = set(data.names("train")).union(*(parent.lineage["trained_on"] for parent in of))
     return Lineage(
         model=type(module).__name__,

@@ -76,7 +76,7 @@ def load(config: DictConfig, parts: Sequence[str]) -> Measured:
 
     Raises:
         ActionRecError: the command line changes a setting of the training, the checkpoint is of another stage, or the
-            checkpoint was trained on records that it would be measured on.
+            checkpoint was trained on records that it would be measured on, or on all but those of the test.
     """
     from actionrec.experiment.build import create_data, data_split
     from actionrec.modules import exported
@@ -114,11 +114,16 @@ def load(config: DictConfig, parts: Sequence[str]) -> Measured:
     data = create_data(config)
     if "views.segments" in saved.given_keys() and not hasattr(data, "segments"):
         raise ActionRecError("views.segments: stills have no segments; leave it out")
+    tested = data.names("test") if "test" in parts else []
+    check_parent(Parent(path, checkpoint), data_split(config), tested, data.names("train"))
     # Of bagged streams the network that was not trained on the validation clips answers for those, but if exported.
     bagged = checkpoint.get("hyper_parameters", {}).get("members", 1) > 1
-    unseen = {"test"} if bagged else {"val", "test"}
-    held_out = [name for part in unseen.intersection(parts) for name in data.names(part)]
-    check_parent(Parent(path, checkpoint), data_split(config), held_out, data.names("train"))
+    known = not bagged and bool({*lineage["trained_on"]} & {*data.names("val")})
+    if "val" in parts and (known or not data.names("val")):
+        raise ActionRecError(
+            f"{path} was trained on the validation clips of this run, too, which say nothing about it then; use "
+            "parts=[test]"
+        )
     terminal.doing("loading the network")
     module = network or load_module(path, checkpoint)
     place = Path(config.output) if config.output else run

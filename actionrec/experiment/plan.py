@@ -90,7 +90,7 @@ def _with_folds(chain: ChainConfig, name: str, config: DictConfig) -> Iterator[P
         part = _part(name, whole, [*stage_of(chain, name).parents.values()])
     if folds.is_gated(whole) and not config.trainer.get("fast_dev_run"):
         for parent in stage_of(chain, name).parents.values():
-            for fold in range(1, folds.COUNT + 1):
+            for fold in [*range(1, folds.COUNT + 1), *([folds.ALL] if folds.is_refit(whole) else [])]:
                 label = f"{parent} fold {fold}"
                 with named(label):
                     other = compose("train", overrides_of(chain, parent, config, fold), return_hydra_config=True)

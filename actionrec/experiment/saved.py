@@ -24,7 +24,7 @@ MEASURED = ("paths", "flow", "recipe", "split", "seed", "views", "dataset", "dat
 # Groups that `run_again` copies: all settings that decide a result, and the paths.
 TRAINED = (
     *("stage", "paths", "flow", "backbone", "optimizer", "scheduler", "recipe", "split", "seed", "views", "dataset"),
-    *("data", "model", "trainer", "init_from", "compile", "cache_features", "objective"),
+    *("data", "model", "trainer", "init_from", "compile", "refit", "cache_features", "objective"),
 )
 _WHOLE = ("params", "compile")  # mappings that are copied as a whole, such as the arguments of one flow estimator
 _COMPILE = ("fullgraph", "dynamic", "mode")  # arguments of torch.compile that cannot name programs or modules

@@ -19,10 +19,10 @@ from actionrec.system.errors import ActionRecError
 OWN = ("upto", "dry_run", "fuse", "report", STILLS, CLIPS)  # settings of `actionrec chain` that no stage has
 
 
-def overrides_of(chain: ChainConfig, name: str, config: DictConfig, fold: int = 0) -> list[str]:
+def overrides_of(chain: ChainConfig, name: str, config: DictConfig, fold: int | str = 0) -> list[str]:
     """Overrides of a command line for one stage or variant; if a key occurs twice, the last value counts.
 
-    The stage of another `fold` than 0 keeps its last weights, since the clips that are held out may choose nothing.
+    The stage of another `fold` than 0 keeps its last weights, since the clips that it holds out may choose nothing.
     """
     stage = stage_of(chain, name)
     given = list(HydraConfig.get().overrides.task)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -54,7 +55,7 @@ def train(config: DictConfig, parts: Sequence[str] = ALL_PARTS, wanted: Manifest
 
     Args:
         config: see `conf/train.yaml`.
-        parts: those that the best checkpoint is measured on.
+        parts: those that the best checkpoint is measured on, of those that have samples.
         wanted: the run's manifest, if the caller has made it.
     """
     again = Path(config.run_again) if config.run_again else None
@@ -85,7 +86,7 @@ def train(config: DictConfig, parts: Sequence[str] = ALL_PARTS, wanted: Manifest
             log.info("%s is finished with these settings, skipped", run.path)
             if in_multirun():
                 _note_overrides(run.path)
-            return run.metrics[config.objective]
+            return run.metrics.get(config.objective, float("nan"))
         recipe = wanted.choices.get("recipe")
         log.info(
             "train %s (%s) → %s",
@@ -109,22 +110,29 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     parents = open_parents(plain(config)["init_from"], stream_names(config), plain(config)["trust"])
     members = open_members(folds.members(config), plain(config)["trust"])
+    of_all_clips = {name: str(path) for name, path in folds.refits(config).items()}
+    refits = open_parents(of_all_clips, stream_names(config), plain(config)["trust"])
     if not parents:
         _tell_of_no_parents(config, run)
     terminal.doing("reading the data")
     data = create_data(config)
+    parts = [part for part in parts if data.names(part)]  # without validation clips, if all are for training
     split = data_split(config)
     for parent in parents.values():
         check_parent(parent, split, data.names("val") + data.names("test"), data.names("train"))
-    for parent in chain.from_iterable(members.values()):  # on validation clips, which they know, they do not answer
+    further = [*chain.from_iterable(members.values()), *refits.values()]
+    for parent in further:  # on validation clips, which they know, they do not answer
         check_parent(parent, split, data.names("test"), data.names("train"))
     terminal.doing("making the network")
     module = create_module(config, data, parents)
     for line in start_from(module, parents, members):
         log.info("init_from %s", line)
-    module.lineage = create_lineage(config, data, parents, module, members)
+    module.lineage = create_lineage(config, data, parents, module, further)
 
     gate = gating.fit(module.network, config) if folds.is_gated(config) else None
+    own = deepcopy(module.state_dict()) if refits else None
+    for line in start_from(module, refits):
+        log.info("refit %s", line)
     if source := run.source(resume):  # before the run that it is of is touched
         check_resumable(source, module, config)
     trainer = create_trainer(config)
@@ -158,11 +166,14 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
             )
         kept = read_tensors(best, "checkpoint", "a checkpoint")  # of this run's own, which may name a user's classes
         renew(kept)  # the best epoch may be of a run that an earlier version began
-        module.load_state_dict(kept["state_dict"])
         measuring = measurement.create_trainer(config)
         found = sha256(best)
         protocols = {part: measurement.protocol_of(measuring, data, found, part) for part in parts}
-        measured = measurement.measure(measuring, module, data, run.partial, protocols)
+        measured: dict[str, Any] = {}
+        for part, protocol in protocols.items():
+            # For validation clips, which refit networks know, the networks answer that were not trained on them.
+            module.load_state_dict(own if own and part == "val" else kept["state_dict"])
+            measured |= measurement.measure(measuring, module, data, run.partial, {part: protocol})
         metrics = {
             **progress.metrics,
             **measured,
@@ -178,7 +189,7 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
             counts = {part: len(data.names(part)) for part in parts}
             log.info("measured\n\n%s\n\n%s\n", outcome.table(metrics, counts), outcome.places(config, run.path))
     run.finish()
-    return metrics[config.objective]
+    return metrics.get(config.objective, float("nan"))
 
 
 def _try_out(config: DictConfig) -> float:

@@ -76,8 +76,8 @@ class RunFolder:
         """
         path = self.path / "metrics.json"
         content = read_metrics(path)
-        if type(content.get("val/acc")) not in (int, float):
-            raise ActionRecError(f"{path} has no val/acc; measure the run with actionrec evaluate")
+        if not any(type(content.get(f"{part}/acc")) in (int, float) for part in ("val", "test")):
+            raise ActionRecError(f"{path} has neither val/acc nor test/acc; measure the run with actionrec evaluate")
         return content
 
     def is_same(self, wanted: Manifest, overwrite: bool, but: Sequence[str] = ()) -> bool:

@@ -1,6 +1,7 @@
 """Runs of the other folds of a run: the same training with other clips held out, which a gate is fitted to.
 
-A run with `data.fold=k` lies at `folds/<run>-fold<k>` beside the run, so that no report takes it for one of the stage.
+A run with `data.fold=k` lies at `folds/<run>-fold<k>` beside the run, so that no report takes it for one of the stage;
+likewise at `folds/<run>-all` a run with `data.fold=all`, which is trained on the validation clips, too.
 """
 
 from pathlib import Path
@@ -13,11 +14,12 @@ from actionrec.system.errors import ActionRecError
 FOLDER = "folds"  # beside the runs of a stage
 GATE = "gate.json"  # in the folder of a run with a gate: its candidates
 COUNT = 4  # beside fold 0, which is the run's own validation part
+ALL = "all"  # in place of a fold: no clips are held out
 
 
-def fold_run(run: Path, fold: int) -> Path:
-    """The folder of a run's fold 1 to `COUNT`; that of the run itself for fold 0."""
-    return run.parent / FOLDER / f"{run.name}-fold{fold}" if fold else run
+def fold_run(run: Path, fold: int | str) -> Path:
+    """The folder of a run's fold 1 to `COUNT`, or of `ALL` clips; that of the run itself for fold 0."""
+    return run.parent / FOLDER / f"{run.name}-{ALL if fold == ALL else f'fold{fold}'}" if fold else run
 
 
 def all_of(run: Path) -> list[Path]:
@@ -28,6 +30,11 @@ def all_of(run: Path) -> list[Path]:
 def is_gated(config: DictConfig) -> bool:
     """Whether a stage's fusion is fitted to the scores of its parents' folds."""
     return OmegaConf.select(config, "model.fusion") == "gated"
+
+
+def is_refit(config: DictConfig) -> bool:
+    """Whether the networks of a gated stage are its parents' runs on `ALL` clips."""
+    return bool(OmegaConf.select(config, "refit"))
 
 
 def of_parents(config: DictConfig) -> dict[str, list[Path]]:
@@ -58,16 +65,27 @@ def members(config: DictConfig) -> dict[str, list[Path]]:
     return {name: [_best(run) for run in runs[1:count]] for name, runs in of_parents(config).items()}
 
 
+def refits(config: DictConfig) -> dict[str, Path]:
+    """The checkpoints of each stream's network on `ALL` clips, for a stage with `refit`.
+
+    Raises:
+        ActionRecError: see `of_parents`.
+    """
+    found = of_parents(config) if is_refit(config) else {}
+    return {name: _best(fold_run(runs[0], ALL)) for name, runs in found.items()}
+
+
 def checkpoints(config: DictConfig) -> dict[str, Path]:
-    """The checkpoints of the folds 1 to `COUNT` of a gated stage's parents, by role; none for other stages."""
+    """The checkpoints beside its parents' that a gated stage depends on, by role; none for other stages."""
     if not is_gated(config):
         return {}
-    return {
+    others = {
         f"{name} fold {fold}": _best(run)
         for name, runs in of_parents(config).items()
         for fold, run in enumerate(runs)
         if fold
     }
+    return others | {f"{name} {ALL}": path for name, path in refits(config).items()}
 
 
 def _best(run: Path) -> Path:

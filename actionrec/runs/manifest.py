@@ -65,6 +65,7 @@ _ADDED = {
         "data.region": "whole",
         "model.fixed_layers": 0.0,
         "model.members": 1,
+        "refit": False,
         "model.stream_loss": 0.0,
         "model.stream_dropout": 0.0,
     },

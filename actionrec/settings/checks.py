@@ -39,9 +39,11 @@ def check(config: DictConfig) -> None:
                     require(key, value, rule)
     if "callbacks." not in foreign:
         _check_monitors(config)
+    _check_fold(config)
     if "model." not in foreign:
         _check_frozen(config)
         _check_members(config)
+        _check_refit(config)
         _check_balance(config)
         _check_places(config)
     _check_devices(config)
@@ -120,6 +122,29 @@ def _check_members(config: DictConfig) -> None:
                 f"{key}={members}: the networks are those of the folds of a gated fusion of frozen streams; use "
                 f"model.fusion=gated model.frozen=[{','.join(streams)}], or {key}=1"
             )
+
+
+def _check_refit(config: DictConfig) -> None:
+    """Raise if `refit` is of another fusion than a gate of frozen streams, or of several networks of each stream."""
+    if not config.get("refit"):
+        return
+    streams = [each.split(".")[1] for each, _ in _values(config, ["model", "*", "backbone"])]
+    one = config.model.get("members", 1) == 1
+    if config.model.get("fusion") != "gated" or {*config.model.frozen} != {*streams} or not one:
+        raise ActionRecError(
+            "refit=true is of a gated fusion of frozen streams, of one network each; use model.fusion=gated "
+            f"model.frozen=[{','.join(streams)}] model.members=1, or refit=false"
+        )
+
+
+def _check_fold(config: DictConfig) -> None:
+    """Raise if a training without validation clips would choose its epoch by them."""
+    choosing = [name for name in ("best", "early_stopping") if OmegaConf.select(config, f"callbacks.{name}")]
+    if OmegaConf.select(config, "data.fold") == "all" and choosing:
+        raise ActionRecError(
+            "data.fold=all leaves no clips for validation, so no epoch can be chosen; add "
+            f"{' '.join(f'callbacks.{name}=null' for name in choosing)}, or use data.fold=0"
+        )
 
 
 def _check_balance(config: DictConfig) -> None:

@@ -9,6 +9,7 @@ import torch
 from actionrec.evaluation import scores
 from actionrec.evaluation.scores import Scores
 from actionrec.runs import folds
+from actionrec.runs.manifest import Manifest
 from actionrec.system.errors import ActionRecError
 from benchmarks import gate
 
@@ -38,7 +39,7 @@ def test_the_difference_is_that_of_the_chosen_stream(tmp_path, monkeypatch):
         for fold in range(folds.COUNT + 1):
             write(folds.fold_run(parents[stream], fold) / "scores_val.npz", right - fold, f"fold{fold}", noise=0.1)
     lineage = {stream: {"path": str(path / "checkpoints/best.ckpt")} for stream, path in parents.items()}
-    members = {"both_gated": 1, "both_bagged": 5}
+    members = {"both_bagged": 5}
     bagged = tmp_path / "both_bagged/split1-seed0"
     shutil.copytree(run, bagged)
     for fold in range(1, folds.COUNT + 1):  # other networks of the streams, of which the flow's are right more often
@@ -47,23 +48,36 @@ def test_the_difference_is_that_of_the_chosen_stream(tmp_path, monkeypatch):
     monkeypatch.setattr(
         gate,
         "read",
-        lambda path: {"lineage": {"parents": lineage}, "hyper_parameters": {"members": members[path.parents[2].name]}},
+        lambda path: {
+            "lineage": {"parents": lineage},
+            "hyper_parameters": {"members": members.get(path.parents[2].name, 1)},
+        },
     )
+    refit = tmp_path / "both_refit/split1-seed0"
+    shutil.copytree(run, refit)
+    Manifest({"refit": True}).write(refit)
+    for stream, right in (("frame", 27), ("flow", 24)):  # the networks of all clips
+        write(folds.fold_run(parents[stream], folds.ALL) / "scores.npz", right, "test")
     for name in ("split2-seed0.partial", "split1-seed0.replaced"):  # a training's folders have a gate, and are no runs
         run.with_name(name).mkdir()
         shutil.copy(run / "gate.json", run.with_name(name))
     rows = gate.measure(tmp_path)
     assert [(each["stage"], each["networks"]) for each in rows] == [
-        ("both_bagged", 5),
-        ("both_bagged", 1),
-        ("both_gated", 1),
+        ("both_bagged", "5"),
+        ("both_bagged", "1"),
+        ("both_gated", "1"),
+        ("both_refit", "1, of all clips"),
+        ("both_refit", "1"),
     ]
     assert [each["streams"] for each in rows] == [
         "frame 0.900, flow 0.700",
         "frame 0.900, flow 0.600",
         "frame 0.900, flow 0.600",
+        "frame 0.900, flow 0.800",
+        "frame 0.900, flow 0.600",
     ]
-    of_bagged, against_one, row = rows
+    of_bagged, against_one, row, of_refit, against_own = rows
+    assert [each["difference"] for each in (of_refit, against_own)] == pytest.approx([0, 6 / 30])
     assert [each["single"] for each in (of_bagged, against_one)] == pytest.approx([21 / 30, 18 / 30])
     assert [each["difference"] for each in (of_bagged, against_one)] == pytest.approx([3 / 30, 6 / 30])
     assert (row["runs"], row["n"], row["sources"]) == (1, 30, 10)

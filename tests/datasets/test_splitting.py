@@ -4,7 +4,7 @@ import pytest
 
 from actionrec.datasets.records import Clip
 from actionrec.datasets.splitting import VAL_FOLDS, carve_validation, draw_sources, refold
-from actionrec.runs.folds import COUNT
+from actionrec.runs.folds import ALL, COUNT
 from actionrec.system.errors import ActionRecError
 
 
@@ -26,6 +26,8 @@ def test_every_clip_is_held_out_by_one_fold():
     assert sorted(clip for _, held in folds for clip in held) == sorted(train)
     assert folds[0] == refold(train, val, 1)
     assert len(folds) == COUNT  # of the runs that a gate is fitted to
+    kept, held = refold(train, val, ALL)
+    assert (sorted(kept), held) == (sorted(clips), [])
 
 
 @pytest.mark.parametrize(("fold", "sources", "said"), [(5, 9, "1 to 4"), (-1, 9, "1 to 4"), (1, 3, "4 folds")])

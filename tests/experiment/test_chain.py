@@ -99,7 +99,7 @@ def test_a_chain_goes_up_to_a_stage_or_a_variant(call, trained, tmp_path):
     assert call("upto=hmdb51_two_stream_conv", "tag=short")[0] == STAGES
     assert trained[-1].model.fusion == "conv"
     assert trained[-1].run_dir == str(tmp_path / "demo/hmdb51_two_stream_conv/split1-seed0-short")
-    variants = [f"hmdb51_two_stream_{each}" for each in ("conv", "gated", "bagged")]
+    variants = [f"hmdb51_two_stream_{each}" for each in ("conv", "gated", "refit", "bagged")]
     stages, outcome = call("upto=fusion")
     assert stages == []
     assert outcome.err.strip().endswith(f"error: upto=fusion: use one of {', '.join([*STAGES, *variants])}")
@@ -144,6 +144,16 @@ def test_a_gate_is_fitted_after_the_other_folds_of_its_parents(call, trained, tm
     assert call(*words)[0] == []
     (tmp_path / "demo/hmdb51_flow/folds/split2-seed0-fold3/checkpoints/best.ckpt").write_text("another")
     assert call(*words)[0] == ["hmdb51_two_stream"]
+    refit = ["upto=hmdb51_two_stream_refit", *words[1:]]
+    assert call(*refit)[0] == ["hmdb51_frame", "hmdb51_flow", "hmdb51_two_stream"]
+    assert [config.data.get("fold", 0) for config in trained] == ["all", "all", 0]
+    assert trained[0].run_dir == str(tmp_path / "demo/hmdb51_frame/folds/split2-seed0-all")
+    assert trained[0].callbacks.best is trained[0].callbacks.early_stopping is None
+    assert trained[-1].run_dir == str(tmp_path / "demo/hmdb51_two_stream_refit/split2-seed0")
+    assert len(manifest.read(Path(trained[-1].run_dir)).parents) == 2 + 8 + 2
+    (tmp_path / "demo/hmdb51_flow/folds/split2-seed0-all/checkpoints/best.ckpt").write_text("another")
+    assert call(*refit)[0] == ["hmdb51_two_stream"]
+    assert call(*words)[0] == []
 
 
 def test_a_chain_of_other_stages_is_a_file(call, trained):
@@ -215,7 +225,7 @@ def test_a_chain_is_tried_out_whatever_lies_there_and_leaves_no_run(call, tried,
     there = {path for path in tmp_path.rglob("*") if path.is_file()}
     _, outcome = call("debug=fast", "data.size=112", "fuse=true", "report=true")
     assert outcome.status == 0, outcome.err
-    assert tried == [*STAGES, *["hmdb51_two_stream"] * 3]  # with the variants
+    assert tried == [*STAGES, *["hmdb51_two_stream"] * 4]  # with the variants
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == there
 
 

@@ -34,9 +34,10 @@ def test_every_chain_may_end_with_a_gate(name):
     found = load(name)
     last = [*found.stages.values()][-1]
     frozen = f"model.frozen=[{','.join(last.parents)}]"
-    gated, bagged = (found.variants[f"{last.name}_{each}"] for each in ("gated", "bagged"))
-    assert gated.of == bagged.of == last.name
+    gated, refit, bagged = (found.variants[f"{last.name}_{each}"] for each in ("gated", "refit", "bagged"))
+    assert gated.of == refit.of == bagged.of == last.name
     assert set(gated.overrides) == {"model.fusion=gated", frozen}
+    assert set(refit.overrides) == {*gated.overrides, "refit=true"}
     assert set(bagged.overrides) == {*gated.overrides, "model.members=5"}
 
 

@@ -260,6 +260,30 @@ def test_bagged_streams_are_those_of_a_gate_and_do_not_learn(base):
     checks.check(changed(changed(config, "model.fusion=gated"), "model.frozen=[frame,flow]"))
 
 
+def test_refit_streams_are_those_of_a_gate_of_one_network_each_and_do_not_learn(base):
+    config = changed(base(*CLIPS), "refit=true")
+    gated = changed(changed(config, "model.fusion=gated"), "model.frozen=[frame,flow]")
+    wrong = [config, changed(config, "model.fusion=gated"), changed(gated, "model.members=5")]
+    for each in wrong:
+        with pytest.raises(
+            ActionRecError, match=r"^refit=true is .* use model.fusion=gated model.frozen=\[frame,flow\] m"
+        ):
+            checks.check(each)
+    checks.check(gated)
+
+
+def test_without_validation_clips_no_epoch_is_chosen(base):
+    config = changed(base(*CLIPS), "data.fold=all")
+    with pytest.raises(
+        ActionRecError, match=r"^data.fold=all .* add callbacks.best=null callbacks.early_stopping=null,"
+    ):
+        checks.check(config)
+    config = changed(config, "callbacks.early_stopping=null")
+    with pytest.raises(ActionRecError, match=r"^data.fold=all .* add callbacks.best=null, or use data.fold=0$"):
+        checks.check(config)
+    checks.check(changed(config, "callbacks.best=null"))
+
+
 def test_a_stage_does_not_take_the_name_of_another_experiment(base):
     config, groups = changed(base(*STILLS), "stage=hmdb51_flow"), config_groups()
     with pytest.raises(ActionRecError, match="stage=hmdb51_flow: experiment=stanford40_frame is another stage"):

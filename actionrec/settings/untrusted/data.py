@@ -59,7 +59,7 @@ DATA: dict[str, Check] = {
     "augmentation": text(50),
     "position": INPUTS["position"],
     "segments": integer(1, 1000),
-    "fold": integer(0, 4),
+    "fold": either(one_of("all"), integer(0, 4)),
     "sampler": one_of(None, "balanced"),
     "background": optional(_PATH),
 }
