@@ -56,6 +56,7 @@ def test_stills_have_theirs(tmp_path):
     ("stills", "options", "line"),
     [
         (True, {"frame": FRAME, **INSTANTS}, r"data\.position: stills have no instants; use data=stills"),
+        (True, {"frame": FRAME, "fold": 1}, r"data\.fold=1: stills are not divided into folds; use 0 or all"),
         (True, {"clip": Clip()}, "has stills, and the stream clip needs clips"),
         (False, {"frame": FRAME}, "use data=clips"),
         (False, INSTANTS, "choose one or more, such as stream="),

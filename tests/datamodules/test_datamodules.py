@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
 
 from actionrec.datamodules import HMDB51TwoStreamDataModule
 from actionrec.datasets.hmdb51 import HMDB51
@@ -180,3 +181,21 @@ def test_processes_follow_the_machine_unless_they_are_given(identity_module, mon
     monkeypatch.setattr("actionrec.datamodules.base.loader_workers", lambda devices: 2)
     assert identity_module[0]("middle", workers="auto").train_dataloader().num_workers == 2
     assert identity_module[0]("middle", workers=1).train_dataloader().num_workers == 1
+
+
+@pytest.mark.parametrize("stage", ["stanford40_frame", "hmdb51_frame"])
+def test_all_but_the_test_may_be_for_training(compose_config, demo_root, demo_frames, stage):
+    places = [f"paths.root={demo_root}", f"paths.frames={demo_frames}", "data.num_workers=0"]
+
+    def data(fold):
+        found = instantiate(
+            compose_config("train", f"experiment={stage}", *places, f"data.fold={fold}").data, _convert_="all"
+        )
+        found.setup()
+        return found
+
+    own, everything = data(0), data("all")
+    assert own.names("val")
+    assert sorted(everything.names("train")) == sorted(own.names("train") + own.names("val"))
+    assert everything.names("test") == own.names("test")
+    assert everything.names("val") == everything.val_dataloader() == []
