@@ -117,8 +117,8 @@ def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictCon
     _drop_streams(config, saved["data"])
     _put_back(config, taken)
     with open_dict(config):
-        if "early_stopping" not in callbacks:
-            config.callbacks.pop("early_stopping", None)
+        for name in {"best", "early_stopping"} - {*callbacks}:
+            config.callbacks.pop(name, None)
     if not {"run_dir", "paths", "paths.outputs", "paths.name"} & set(given_keys()):
         config.run_dir = f"{run}-{config.tag}" if config.tag else str(run)
     return config

@@ -49,6 +49,7 @@ def search(config: DictConfig) -> None:
     """
     if in_multirun():  # set by hydra.mode; the command line's `main` has refused the flags -m and --multirun before
         raise ActionRecError(NO_MULTIRUN)
+    checks.check_validation(config, ranked=True)
     optuna = _import_optuna()
     settings = plain(config)["search"]
     for setting in settings["space"]:

@@ -62,6 +62,7 @@ def train(config: DictConfig, parts: Sequence[str] = ALL_PARTS, wanted: Manifest
     if again:
         config = saved.for_training(config, again, list(config.trust))
         checks.check(config)
+    checks.check_validation(config, in_multirun())
     if config.trainer.get("fast_dev_run"):
         return _try_out(config)
     run = run_folder(config)
@@ -215,7 +216,7 @@ def _try_out(config: DictConfig) -> float:
     log.info(
         "trainer.fast_dev_run: %d training steps went well, and validation; no run is written", trainer.global_step
     )
-    return float(trainer.callback_metrics[config.objective])
+    return float(trainer.callback_metrics.get(config.objective, float("nan")))
 
 
 def create_trainer(config: DictConfig, callbacks: "Sequence[Callback]" = ()) -> "Trainer":

@@ -39,7 +39,6 @@ def check(config: DictConfig) -> None:
                     require(key, value, rule)
     if "callbacks." not in foreign:
         _check_monitors(config)
-    _check_fold(config)
     if "model." not in foreign:
         _check_frozen(config)
         _check_members(config)
@@ -67,6 +66,24 @@ def check_stage(config: DictConfig, choices: Mapping[str, Any], groups: Mapping[
     own = (experiment, f"{config.dataset.name}_{experiment}") if "dataset" in config else (experiment,)
     if experiment in shipped and config.stage in shipped and config.stage not in own:
         raise ActionRecError(f"stage={config.stage}: experiment={experiment} is another stage; say experiment= instead")
+
+
+def check_validation(config: DictConfig, ranked: bool) -> None:
+    """Raise if a training without validation clips would choose by them.
+
+    Args:
+        config: of the training.
+        ranked: whether the run is one of several that are ranked, as in a multirun or a search.
+    """
+    if OmegaConf.select(config, "data.fold") != "all":
+        return
+    choosing = {f"callbacks.{name}": f"callbacks.{name}=null" for name in ("best", "early_stopping")}
+    if str(OmegaConf.select(config, "scheduler.monitor")).startswith("val/"):
+        choosing["scheduler.monitor"] = "scheduler=none"
+    mends = [mend for key, mend in choosing.items() if OmegaConf.select(config, key)]
+    if ranked or mends:
+        what = "no run can be ranked; train one by one" if ranked else f"nothing can be chosen; add {' '.join(mends)}"
+        raise ActionRecError(f"data.fold=all leaves no samples for validation, so {what}, or use data.fold=0")
 
 
 def _is_foreign(config: DictConfig, group: str) -> bool:
@@ -134,16 +151,6 @@ def _check_refit(config: DictConfig) -> None:
         raise ActionRecError(
             "refit=true is of a gated fusion of frozen streams, of one network each; use model.fusion=gated "
             f"model.frozen=[{','.join(streams)}] model.members=1, or refit=false"
-        )
-
-
-def _check_fold(config: DictConfig) -> None:
-    """Raise if a training without validation clips would choose its epoch by them."""
-    choosing = [name for name in ("best", "early_stopping") if OmegaConf.select(config, f"callbacks.{name}")]
-    if OmegaConf.select(config, "data.fold") == "all" and choosing:
-        raise ActionRecError(
-            "data.fold=all leaves no clips for validation, so no epoch can be chosen; add "
-            f"{' '.join(f'callbacks.{name}=null' for name in choosing)}, or use data.fold=0"
         )
 
 

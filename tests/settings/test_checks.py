@@ -272,16 +272,20 @@ def test_refit_streams_are_those_of_a_gate_of_one_network_each_and_do_not_learn(
     checks.check(gated)
 
 
-def test_without_validation_clips_no_epoch_is_chosen(base):
+def test_without_validation_samples_nothing_is_chosen(base):
     config = changed(base(*CLIPS), "data.fold=all")
     with pytest.raises(
-        ActionRecError, match=r"^data.fold=all .* add callbacks.best=null callbacks.early_stopping=null,"
+        ActionRecError, match=r"^data.fold=all .* add callbacks.best=null callbacks.early_stopping=null, "
     ):
-        checks.check(config)
-    config = changed(config, "callbacks.early_stopping=null")
-    with pytest.raises(ActionRecError, match=r"^data.fold=all .* add callbacks.best=null, or use data.fold=0$"):
-        checks.check(config)
-    checks.check(changed(config, "callbacks.best=null"))
+        checks.check_validation(config, ranked=False)
+    config = changed(changed(config, "callbacks.early_stopping=null"), "scheduler={monitor: val/loss}")
+    with pytest.raises(ActionRecError, match=r"add callbacks.best=null scheduler=none, or use data.fold=0$"):
+        checks.check_validation(config, ranked=False)
+    config = changed(changed(config, "callbacks.best=null"), "scheduler={monitor: train/loss}")
+    checks.check_validation(config, ranked=False)
+    with pytest.raises(ActionRecError, match="no run can be ranked; train one by one, or use data.fold=0"):
+        checks.check_validation(config, ranked=True)
+    checks.check_validation(changed(config, "data.fold=0"), ranked=True)
 
 
 def test_a_stage_does_not_take_the_name_of_another_experiment(base):
