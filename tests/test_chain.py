@@ -243,6 +243,7 @@ def test_a_run_is_trained_again_from_its_folder(chain, tmp_path, run):
     outcome = run("train", *again)
     assert outcome.status == 0, outcome.err
     assert "run_again:" not in outcome.err  # nothing differs
+    assert "| test | 36 |" in outcome.err
     same = run("train", f"run_again={run_dir}")
     assert f"{run_dir} is finished with these settings, skipped" in same.err
     other = run("train", f"run_again={run_dir}", "optimizer.lr=0.5", "trainer.max_epochs=2")

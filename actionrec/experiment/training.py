@@ -117,7 +117,7 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
         _tell_of_no_parents(config, run)
     terminal.doing("reading the data")
     data = create_data(config)
-    parts = [part for part in parts if data.names(part)]  # without validation clips, if all are for training
+    parts = [part for part in parts if data.names(part)]  # data.fold=all leaves no validation clips
     split = data_split(config)
     for parent in parents.values():
         check_parent(parent, split, data.names("val") + data.names("test"), data.names("train"))
@@ -184,7 +184,7 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
         }
         write_json(run.partial / "metrics.json", metrics)
         _log_outcome(config, trainer, metrics)
-        if in_multirun() or parts != ALL_PARTS:  # one of many, whose table comes at their end
+        if in_multirun() or "test" not in parts:  # one of many, whose table comes at their end
             log.info("%s  %s", run.path, outcome.line(metrics, parts[-1]))
         else:
             counts = {part: len(data.names(part)) for part in parts}
