@@ -140,6 +140,19 @@ STAGE = {"experiment": "hmdb51_flow"}
             "chain.stages.b.parents: parent is the role of an only parent",
         ),
         ({"name": "x", "stages": {"a": STAGE}, "variants": {"b": {"of": "c"}}}, "chain.variants.b.of=c: use one of a"),
+        (
+            {"name": "x", "stages": {"a": {**STAGE, "gates": True}}},
+            "chain.stages.a.gates: name a parent of each stream",
+        ),
+        ({"name": "x", "stages": {"a": {**STAGE, "gates": "all"}}}, "chain.stages.a.gates=all: use"),
+        (
+            {
+                "name": "x",
+                "stages": {"a": STAGE, "b": {**STAGE, "parents": {"frame": "a", "flow": "a"}, "gates": True}},
+                "variants": {"b_refit": {"of": "b"}},
+            },
+            "b_refit is a variant of b, which has gates",
+        ),
     ],
 )
 def test_what_is_no_chain_is_named_by_its_key(content, says):
