@@ -1,7 +1,8 @@
 """Fusion of two or more networks from their saved scores.
 
 Fusion weights are fitted on training scores; hyper-parameters, and the stream that fusions are compared with, are
-selected on validation scores; test labels are used only for the final table.
+selected on validation scores; test labels are used only for the final table. Networks that were trained on the
+validation samples have no such scores, and then the stream that is better on the test is compared with.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -56,11 +57,11 @@ def matched(parts: Parts) -> dict[str, list[Scores]]:
     return {part: [found[0], *(match(found[0], each) for each in found[1:])] for part, found in parts.items()}
 
 
-def best_on_validation(streams: Mapping[str, Scores]) -> str:
-    """Name of the stream with the highest validation accuracy; a tie goes to the lower loss, then to the first stream.
+def better(streams: Mapping[str, Scores]) -> str:
+    """Name of the stream with the highest accuracy; a tie goes to the lower loss, then to the first stream.
 
     Args:
-        streams: by name, scores of the validation part.
+        streams: by name, scores of one part.
     """
     return max(streams, key=lambda name: _worth(streams[name]))
 
@@ -108,7 +109,7 @@ SCORE_FUSIONS: dict[str, Callable[[Parts], Fused]] = {
     "linear layer": linear,
     "linear SVM": svm,
 }
-FITTED = ("linear layer", "linear SVM")  # those that need training scores
+NEEDED = {"weighted": ("val",), **dict.fromkeys(("linear layer", "linear SVM"), ("train", "val"))}  # beside the test
 
 
 def _fitted(parts: Parts, create: Callable[[float], Any], likelihoods: bool = True) -> Fused:

@@ -23,7 +23,8 @@ TABLE = "fusion.json"
 def fuse(config: DictConfig) -> None:
     """Fuse the scores of `runs`, print the table, and write it and the figures to `output`.
 
-    Without the training scores of a run the fusions that are fitted to them have no row.
+    Without the training or the validation scores of a run the fusions that need them have no row. Without the latter,
+    rows are compared with the stream that is better on the test, which favours that stream.
 
     Raises:
         ActionRecError: scores are missing, are not of the same samples, are of samples that a run was trained on, or
@@ -44,20 +45,14 @@ def fuse(config: DictConfig) -> None:
     folder = Path(config.output)
     if not config.overwrite:
         _check_place(folder / TABLE, list(runs))
-    without = [name for name, run in runs.items() if not (run / scores.FILES["train"]).exists()]
-    if without:
-        log.info(
-            "%s: no training scores, so the rows of %s are left out; actionrec evaluate … parts=[train] measures them",
-            *(", ".join(without), " and ".join(fusion.FITTED)),
-        )
-    files = {part: name for part, name in scores.FILES.items() if part != "train" or not without}
+    files = {part: scores.FILES[part] for part in ("val", "test", "train") if not _lacking(runs, part)}
     parts = {part: [scores.load(run / name) for run in runs.values()] for part, name in files.items()}
     trained = {name: Path(path) for name, path in {**trained, **plain(config)["trained"]}.items() if path}
     for name in [name for name, path in trained.items() if not RunFolder(path).finished]:
         log.info("%s is not trained; its row is left out", trained.pop(name))
     for found in parts.values():
         measurements.require_same({name: each.protocol for name, each in zip(runs, found, strict=True)})
-    tested, validated = ({name for found in parts[part] for name in found.names} for part in ("test", "val"))
+    tested, validated = ({name for found in parts.get(part, []) for name in found.names} for part in ("test", "val"))
     whole = {name: scores.load(run / scores.FILES["test"]) for name, run in trained.items()}
     measured = [(run, {part: found[row] for part, found in parts.items()}) for row, run in enumerate(runs.values())]
     measured += [(run, {"test": whole[name]}) for name, run in trained.items()]
@@ -69,17 +64,18 @@ def fuse(config: DictConfig) -> None:
         _check_current(theirs, run, parent.lineage["stage"])
     matched = fusion.matched(parts)
     networks = {name: fusion.Fused(found) for name, found in zip(runs, matched["test"], strict=True)}
-    against = fusion.best_on_validation(dict(zip(runs, matched["val"], strict=True)))
+    against = fusion.better(dict(zip(runs, matched.get("val", matched["test"]), strict=True)))
     better = networks[against].scores
     networks |= {
         name: function(matched)
         for name, function in fusion.SCORE_FUSIONS.items()
-        if "train" in matched or name not in fusion.FITTED
+        if all(part in matched for part in fusion.NEEDED.get(name, ()))
     }
     measurements.require_same({"streams": better.protocol, **{name: found.protocol for name, found in whole.items()}})
     networks |= {name: fusion.Fused(found) for name, found in whole.items()}
 
-    rows = [_row(name, found, against, better) for name, found in networks.items()]
+    chosen = {"against": against} if "val" in matched else {}
+    rows = [_row(name, found, chosen, better) for name, found in networks.items()]
     write_json(folder / TABLE, rows)
     table = fusion_table(Fusion(folder.name, rows))
     text = lines_of(texts(table))
@@ -133,7 +129,23 @@ def _check_current(measured: Mapping[str, Any], run: Path, stage: str) -> None:
             )
 
 
-def _row(name: str, found: Any, against: str, better: Any) -> dict[str, Any]:
+def _lacking(runs: Mapping[str, Path], part: str) -> bool:
+    """Whether a run has no scores of a part that the table can do without."""
+    from actionrec.evaluation import fusion, scores
+
+    without = [name for name, run in runs.items() if not (run / scores.FILES[part]).exists()]
+    if part == "test" or not without:
+        return False
+    *rows, last = (name for name, needed in fusion.NEEDED.items() if part in needed)
+    log.info(
+        "%s: no %s scores, so the rows of %s and %s are left out; actionrec evaluate … parts=[%s] measures them%s",
+        *(", ".join(without), {"train": "training", "val": "validation"}[part], ", ".join(rows), last, part),
+        ", unless data.fold=all leaves none" if part == "val" else "",
+    )
+    return True
+
+
+def _row(name: str, found: Any, chosen: Mapping[str, str], better: Any) -> dict[str, Any]:
     from actionrec.evaluation.metrics import intervals, measure
     from actionrec.evaluation.significance import compare
 
@@ -141,4 +153,4 @@ def _row(name: str, found: Any, against: str, better: Any) -> dict[str, Any]:
     row = {"network": name, "chosen": found.chosen, **measured, **intervals(found.scores, "test")}
     if found.scores is better:
         return row
-    return {**row, "against": against, **compare(found.scores, better)._asdict()}
+    return {**row, **chosen, **compare(found.scores, better)._asdict()}

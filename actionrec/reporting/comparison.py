@@ -31,7 +31,7 @@ def better_stream(chain: Chain) -> Run | None:
     """The single stream with the highest validation accuracy, in a tie the one with the lower loss; None if unknown.
 
     The candidates are the streams of the fusion network, or without such a network all single streams on clips. As in
-    `evaluation.fusion.best_on_validation`, a selection by test accuracy would bias the comparison on the test part.
+    `evaluation.fusion.better`, a selection by test accuracy would bias the comparison on the test part.
     """
     both = fused(chain)
     names = chain.config.stages[both.stage].parents.values() if both else chain.config.clips

@@ -77,7 +77,7 @@ def fusions_table(outputs: Outputs) -> Table | None:
     note = (
         "Streams are trained, and hyper-parameters selected on validation, for each split separately. Standard "
         "deviations as in the table over splits and seeds. Differences are to the stream that is better on validation "
-        "in each run."
+        "in each run, and on the test in runs without validation scores."
     )
     return Table("fusions", "Fusions over splits and seeds", header, rows, note) if rows else None
 

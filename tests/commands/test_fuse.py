@@ -76,6 +76,25 @@ def test_without_training_scores_no_fusion_is_fitted_to_them(fuse, runs, tmp_pat
     assert len(left) == len(whole) - 2
 
 
+def test_without_validation_scores_nothing_is_chosen_by_them(fuse, runs, tmp_path):
+    assert fuse().status == 0
+    whole = json.loads((tmp_path / "o/fusion.json").read_text())
+    (runs["flow"] / scores.FILES["val"]).unlink()
+    outcome = fuse()
+    assert outcome.status == 0
+    said = "flow: no validation scores, so the rows of weighted, linear layer and linear SVM are left out"
+    assert said in outcome.err
+    left = {row["network"]: row for row in json.loads((tmp_path / "o/fusion.json").read_text())}
+    assert [*left] == [
+        row["network"] for row in whole if row["network"] not in ("weighted", "linear layer", "linear SVM")
+    ]
+    assert not any("against" in row for row in left.values())
+    best = max(("frame", "flow"), key=lambda name: left[name]["test/acc"])
+    assert [name for name, row in left.items() if "difference" not in row] == [best]
+    assert left["product"]["difference"] == pytest.approx(left["product"]["test/acc"] - left[best]["test/acc"])
+    assert f"Differences are to {best}, the better stream on the test part itself" in outcome.out
+
+
 def test_a_table_of_other_streams_is_kept_unless_it_is_to_be_replaced(fuse, runs, tmp_path):
     assert fuse().status == 0
     there = (tmp_path / "o/fusion.json").read_text()

@@ -5,7 +5,7 @@ import torch
 from actionrec.evaluation.fusion import (
     SCORE_FUSIONS,
     average,
-    best_on_validation,
+    better,
     linear,
     matched,
     maximum,
@@ -83,15 +83,15 @@ def test_margins_are_no_likelihoods():
 
 def test_the_better_stream_is_the_one_with_more_of_validation_right():
     good, bad = stream("val", 1, 3.0), stream("val", 2, 0.5)
-    assert best_on_validation({"frame": bad, "flow": good}) == "flow"
-    assert best_on_validation({"frame": good, "flow": bad}) == "frame"
+    assert better({"frame": bad, "flow": good}) == "flow"
+    assert better({"frame": good, "flow": bad}) == "frame"
 
 
 def test_of_streams_with_equally_much_of_validation_right_the_likelier_is_the_better():
     one = stream("val", 1, 2.0)
     doubtful = one._replace(logits=one.logits / 100)
-    assert best_on_validation({"doubtful": doubtful, "surer": one}) == "surer"
-    assert best_on_validation({"first": one, "second": one}) == "first"
+    assert better({"doubtful": doubtful, "surer": one}) == "surer"
+    assert better({"first": one, "second": one}) == "first"
 
 
 def test_weights_follow_validation():
