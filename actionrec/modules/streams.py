@@ -120,8 +120,8 @@ class MultiStreamModule(_Streams):
         self.stream_loss, self.stream_dropout = stream_loss, stream_dropout
         if (stream_loss or stream_dropout) and not isinstance(network.fusion, OfLogits):
             raise ActionRecError(
-                f"model.fusion={fusion} does not fuse the logits of the streams; use concat, average, max or gated, or "
-                "set model.stream_loss and model.stream_dropout to 0"
+                f"model.fusion={fusion} does not fuse the logits of the streams; use concat, average, product, max or "
+                "gated, or set model.stream_loss and model.stream_dropout to 0"
             )
         self.save_hyperparameters()
         self.hparams.update(_without_weights(settings, streams))

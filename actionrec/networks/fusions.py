@@ -1,7 +1,8 @@
 """Fusion layers, which combine several streams into one prediction, one class each.
 
 `concat`, `concat_features` and `conv` are trained, and are initialised as the average of the streams' logits.
-`average` and `max` combine the streams' probabilities (Simonyan & Zisserman, NeurIPS 2014) and have no parameters.
+`average`, `product` and `max` combine the streams' probabilities (Simonyan & Zisserman, NeurIPS 2014, average them; the
+rules are those of Kittler et al., TPAMI 1998) and have no parameters.
 `gated` has the few numbers that `evaluation.gate` chooses.
 """
 
@@ -163,6 +164,16 @@ class Average(OfLogits):
         return reduce(torch.logaddexp, _log_probabilities(logits)) - math.log(len(logits))
 
 
+class Product(OfLogits):
+    """The product of the streams' probabilities for each action, as log-probabilities (not normalised)."""
+
+    def __init__(self, streams: Streams, classes: int):
+        super().__init__()
+
+    def combine(self, logits: Mapping[str, Tensor]) -> Tensor:
+        return reduce(torch.add, _log_probabilities(logits))
+
+
 class Max(OfLogits):
     """The maximum of the streams' probabilities for each action, as log-probabilities (not normalised)."""
 
@@ -234,6 +245,7 @@ FUSION_LAYERS: dict[str, type[Fusion]] = {
     "concat_features": ConcatFeatures,
     "conv": Conv,
     "average": Average,
+    "product": Product,
     "max": Max,
     "gated": Gated,
 }

@@ -78,7 +78,7 @@ SETTINGS: dict[str, Check] = {
     "model.members": integer(1, 5),
     "model.stream_loss": number(0, 1000),
     "model.stream_dropout": number(0, 1),
-    "model.fusion": rules.or_class(one_of("concat", "concat_features", "conv", "average", "max", "gated")),
+    "model.fusion": rules.or_class(one_of("concat", "concat_features", "conv", "average", "product", "max", "gated")),
     "recipe.lr_factor": number(0, above=True),
     "recipe.patience": amount,
     "optimizer.lr": number(0, above=True),

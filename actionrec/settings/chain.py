@@ -40,9 +40,14 @@ LOOKS = (
     *(Look("#E69F00", "\\\\\\\\"), Look("#56B4E9", "++"), Look("#B8860B", "oo"), Look("#332288", "**")),
 )
 OTHER = Look("#555555", "--")  # of networks that are not stages of the chain
-# Variants of a stage with `gates`: fusions chosen on the scores of its parents' folds, of the parents' own networks, of
-# those of all clips, and of those of all folds.
-GATES = {"gated": [], "refit": ["refit=true"], "bagged": ["model.members=5"]}
+# Variants of a stage with `fusions`, which learn nothing more than its parents: the product of the probabilities, and
+# gates, fitted to the parents' folds, over the parents' own networks, those of all clips, and those of all folds.
+FUSIONS = {
+    "product": ["model.fusion=product"],
+    "gated": ["model.fusion=gated"],
+    "refit": ["model.fusion=gated", "refit=true"],
+    "bagged": ["model.fusion=gated", "model.members=5"],
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Stage:
         data: `stills` or `clips`.
         split: whether its data have splits. A stage whose data have none is trained once, for the chains of all splits.
         parents: stage by role: the name of a stream, or `parent` for a network of one stream.
-        gates: whether the stage has the variants `GATES`, under its own name and theirs.
+        fusions: whether the stage has the variants `FUSIONS`, under its own name and theirs.
         label: of the network in plots.
         look: of the network in plots.
         make: target of the Makefile, if there is one.
@@ -68,7 +73,7 @@ class Stage:
     data: str = CLIPS
     split: bool = True
     parents: Mapping[str, str] = field(default_factory=dict)
-    gates: bool = False
+    fusions: bool = False
     label: str = ""
     look: Look = OTHER
     make: str | None = None
@@ -188,30 +193,31 @@ def read(content: Any) -> ChainConfig:
         if said.get("of") not in stages or name in stages:
             raise ActionRecError(f"{key}.of={said.get('of')}: use one of {', '.join(stages)}, under a name of its own")
         variants[name] = Variant(name, said["of"], _overrides(key, said))
-    for gate in (gate for stage in stages.values() if stage.gates for gate in _gates(stage)):
-        if gate.name in variants or gate.name in stages:
-            raise ActionRecError(f"chain: {gate.name} is a variant of {gate.of}, which has gates; name the other anew")
-        variants[gate.name] = gate
+    for fusion in (fusion for stage in stages.values() if stage.fusions for fusion in _fusions(stage)):
+        if fusion.name in variants or fusion.name in stages:
+            raise ActionRecError(
+                f"chain: {fusion.name} is a variant of {fusion.of} by its fusions=true; give the other another name"
+            )
+        variants[fusion.name] = fusion
     return ChainConfig(found["name"], str(found.get("title") or found["name"]), stages, variants)
 
 
-def _gates(stage: Stage) -> Iterator[Variant]:
-    frozen = f"model.frozen=[{','.join(stage.parents)}]"
-    for kind, own in GATES.items():
-        yield Variant(f"{stage.name}_{kind}", stage.name, ("model.fusion=gated", *own, frozen))
+def _fusions(stage: Stage) -> Iterator[Variant]:
+    for kind, own in FUSIONS.items():
+        yield Variant(f"{stage.name}_{kind}", stage.name, (*own, f"model.frozen=[{','.join(stage.parents)}]"))
 
 
 def _stage(name: str, settings: Any, before: Mapping[str, Stage]) -> Stage:
     key = f"chain.stages.{name}"
-    known = {"experiment", "overrides", "data", "split", "parents", "gates", "label", "colour", "hatch", "make"}
+    known = {"experiment", "overrides", "data", "split", "parents", "fusions", "label", "colour", "hatch", "make"}
     said = _mapping(key, settings, known)
     require(key, name, rules.name)
     require(f"{key}.experiment", said.get("experiment"), rules.name)
     data, label = said.get("data", CLIPS), said.get("label") or name
-    split, gates = said.get("split", True), said.get("gates", False)
+    split, fusions = said.get("split", True), said.get("fusions", False)
     require(f"{key}.data", data, one_of(STILLS, CLIPS))
     require(f"{key}.split", split, rules.flag)
-    require(f"{key}.gates", gates, rules.flag)
+    require(f"{key}.fusions", fusions, rules.flag)
     require(f"{key}.label", label, rules.filled)
     parents = _mapping(f"{key}.parents", said.get("parents") or {})
     for role, parent in parents.items():
@@ -219,8 +225,8 @@ def _stage(name: str, settings: Any, before: Mapping[str, Stage]) -> Stage:
             raise ActionRecError(f"{key}.parents.{role}={parent}: use a stage that comes before it")
     if ALONE in parents and len(parents) > 1:
         raise ActionRecError(f"{key}.parents: {ALONE} is the role of an only parent; name the streams instead")
-    if gates and len(parents) < 2:
-        raise ActionRecError(f"{key}.gates: name a parent of each stream, two or more")
+    if fusions and len(parents) < 2:
+        raise ActionRecError(f"{key}.fusions: name a parent of each stream, two or more")
     default = LOOKS[len(before) % len(LOOKS)]
     colour, hatch = said.get("colour") or default.colour, said.get("hatch", default.hatch)
     if not re.fullmatch("#[0-9a-fA-F]{6}", str(colour)):
@@ -230,7 +236,7 @@ def _stage(name: str, settings: Any, before: Mapping[str, Stage]) -> Stage:
     make = said.get("make")
     require(f"{key}.make", make, maybe(rules.name, None))
     look = Look(str(colour), str(hatch))
-    return Stage(name, said["experiment"], _overrides(key, said), data, split, parents, gates, str(label), look, make)
+    return Stage(name, said["experiment"], _overrides(key, said), data, split, parents, fusions, str(label), look, make)
 
 
 def _overrides(key: str, said: Mapping[str, Any]) -> tuple[str, ...]:

@@ -99,7 +99,7 @@ def test_a_chain_goes_up_to_a_stage_or_a_variant(call, trained, tmp_path):
     assert call("upto=hmdb51_two_stream_conv", "tag=short")[0] == STAGES
     assert trained[-1].model.fusion == "conv"
     assert trained[-1].run_dir == str(tmp_path / "demo/hmdb51_two_stream_conv/split1-seed0-short")
-    variants = [f"hmdb51_two_stream_{each}" for each in ("conv", "gated", "refit", "bagged")]
+    variants = [f"hmdb51_two_stream_{each}" for each in ("conv", "product", "gated", "refit", "bagged")]
     stages, outcome = call("upto=fusion")
     assert stages == []
     assert outcome.err.strip().endswith(f"error: upto=fusion: use one of {', '.join([*STAGES, *variants])}")
@@ -225,7 +225,7 @@ def test_a_chain_is_tried_out_whatever_lies_there_and_leaves_no_run(call, tried,
     there = {path for path in tmp_path.rglob("*") if path.is_file()}
     _, outcome = call("debug=fast", "data.size=112", "fuse=true", "report=true")
     assert outcome.status == 0, outcome.err
-    assert tried == [*STAGES, *["hmdb51_two_stream"] * 4]  # with the variants
+    assert tried == [*STAGES, *["hmdb51_two_stream"] * 5]  # with the variants
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == there
 
 

@@ -22,7 +22,7 @@ from tests.export.conftest import described as description_of
 RIGHT = EXPORTERS["torchscript"]
 FUSIONS = (
     "concat",
-    *(pytest.param(name, marks=pytest.mark.ci) for name in ("concat_features", "conv", "average", "max")),
+    *(pytest.param(name, marks=pytest.mark.ci) for name in ("concat_features", "conv", "average", "product", "max")),
 )
 
 

@@ -38,7 +38,7 @@ def magnitude() -> FlowModule:
     return FlowModule(ACTIONS, inputs, ADAM, flow=RESNET)
 
 
-FUSIONS = ("concat", "concat_features", "conv", "average", "max")
+FUSIONS = ("concat", "concat_features", "conv", "average", "product", "max")
 MODULES = {
     "frame": lambda: create("frame"),
     "flow": lambda: create("flow"),
@@ -408,7 +408,7 @@ def test_mixup_trains_on_means_of_two_samples(batch):
     )
 
 
-@pytest.mark.parametrize("fusion", ["concat", "average", "max", "gated"])
+@pytest.mark.parametrize("fusion", ["concat", "average", "product", "max", "gated"])
 def test_streams_may_have_losses_of_their_own(fusion, batch):
     torch.manual_seed(0)
     module = create("frame", "flow", fusion=fusion, stream_loss=0.5).eval()

@@ -4,7 +4,7 @@ from torch import nn
 
 from actionrec.evaluation.gate import Gate
 from actionrec.networks.backbone import Backbone
-from actionrec.networks.fusions import FUSION_LAYERS, Average, Max
+from actionrec.networks.fusions import FUSION_LAYERS, Average, Max, Product
 from actionrec.networks.stream import VOLUME, Bagged, Stream, members_of
 from actionrec.networks.streams import MultiStream
 from actionrec.networks.video import VideoBackbone
@@ -100,11 +100,15 @@ def test_conv_refuses_features_that_are_no_mean_of_maps():
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_average_and_max_are_of_the_probabilities(count, inputs):
+def test_average_product_and_max_are_of_the_probabilities(count, inputs):
     network, inputs = create("average", count=count), inputs[:count]
     chances = torch.stack([each(x).softmax(1) for each, x in zip(network.streams.values(), inputs, strict=True)])
     assert isinstance(network.fusion, Average)
     assert torch.allclose(network(*inputs).exp(), chances.mean(0), atol=1e-6)
+    network.fusion = Product(network.streams, 5)
+    assert torch.allclose(
+        network(*inputs).softmax(1), chances.prod(0) / chances.prod(0).sum(1, keepdim=True), atol=1e-6
+    )
     network.fusion = Max(network.streams, 5)
     assert torch.allclose(network(*inputs).exp(), chances.amax(0), atol=1e-6)
 
@@ -151,6 +155,7 @@ def test_weights_have_the_names_that_checkpoints_have():
         "concat_features": {"weight", "bias"},
         "conv": {"mix.weight", "mix.bias", "head.weight", "head.bias"},
         "average": set(),
+        "product": set(),
         "max": set(),
         "gated": {"weights", "temperatures", "mixes"},
     }.items():

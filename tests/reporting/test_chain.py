@@ -123,7 +123,7 @@ def test_another_chain_that_was_trained_there_is_drawn_and_told_of(tmp_path, nam
 def test_a_variant_stands_for_the_last_stage_that_was_not_trained_itself(tmp_path):
     data, chain = tmp_path / "demo", load("no_stills")
     write_stages(data, chain)
-    gated, _, bagged = chain.variants
+    _, gated, _, bagged = chain.variants
     shutil.copytree(data / chain.last.name, data / gated)
     assert read_outputs(data).chain == chain
     (data / chain.last.name).rename(data / bagged)

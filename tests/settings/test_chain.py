@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from actionrec.runs.manifest import settings_of
 from actionrec.settings import chain
-from actionrec.settings.chain import DEFAULT, load, read
+from actionrec.settings.chain import DEFAULT, FUSIONS, load, read
 from actionrec.settings.composition import CONF
 from actionrec.system.errors import ActionRecError
 from tests.conftest import attempt
@@ -34,8 +34,9 @@ def test_every_chain_may_end_with_a_gate(name):
     found = load(name)
     last = [*found.stages.values()][-1]
     frozen = f"model.frozen=[{','.join(last.parents)}]"
-    gated, refit, bagged = (found.variants[f"{last.name}_{each}"] for each in ("gated", "refit", "bagged"))
-    assert gated.of == refit.of == bagged.of == last.name
+    product, gated, refit, bagged = (found.variants[f"{last.name}_{each}"] for each in FUSIONS)
+    assert product.of == gated.of == refit.of == bagged.of == last.name
+    assert set(product.overrides) == {"model.fusion=product", frozen}
     assert set(gated.overrides) == {"model.fusion=gated", frozen}
     assert set(refit.overrides) == {*gated.overrides, "refit=true"}
     assert set(bagged.overrides) == {*gated.overrides, "model.members=5"}
@@ -141,17 +142,17 @@ STAGE = {"experiment": "hmdb51_flow"}
         ),
         ({"name": "x", "stages": {"a": STAGE}, "variants": {"b": {"of": "c"}}}, "chain.variants.b.of=c: use one of a"),
         (
-            {"name": "x", "stages": {"a": {**STAGE, "gates": True}}},
-            "chain.stages.a.gates: name a parent of each stream",
+            {"name": "x", "stages": {"a": {**STAGE, "fusions": True}}},
+            "chain.stages.a.fusions: name a parent of each stream",
         ),
-        ({"name": "x", "stages": {"a": {**STAGE, "gates": "all"}}}, "chain.stages.a.gates=all: use"),
+        ({"name": "x", "stages": {"a": {**STAGE, "fusions": "all"}}}, "chain.stages.a.fusions=all: use"),
         (
             {
                 "name": "x",
-                "stages": {"a": STAGE, "b": {**STAGE, "parents": {"frame": "a", "flow": "a"}, "gates": True}},
+                "stages": {"a": STAGE, "b": {**STAGE, "parents": {"frame": "a", "flow": "a"}, "fusions": True}},
                 "variants": {"b_refit": {"of": "b"}},
             },
-            "b_refit is a variant of b, which has gates",
+            "b_refit is a variant of b by its fusions=true",
         ),
     ],
 )
