@@ -37,7 +37,7 @@ def run(config: DictConfig) -> float | None:
     and only the stages' input is written.
 
     Returns:
-        The validation accuracy of the last stage; None where nothing is trained.
+        The validation accuracy of the last stage; None where nothing is trained, or no clips are for validation.
 
     Raises:
         ActionRecError: a stage fails; the message names the stage, and the stages before it stay.
@@ -74,7 +74,7 @@ def run(config: DictConfig) -> float | None:
         for name in names:
             if name in chain.stages and len(chain.stages[name].parents) > 1:
                 _fuse(chain, name, config)
-    return float(RunFolder(parts[-1].folder).metrics["val/acc"])
+    return RunFolder(parts[-1].folder).metrics.get("val/acc")
 
 
 def prepare(config: DictConfig, prepared: set[tuple[Path, str]]) -> None:

@@ -164,6 +164,19 @@ def test_a_chain_of_other_stages_is_a_file(call, trained):
     assert "hmdb51_frame_imagenet/" in trained[-1].init_from.frame
 
 
+def test_a_chain_of_all_clips_has_no_validation(call, trained, monkeypatch):
+    train = training.train
+
+    def without_validation(config, wanted=None):
+        train(config, wanted)
+        write_json(Path(config.run_dir) / "metrics.json", {"test/acc": 0.25})
+
+    monkeypatch.setattr(training, "train", without_validation)
+    stages, outcome = call("upto=hmdb51_flow", "data.fold=all", "callbacks.best=null", "callbacks.early_stopping=null")
+    assert (stages, outcome.status) == (["hmdb51_flow"], 0), outcome.err
+    assert "trained" in outcome.out
+
+
 @pytest.mark.ci
 def test_stills_clips_and_each_stage_may_have_settings_of_their_own(call, trained):
     of_one = "chain.stages.hmdb51_flow.overrides=['data.size=96']"
