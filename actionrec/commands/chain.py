@@ -27,7 +27,7 @@ def chain(config: DictConfig) -> float | None:
             "afterwards"
         )
     accuracy = chains.run(config)
-    if config.report and accuracy is not None:
+    if config.report and not (config.dry_run or config.trainer.get("fast_dev_run")):
         print()
         with composed("report", of_report(config)) as settings:
             report(settings)
