@@ -102,6 +102,7 @@ def _with_folds(chain: ChainConfig, name: str, config: DictConfig) -> Iterator[P
 def _part(name: str, whole: DictConfig, parents: list[str]) -> Part:
     with told(whole) as stage:
         checks.check(stage)
+        checks.check_validation(stage, ranked=False)
         checks.check_stage(stage, HydraConfig.get().runtime.choices, config_groups())
         folder, now = run_folder(stage), manifest.create(stage)
         found = compared(folder, now, stage.resume is True)

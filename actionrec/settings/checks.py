@@ -80,6 +80,8 @@ def check_validation(config: DictConfig, ranked: bool) -> None:
     choosing = {f"callbacks.{name}": f"callbacks.{name}=null" for name in ("best", "early_stopping")}
     if str(OmegaConf.select(config, "scheduler.monitor")).startswith("val/"):
         choosing["scheduler.monitor"] = "scheduler=none"
+    if OmegaConf.select(config, "model.fusion") == "gated":
+        choosing["model.fusion"] = "model.fusion=product"
     mends = [mend for key, mend in choosing.items() if OmegaConf.select(config, key)]
     if ranked or mends:
         what = "no run can be ranked; train one by one" if ranked else f"nothing can be chosen; add {' '.join(mends)}"

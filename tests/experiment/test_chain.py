@@ -176,6 +176,9 @@ def test_a_chain_of_all_clips_has_no_validation(call, trained, monkeypatch):
     stages, outcome = call("upto=hmdb51_flow", *of_all, "report=true")
     assert (stages, outcome.status) == (["hmdb51_flow"], 0), outcome.err
     assert "report/index.html" in outcome.out
+    stages, outcome = call("upto=hmdb51_two_stream_gated", *of_all)
+    assert (stages, outcome.status) == ([], 1)  # before the first stage is trained
+    assert "hmdb51_two_stream_gated: data.fold=all leaves no samples for validation" in outcome.err
 
 
 @pytest.mark.ci

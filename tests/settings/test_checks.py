@@ -283,6 +283,8 @@ def test_without_validation_samples_nothing_is_chosen(base):
         checks.check_validation(config, ranked=False)
     config = changed(changed(config, "callbacks.best=null"), "scheduler={monitor: train/loss}")
     checks.check_validation(config, ranked=False)
+    with pytest.raises(ActionRecError, match=r"add model.fusion=product, or use data.fold=0$"):
+        checks.check_validation(changed(config, "model.fusion=gated"), ranked=False)
     with pytest.raises(ActionRecError, match=r"no run can be ranked; train one by one, or use data.fold=0"):
         checks.check_validation(config, ranked=True)
     checks.check_validation(changed(config, "data.fold=0"), ranked=True)
