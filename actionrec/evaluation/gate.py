@@ -5,7 +5,7 @@ from disjoint sets of source videos (stacked generalisation: Wolpert 1992). A ri
 only if it is better by more than a standard error (after the one-standard-error rule of Breiman et al. 1984), and the
 single stream only if it is better by two. Of three streams and more, those without which the best candidate is worse
 by no more than a standard error are left out, one after another. So a stream that adds nothing gets no weight, and the
-fusion of two is its better stream.
+fusion of two is its better stream, with the answers of that stream.
 """
 
 from collections.abc import Callable, Sequence
@@ -126,8 +126,11 @@ def choose(logs: Logs, labels: np.ndarray, groups: Sequence[str], streams: Seque
             break
         best, rows = simpler, others
     shown = {each.name: each for each in (*singles, *fusions, best)}
+    gate = best.fit(logs, labels)
+    if best is alone:  # a temperature, which comes before the mean over the views of a clip, would change some answers
+        gate = gate._replace(temperatures=(1.0,) * len(streams))
     return Choice(
-        best.fit(logs, labels),
+        gate,
         best.name,
         single,
         {name: each.loss for name, each in shown.items()},

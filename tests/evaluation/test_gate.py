@@ -79,7 +79,7 @@ def test_of_two_equal_streams_one_is_enough():
     assert choice.gate.weights == (1, 0)
 
 
-def test_probabilities_are_calibrated():
+def test_streams_are_judged_calibrated_and_one_that_is_left_alone_answers_as_it_did():
     """Twice the logits of a calibrated stream need the temperature 2."""
     generator = np.random.default_rng(0)
     logits = 1.5 * generator.normal(size=(4000, CLASSES))
@@ -87,7 +87,11 @@ def test_probabilities_are_calibrated():
     groups = [str(number) for number in range(len(drawn))]
     choice = choose(2 * np.stack([logits, np.zeros_like(logits)]), drawn, groups, ["frame", "flow"])
     assert choice.name == "frame alone"
-    assert choice.gate.temperatures[0] == pytest.approx(2, rel=0.05)
+    calibrated = -log_softmax(logits, axis=1)[np.arange(len(drawn)), drawn].mean()
+    assert choice.losses["frame alone"] == pytest.approx(calibrated, abs=0.002)
+    assert choice.gate == Gate((1, 0), (1, 1))
+    average = FUSIONS["calibrated average"](log_softmax(2 * np.stack([logits, logits]), axis=2), drawn)
+    assert average.temperatures == pytest.approx((2, 2), rel=0.05)
 
 
 @pytest.mark.parametrize("mixes", [True, False])
