@@ -16,6 +16,7 @@ from actionrec.datamodules.balance import SAMPLERS, balanced_sampler
 from actionrec.datamodules.samples import ActionDataset, Sample
 from actionrec.datasets.base import DataSet
 from actionrec.datasets.records import Splits
+from actionrec.datasets.splitting import refold
 from actionrec.storage import cache
 from actionrec.streams import Modality
 from actionrec.streams.transforms import View, eval_views
@@ -44,6 +45,7 @@ class ActionDataModule(LightningDataModule, ABC):
         region: `square` keeps the proportions of a picture, see `streams.transforms.eval_views`.
         cache: `ram` keeps the decoded pictures of training and validation in memory, see `storage.cache`.
         sampler: `balanced` draws the training samples by `balance.balanced_sampler`; None takes each once an epoch.
+        fold: 0 for the data set's own training and validation parts; see `splitting.refold` for others.
         streams: the modality of each stream, by stream name.
     """
 
@@ -60,6 +62,7 @@ class ActionDataModule(LightningDataModule, ABC):
         region: str = "whole",
         cache: str | None = None,
         sampler: str | None = None,
+        fold: int | str = 0,
         **streams: Modality,
     ):
         super().__init__()
@@ -84,6 +87,7 @@ class ActionDataModule(LightningDataModule, ABC):
         if sampler not in (None, *SAMPLERS):
             raise ActionRecError(f"data.sampler={sampler}: use balanced or null")
         self.sampler = sampler
+        self.fold = fold
         self.streams = streams
         self.splits: Splits | None = None
 
@@ -101,6 +105,8 @@ class ActionDataModule(LightningDataModule, ABC):
         """The class list, in the order of the labels, and the records of each part."""
         actions, splits = self.source.index(self.requested_actions, self.strict)
         unique_names(splits)
+        if self.fold:
+            splits = Splits(*refold(splits.train, splits.val, self.fold), splits.test)
         return actions, splits
 
     @abstractmethod

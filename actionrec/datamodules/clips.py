@@ -7,7 +7,6 @@ from actionrec.datamodules.base import ActionDataModule
 from actionrec.datamodules.samples import ClipDataset
 from actionrec.datasets.base import ClipSet
 from actionrec.datasets.records import Clip, Splits
-from actionrec.datasets.splitting import refold
 from actionrec.streams import sampling
 from actionrec.streams.transforms import CLIP_PRESETS, preset
 from actionrec.system.hardware import usable_cores
@@ -21,15 +20,13 @@ class ClipDataModule(ActionDataModule):
         position: instant of the frame, and centre of a stack: `first`, `quarter`, `middle`, `three_quarter`, `last`, or
             `random` (one of 32 instants for each sample in training, the middle in evaluation).
         segments: number of instants per clip whose scores the test averages.
-        fold: 0 for the data set's own training and validation parts; see `splitting.refold` for other folds.
         options: see `ActionDataModule`.
     """
 
-    def __init__(self, dataset: ClipSet, position: str, segments: int, fold: int | str = 0, **options: Any):
+    def __init__(self, dataset: ClipSet, position: str, segments: int, **options: Any):
         super().__init__(dataset, **options)
         self.position = position
         self.segments = segments
-        self.fold = fold
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -37,9 +34,6 @@ class ClipDataModule(ActionDataModule):
 
     def index(self) -> tuple[tuple[str, ...], Splits]:
         actions, splits = super().index()
-        if self.fold:
-            train, val = refold(splits.train, splits.val, self.fold)
-            splits = Splits(train, val, splits.test)
         clips = [clip for part in splits for clip in part]
         for modality in self.streams.values():
             modality.check(clips)

@@ -5,6 +5,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def carve_validation(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
     return [clip for i, clip in enumerate(clips) if i not in drawn], [clips[i] for i in sorted(drawn)]
 
 
-def refold(train: Sequence[Clip], val: Sequence[Clip], fold: int | str) -> tuple[list[Clip], list[Clip]]:
+def refold(train: Sequence[Any], val: Sequence[Any], fold: int | str) -> tuple[list[Any], list[Any]]:
     """Training and validation clips with another validation part: one of four folds of the training clips.
 
     The folds are stratified, with all clips of a source video in one fold. With the validation part that there is, as
@@ -86,7 +87,7 @@ def refold(train: Sequence[Clip], val: Sequence[Clip], fold: int | str) -> tuple
 
     Args:
         train, val: the parts of fold 0.
-        fold: from 1 to `VAL_FOLDS` − 1; or `all`, for which all clips are training clips.
+        fold: from 1 to `VAL_FOLDS` − 1; or `all`, of clips or stills, for which all are for training.
 
     Raises:
         ActionRecError: there is no such fold, or there are too few clips or source videos.

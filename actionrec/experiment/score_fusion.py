@@ -45,7 +45,7 @@ def fuse(config: DictConfig) -> None:
     folder = Path(config.output)
     if not config.overwrite:
         _check_place(folder / TABLE, list(runs))
-    files = {part: scores.FILES[part] for part in ("val", "test", "train") if not _lacking(runs, part)}
+    files = {part: name for part, name in scores.FILES.items() if part == "test" or not _lacking(runs, part)}
     parts = {part: [scores.load(run / name) for run in runs.values()] for part, name in files.items()}
     trained = {name: Path(path) for name, path in {**trained, **plain(config)["trained"]}.items() if path}
     for name in [name for name, path in trained.items() if not RunFolder(path).finished]:
@@ -130,11 +130,11 @@ def _check_current(measured: Mapping[str, Any], run: Path, stage: str) -> None:
 
 
 def _lacking(runs: Mapping[str, Path], part: str) -> bool:
-    """Whether a run has no scores of a part that the table can do without."""
+    """Whether a run has no scores of the training or validation part, without which the table has fewer rows."""
     from actionrec.evaluation import fusion, scores
 
     without = [name for name, run in runs.items() if not (run / scores.FILES[part]).exists()]
-    if part == "test" or not without:
+    if not without:
         return False
     *rows, last = (name for name, needed in fusion.NEEDED.items() if part in needed)
     log.info(

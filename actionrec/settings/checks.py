@@ -41,8 +41,7 @@ def check(config: DictConfig) -> None:
         _check_monitors(config)
     if "model." not in foreign:
         _check_frozen(config)
-        _check_members(config)
-        _check_refit(config)
+        _check_networks(config)
         _check_balance(config)
         _check_places(config)
     _check_devices(config)
@@ -132,27 +131,22 @@ def _check_frozen(config: DictConfig) -> None:
             raise ActionRecError(f"{key}={shown(frozen)}: {unknown[0]} is no stream; use some of {', '.join(streams)}")
 
 
-def _check_members(config: DictConfig) -> None:
-    """Raise if streams of several networks have another fusion than a gate, whose folds they are, or would learn."""
-    for key, members in _values(config, ["model", "members"]):
-        streams = [each.split(".")[1] for each, _ in _values(config, ["model", "*", "backbone"])]
-        if members > 1 and (config.model.get("fusion") != "gated" or {*config.model.frozen} != {*streams}):
-            raise ActionRecError(
-                f"{key}={members}: the networks are those of the folds of a gated fusion of frozen streams; use "
-                f"model.fusion=gated model.frozen=[{','.join(streams)}], or {key}=1"
-            )
-
-
-def _check_refit(config: DictConfig) -> None:
-    """Raise if `refit` is of another fusion than a gate of frozen streams, or of several networks of each stream."""
-    if not config.get("refit"):
-        return
+def _check_networks(config: DictConfig) -> None:
+    """Raise if streams of other networks than their runs' have another fusion than a gate, or would learn."""
     streams = [each.split(".")[1] for each, _ in _values(config, ["model", "*", "backbone"])]
-    one = config.model.get("members", 1) == 1
-    if config.model.get("fusion") != "gated" or {*config.model.frozen} != {*streams} or not one:
+    gate = f"model.fusion=gated model.frozen=[{','.join(streams)}]"
+    fusion, frozen, members = (OmegaConf.select(config, f"model.{key}") for key in ("fusion", "frozen", "members"))
+    is_gate = fusion == "gated" and {*(frozen or ())} == {*streams}
+    members = members or 1
+    if members > 1 and not is_gate:
         raise ActionRecError(
-            "refit=true is of a gated fusion of frozen streams, of one network each; use model.fusion=gated "
-            f"model.frozen=[{','.join(streams)}] model.members=1, or refit=false"
+            f"model.members={members}: the networks are those of the folds of a gated fusion of frozen streams; use "
+            f"{gate}, or model.members=1"
+        )
+    if config.get("refit") and (not is_gate or members > 1):
+        raise ActionRecError(
+            f"refit=true is of a gated fusion of frozen streams, of one network each; use {gate} model.members=1, or "
+            "refit=false"
         )
 
 

@@ -263,6 +263,8 @@ def test_bagged_streams_are_those_of_a_gate_and_do_not_learn(base):
 def test_refit_streams_are_those_of_a_gate_of_one_network_each_and_do_not_learn(base):
     config = changed(base(*CLIPS), "refit=true")
     gated = changed(changed(config, "model.fusion=gated"), "model.frozen=[frame,flow]")
+    with pytest.raises(ActionRecError, match=r"^refit=true is of a gated fusion"):  # which a single stream has not
+        checks.check(changed(base(*STILLS), "refit=true"))
     wrong = [config, changed(config, "model.fusion=gated"), changed(gated, "model.members=5")]
     for each in wrong:
         with pytest.raises(
