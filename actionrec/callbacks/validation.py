@@ -37,9 +37,10 @@ class LogValidationImages(Callback):
 
     Every validation logs the confusion matrix and the accuracy by action. If the metric that `BestCheckpoint` monitors
     (`val/acc` without a `BestCheckpoint`) is better than ever before, or equal at a lower `val/loss`, the validation
-    also logs pictures, so that the pictures show the best checkpoint: the wrong predictions with the highest
-    confidence, Grad-CAM of samples spread evenly over the set (the same samples each time), the filters of the first
-    convolution, and the features for the projector. Streams of precomputed features have no pictures.
+    also logs pictures: the wrong predictions with the highest confidence, Grad-CAM of samples spread evenly over the
+    set (the same samples each time), the filters of the first convolution, and the features for the projector. So does
+    the last epoch without a `BestCheckpoint`. The newest pictures thus show the network that is kept. Streams of
+    precomputed features have no pictures.
 
     Args:
         wrong: largest number of wrong predictions to show; 0 for none.
@@ -116,10 +117,13 @@ class LogValidationImages(Callback):
         figure = confusion_matrix(confusion(scores), scores.actions)
         writer.add_image("val/confusion", pixels(figure), step, dataformats="HWC")
 
-        monitor, sign = monitored(trainer)
+        best = next((each for each in trainer.checkpoint_callbacks if isinstance(each, BestCheckpoint)), None)
+        monitor, sign = (best.monitor, best.sign) if best else ("val/acc", 1.0)
         reached, loss = sign * float(trainer.callback_metrics[monitor]), float(trainer.callback_metrics["val/loss"])
-        if (reached, -loss) > (self.best, -self._tie):
+        improved = (reached, -loss) > (self.best, -self._tie)
+        if improved:
             self.best, self._tie = reached, loss
+        if improved or (best is None and trainer.current_epoch + 1 == trainer.max_epochs):
             for tag, picture in self._pictures(trainer, pl_module, scores).items():
                 writer.add_image(tag, picture, step, dataformats="HWC")
             if self.projected:
@@ -127,7 +131,7 @@ class LogValidationImages(Callback):
         self._forget()
 
     def _pictures(self, trainer: Trainer, module: ActionModule, scores: Scores) -> dict[str, np.ndarray]:
-        """Pictures of the best network so far, by tag."""
+        """Pictures of the network, by tag."""
         found = {f"weights/{name}_stem": filters(weight) for name, weight in first_weights(module).items()}
         # The forked RNG leaves the training's random numbers as they would be without this callback.
         with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
@@ -179,12 +183,6 @@ class LogValidationImages(Callback):
             hook.remove()
         for each in (self._answers, self._features, self._thumbnails, self._hooks, self._inputs):
             each.clear()
-
-
-def monitored(trainer: Trainer) -> tuple[str, float]:
-    """The metric that ranks the checkpoints, and its sign: 1 if a higher value is better, otherwise -1."""
-    best = next((each for each in trainer.checkpoint_callbacks if isinstance(each, BestCheckpoint)), None)
-    return (best.monitor, best.sign) if best else ("val/acc", 1.0)
 
 
 def deciding_layers(network: Stream | MultiStream) -> list[nn.Module]:

@@ -93,6 +93,8 @@ def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictCon
     given = list(HydraConfig.get().overrides.task)
     if asked := given_choice("recipe") or given_choice("experiment"):
         raise ActionRecError(f"run_again={run} fixes experiment and recipe; leave {asked} out")
+    if not given_choice("callbacks"):  # with `best` and `early_stopping`, of which the run's own are kept
+        options.append("callbacks=default")
     config = compose(HydraConfig.get().job.config_name, [*options, *given])
     with open_dict(config):
         config.run_again = str(run)
@@ -112,7 +114,7 @@ def for_training(config: DictConfig, run: Path, trust: Sequence[str]) -> DictCon
     taken["callbacks"] = {
         name: {key: value for key, value in node.items() if key in config.callbacks[name] and key not in _OWN}
         for name, node in callbacks.items()
-        if name in ("best", "early_stopping") and name in config.callbacks
+        if name in ("best", "early_stopping") and config.callbacks.get(name)
     }
     _drop_streams(config, saved["data"])
     _put_back(config, taken)

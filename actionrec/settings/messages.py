@@ -18,6 +18,8 @@ def one_line(error: BaseException) -> str:
         text = overrides.unreadable(error.override) or text
     if text.startswith("Caught "):  # torch's wording of an error that a worker raised
         text = text.strip().splitlines()[-1].partition(": ")[2]
+    if found := re.match(r"Could not override '(callbacks\.(?:best|early_stopping)\.\w+)'", text):
+        text = f"{found[1]}: callbacks=last_epoch, as of recipe=best, leaves that callback out; add callbacks=default"
     return " ".join(text.partition("Config search path:")[0].split())
 
 

@@ -66,10 +66,11 @@ def test_where_all_is_right_it_says_so(fit):
     assert np.array_equal(image(found, "val/wrong"), note("no answer is wrong"))
 
 
-def test_pictures_are_those_of_the_best_epoch(fit):
+def test_pictures_are_those_of_the_best_epoch(fit, tmp_path):
     """The network does not learn, so the second epoch is no better."""
     callback = LogValidationImages()
-    found = events(fit(FrameAnswers(), samples(), samples(), [callback], epochs=2))
+    callbacks = [BestCheckpoint(str(tmp_path), monitor="val/acc", mode="max"), callback]
+    found = events(fit(FrameAnswers(), samples(), samples(), callbacks, epochs=2))
     for tag in ("val/wrong", "val/grad_cam", "weights/frame_stem"):
         assert len(found.Images(tag)) == 1
     resumed = LogValidationImages()
@@ -77,10 +78,19 @@ def test_pictures_are_those_of_the_best_epoch(fit):
     assert resumed.best == pytest.approx(4 / 7)
 
 
-def test_pictures_of_a_resumed_run_wait_for_a_better_epoch(fit):
-    callback = LogValidationImages()
+def test_pictures_of_a_resumed_run_wait_for_a_better_epoch(fit, tmp_path):
+    best, callback = BestCheckpoint(str(tmp_path), monitor="val/acc", mode="max"), LogValidationImages()
     callback.load_state_dict({"best": 0.9})
-    assert set(events(fit(FrameAnswers(), samples(), samples(), [callback])).Tags()["images"]) == {"val/confusion"}
+    found = events(fit(FrameAnswers(), samples(), samples(), [best, callback]))
+    assert set(found.Tags()["images"]) == {"val/confusion"}
+
+
+def test_a_training_that_keeps_its_last_epoch_shows_that_one(fit):
+    callback = LogValidationImages()
+    callback.load_state_dict({"best": 0.9})  # no epoch is better
+    found = events(fit(FrameAnswers(), samples(), samples(), [callback], epochs=3))
+    for tag in ("val/wrong", "val/grad_cam", "weights/frame_stem"):
+        assert [picture.step for picture in found.Images(tag)] == [found.Images("val/confusion")[-1].step]
 
 
 def test_grad_cam_finds_the_square_that_decides():

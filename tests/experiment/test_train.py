@@ -64,6 +64,15 @@ def test_a_stage_that_is_none_of_the_chain_says_that_it_has_no_parent(paths, run
     assert ("no stage of" in outcome.err) == told
 
 
+@pytest.mark.parametrize("setting", ["best.monitor=val/loss", "early_stopping.patience=3"])
+def test_a_setting_of_a_callback_that_the_recipe_leaves_out_says_how_to_have_it(run, setting):
+    outcome = run("train", "experiment=stanford40_frame", "recipe=best", f"callbacks.{setting}")
+    assert outcome.status == 1
+    key = setting.partition("=")[0]
+    line = f"callbacks.{key}: callbacks=last_epoch, as of recipe=best, leaves that callback out; add callbacks=default"
+    assert outcome.err.splitlines() == [f"error: {line}"]
+
+
 @pytest.mark.ci
 @pytest.mark.parametrize("stage", ["hmdb51_frame", "hmdb51_two_stream"])
 @pytest.mark.parametrize("asked", ["debug=fast", "trainer.fast_dev_run=true"])

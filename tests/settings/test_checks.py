@@ -290,6 +290,7 @@ def test_without_validation_samples_nothing_is_chosen(base):
     with pytest.raises(ActionRecError, match=r"no run can be ranked; train one by one, or use data.fold=0"):
         checks.check_validation(config, ranked=True)
     checks.check_validation(changed(config, "data.fold=0"), ranked=True)
+    checks.check_validation(base(*CLIPS, "recipe=best", "data.fold=all"), ranked=False)  # keeps its last epoch
 
 
 def test_a_stage_does_not_take_the_name_of_another_experiment(base):

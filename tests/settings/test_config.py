@@ -193,7 +193,7 @@ LENGTHS = {
 
 @pytest.mark.parametrize(("experiment", "recipe"), LENGTHS)
 def test_recipes_give_each_stage_its_epochs_and_all_the_same_rest(compose_config, experiment, recipe):
-    config = compose_config("train", f"experiment={experiment}", f"recipe={recipe}")
+    config = compose_config("train", f"experiment={experiment}", f"recipe={recipe}", "callbacks=default")
     assert (
         config.trainer.max_epochs,
         config.callbacks.early_stopping.patience,
@@ -289,6 +289,17 @@ def test_callbacks_are_chosen_one_by_one(compose_config):
     assert names("~callbacks.early_stopping") == names("callbacks.early_stopping=null") == without
     with pytest.raises(ActionRecError, match=r"callbacks\.mine has no _target_"):
         names("+callbacks.mine={patience: 3}")
+
+
+def test_the_best_recipe_keeps_its_last_epoch(compose_config):
+    def names(*words: str) -> list[str]:
+        config = compose_config("train", "experiment=stanford40_frame", *words)
+        return [type(each).__name__ for each in create_callbacks(config)]
+
+    without = [name for name in names() if name not in ("BestCheckpoint", "EarlyStopping")]
+    assert names("recipe=best") == names("callbacks=last_epoch") == without
+    assert names("recipe=best", "callbacks=[last_epoch,ema]") == [*without, "EMAWeightAveraging"]
+    assert names("recipe=best", "callbacks=default") == names()
 
 
 def test_the_objective_decides_between_epochs(compose_config):

@@ -13,6 +13,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from actionrec.evaluation.scores import Scores
 from actionrec.experiment import saved
 from actionrec.experiment.build import create_data, create_module
 from actionrec.modules.checkpoint import Lineage, load_module, read
+from actionrec.runs import manifest
 from actionrec.settings import untrusted
 from actionrec.settings.composition import CONF
 from actionrec.settings.untrusted import allowed
@@ -430,6 +432,30 @@ def initialized(*overrides: str) -> Iterator[DictConfig]:
             yield whole
         finally:
             HydraConfig.instance().cfg = None
+
+
+@pytest.mark.parametrize("kept", ["best", "last"])
+def test_a_run_that_is_trained_again_keeps_the_epoch_that_it_kept(kept, honest, places, tmp_path):
+    """Whatever its recipe, whose callbacks may have changed since, says today."""
+    folder = tmp_path / "copy/split1-seed0"
+    shutil.copytree(honest / "stanford40_frame/split1-seed0", folder)
+    then = manifest.read(folder)
+    assert then
+    replace(then, choices={"recipe": "best"}).write(folder)
+    for name in ("best", "early_stopping") if kept == "last" else ():
+        edit(folder / "config.yaml", f"callbacks.{name}", None)
+    if kept == "best":
+        edit(folder / "config.yaml", "callbacks.best.monitor", "val/loss")
+    with initialized(f"run_again={folder}", *places) as config:
+        again = saved.for_training(config, folder, []).callbacks
+    if kept == "best":
+        assert (again.best.monitor, again.early_stopping.monitor) == ("val/loss", "val/acc")
+    else:
+        assert not {"best", "early_stopping"} & {*again}
+    with initialized(f"run_again={folder}", "callbacks=last_epoch", *places) as config:
+        again = saved.for_training(config, folder, []).callbacks
+    assert not again.get("best")
+    assert not again.get("early_stopping")
 
 
 @pytest.mark.ci
