@@ -36,12 +36,13 @@ def calibrate_run(config: DictConfig) -> None:
     of `background`, or on the background clips of the validation part; without any, see `calibration.calibrate`.
 
     Raises:
-        ActionRecError: the run has no validation scores, or they are of other weights, or background videos cannot be
-            predicted.
+        ActionRecError: the run has no validation samples, or no scores of them, or these are of other weights, or
+            background videos cannot be predicted.
     """
     place = place_of(config)
     if not place.run:
         raise ActionRecError(f"calibrate=true needs the folder of a run, with its scores; {place.checkpoint} has none")
+    _check_held_out(place.run)
     found = scores.load(place.run / scores.FILES["val"])
     now = sha256(place.checkpoint)
     if (found.protocol or {}).get("checkpoint", now) != now:
@@ -54,6 +55,17 @@ def calibrate_run(config: DictConfig) -> None:
     path = place.checkpoint.parent / calibration.FILE
     calibration.save(made, path)
     print(f"{_told(made, chosen, config.false_alarms)}\n{path}")
+
+
+def _check_held_out(run: Path) -> None:
+    """Raise if the run was trained on the validation samples, so that there are no scores of them."""
+    settings = run / "config.yaml"
+    data = read_config(settings).get("data") if settings.is_file() else None
+    if isinstance(data, dict) and data.get("fold") == "all":
+        raise ActionRecError(
+            f"{run} was trained on the validation samples, too (data.fold=all), so nothing is left to calibrate it by; "
+            "calibrate the run of data.fold=0"
+        )
 
 
 def _label(found: Scores) -> int | None:

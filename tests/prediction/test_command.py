@@ -141,6 +141,17 @@ def test_bad_input_is_one_line(run, light_run, tmp_path, words, said):
     assert "Traceback" not in outcome.err
 
 
+def test_a_run_of_all_samples_has_none_to_be_calibrated_by(run, light_run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(light_run, copy)
+    (copy / "config.yaml").write_text("data: {fold: all}\n")
+    outcome = run("predict", str(copy), "calibrate=true")
+    assert outcome.status == 1
+    assert "trained on the validation samples, too (data.fold=all)" in outcome.err
+    (copy / "config.yaml").write_text("data: {fold: 0}\n")
+    assert "scores_val.npz is not a scores file" in run("predict", str(copy), "calibrate=true").err
+
+
 @pytest.mark.parametrize("key", ["out", "annotate"])
 def test_a_place_that_cannot_be_written_is_an_error_before_the_prediction(run, light_run, tmp_path, monkeypatch, key):
     video, file = noise_video(tmp_path / "a.avi", 6), tmp_path / "file"
