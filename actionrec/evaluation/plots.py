@@ -45,7 +45,7 @@ def learning_curves(curves: Mapping[str, Sequence[tuple[int, float]]], look: Loo
     Args:
         curves: (epoch, value) pairs of `train/loss`, `val/loss`, `train/acc` and `val/acc`; any may be missing.
         look: of the network; validation has the network's colour, training is gray.
-        kept: epoch of the best checkpoint.
+        kept: epoch of the weights that are kept.
     """
     figure = Figure(figsize=(5.6, 2.7), layout="constrained")
     lines = {"train": ("-", ".", GRAY), "val": ("--", "s", look.colour)}

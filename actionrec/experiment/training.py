@@ -158,7 +158,7 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
         progress = Progress.of(trainer)
         best = run.partial / "checkpoints" / "best.ckpt"
         if not any(isinstance(each, BestCheckpoint) for each in trainer.checkpoint_callbacks):
-            log.info("without callbacks.best the last epoch's weights are kept as the best")
+            log.info("without callbacks.best the last epoch's weights are kept, as best.ckpt")
             trainer.save_checkpoint(best, weights_only=True)
         if not best.is_file():
             raise ActionRecError(

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def _run(outputs: Outputs, stage: str, path: Path) -> Run | None:
         return None
     config = outputs.attempt(path / "config.yaml", untrusted.read_config)
     best = RunFolder(path).best
-    checkpoint = outputs.attempt(best, lambda best: _checkpoint(best, outputs.trust))
+    checkpoint = outputs.attempt(best, lambda best: _checkpoint(best, outputs.trust, numbers))
     if not best.exists():
         outputs.damaged.append(
             Damage(best, "not there: the run's lineage is not known, and later stages cannot start from the run")
@@ -151,9 +151,11 @@ def _completed(numbers: dict[str, float], found: Scores) -> dict[str, float]:
     return {**measured, **numbers, **lacking}
 
 
-def _checkpoint(path: Path, trust: Sequence[str]) -> Checkpoint:
+def _checkpoint(path: Path, trust: Sequence[str], numbers: Mapping[str, float]) -> Checkpoint:
     content = read(path, "checkpoint", trust)
-    return Checkpoint(sha256(path), content.get("epoch", 0) + 1, content["lineage"])
+    epoch = content.get("epoch", 0) + 1
+    # Lightning has counted on in a checkpoint that is saved after the training, as of a run that keeps its last epoch.
+    return Checkpoint(sha256(path), int(min(epoch, numbers.get("epochs", epoch))), content["lineage"])
 
 
 def _gate(path: Path) -> dict[str, Any]:

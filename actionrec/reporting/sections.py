@@ -152,7 +152,7 @@ def _curves(outputs: Outputs, chain: Chain) -> Section:
         pictures.append(_picture(plots.learning_curves(found, chain.config.look(stage), kept), alt, stage))
     text = [
         f"Curves of {chain.name}. Training accuracy is measured on augmented inputs while the weights change, so it "
-        "may lie below validation accuracy. The dotted line marks the kept epoch, the best on validation."
+        "may lie below validation accuracy. The dotted line marks the kept epoch, the best on validation or the last."
     ]
     if without:
         text.append(f"No curves were logged for: {', '.join(without)}.")

@@ -2,6 +2,7 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from actionrec.reporting.outputs import curves, read_outputs
 from actionrec.runs.folds import fold_run
@@ -50,6 +51,16 @@ def test_a_run_without_its_checkpoint_is_kept_and_told_of(tmp_path):
     outputs = read_outputs(tmp_path / "demo")
     assert outputs.runs[0].checkpoint is None
     assert "not there" in outputs.damaged[0].reason
+
+
+@pytest.mark.parametrize(("said", "epoch"), [(1, 2), (2, 3), (3, 3)])
+def test_the_kept_epoch_is_counted_from_one_and_is_one_of_the_training(tmp_path, said, epoch):
+    """A checkpoint of after the training of three epochs, of a run that keeps its last one, says 3."""
+    path = write_run(tmp_path / "demo", "hmdb51_flow")
+    best = path / "checkpoints" / "best.ckpt"
+    torch.save({**torch.load(best), "epoch": said}, best)
+    [run] = read_outputs(tmp_path / "demo").runs
+    assert run.checkpoint.epoch == epoch
 
 
 def test_curves_are_by_epoch_and_leave_out_what_is_logged_at_the_end(tmp_path):
