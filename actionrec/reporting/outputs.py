@@ -153,9 +153,10 @@ def _completed(numbers: dict[str, float], found: Scores) -> dict[str, float]:
 
 def _checkpoint(path: Path, trust: Sequence[str], numbers: Mapping[str, float]) -> Checkpoint:
     content = read(path, "checkpoint", trust)
-    epoch = content.get("epoch", 0) + 1
+    epoch, trained = content.get("epoch", 0) + 1, numbers.get("epochs")
     # Lightning has counted on in a checkpoint that is saved after the training, as of a run that keeps its last epoch.
-    return Checkpoint(sha256(path), int(min(epoch, numbers.get("epochs", epoch))), content["lineage"])
+    kept = min(epoch, trained) if isinstance(trained, int) else epoch
+    return Checkpoint(sha256(path), kept, content["lineage"])
 
 
 def _gate(path: Path) -> dict[str, Any]:
