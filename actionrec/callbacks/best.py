@@ -64,6 +64,11 @@ class BestCheckpoint(Checkpoint):
         self._current: Score | None = None
         self._validated: dict[str, Tensor] = {}
 
+    @classmethod
+    def of(cls, trainer: Trainer) -> "BestCheckpoint | None":
+        """The trainer's `BestCheckpoint`; None for a training that keeps its last epoch."""
+        return next((each for each in trainer.checkpoint_callbacks if isinstance(each, cls)), None)
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         if stage == "fit" and any(isinstance(each, StochasticWeightAveraging) for each in callbacks):

@@ -117,7 +117,7 @@ class LogValidationImages(Callback):
         figure = confusion_matrix(confusion(scores), scores.actions)
         writer.add_image("val/confusion", pixels(figure), step, dataformats="HWC")
 
-        best = next((each for each in trainer.checkpoint_callbacks if isinstance(each, BestCheckpoint)), None)
+        best = BestCheckpoint.of(trainer)
         monitor, sign = (best.monitor, best.sign) if best else ("val/acc", 1.0)
         reached, loss = sign * float(trainer.callback_metrics[monitor]), float(trainer.callback_metrics["val/loss"])
         improved = (reached, -loss) > (self.best, -self._tie)
