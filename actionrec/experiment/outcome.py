@@ -1,15 +1,18 @@
-"""Summary of a run for the log: a table of metrics, and the commands that show more."""
+"""Summary of a run: a table of metrics, the commands that show more, and the final metrics for the loggers."""
 
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from actionrec.experiment.build import logger_settings
 from actionrec.reporting.tables import Estimate, Table, lines_of, texts
+
+if TYPE_CHECKING:  # heavy; a verb's --help does without
+    from lightning import Trainer
 
 HEADER = ("part", "n", "top-1", "mean class", "loss")
 
@@ -57,6 +60,26 @@ def places(config: DictConfig, run: Path) -> str:
         choice = str(HydraConfig.get().runtime.choices["paths"])
         found["report"] = Commands(choice, config.paths.name, config.paths.outputs).verb("report")
     return "\n".join(f"{what + ':':13}{where}" for what, where in found.items())
+
+
+def log_to(trainer: "Trainer", config: DictConfig, metrics: Mapping[str, Any]) -> None:
+    """Final metrics for each logger, beside the settings: of TensorBoard, in its HPARAMS tab."""
+    from lightning.pytorch.loggers import WandbLogger
+
+    from actionrec.callbacks.tensorboard import TensorBoard, hyperparameters
+
+    numbers = {tag: value for tag, value in metrics.items() if isinstance(value, (int, float))}
+    settings = hyperparameters(config) | {name: numbers.pop(name) for name in ("parameters", "epochs")}
+    numbers["speed/fit_seconds"] = numbers.pop("fit_seconds")
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoard):
+            logger.log_outcome(settings, numbers, trainer.global_step)
+        else:
+            logger.log_hyperparams(dict(settings))
+            logger.log_metrics(numbers, trainer.global_step)
+        logger.finalize("success")
+        if isinstance(logger, WandbLogger):  # before the run's folder gets its name, and the next job of a multirun
+            logger.experiment.finish()
 
 
 def _background(metrics: Mapping[str, Any], part: str, count: int) -> str:

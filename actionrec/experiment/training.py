@@ -157,7 +157,7 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
         terminal.doing("loading the best checkpoint")
         progress = Progress.of(trainer)
         best = run.partial / "checkpoints" / "best.ckpt"
-        if not any(isinstance(each, BestCheckpoint) for each in trainer.checkpoint_callbacks):
+        if not BestCheckpoint.of(trainer):
             log.info("without callbacks.best the last epoch's weights are kept, as best.ckpt")
             trainer.save_checkpoint(best, weights_only=True)
         if not best.is_file():
@@ -183,7 +183,7 @@ def _train(config: DictConfig, run: RunFolder, wanted: Manifest, resume: bool | 
             "epochs": trainer.current_epoch,
         }
         write_json(run.partial / "metrics.json", metrics)
-        _log_outcome(config, trainer, metrics)
+        outcome.log_to(trainer, config, metrics)
         if in_multirun() or "test" not in parts:  # one of many, whose table comes at their end
             log.info("%s  %s", run.path, outcome.line(metrics, parts[-1]))
         else:
@@ -285,23 +285,3 @@ def _fit(
     trainer.strategy.connect(module)
     for name in ("best", "last"):
         trainer.save_checkpoint(run.partial / "checkpoints" / f"{name}.ckpt", weights_only=True)
-
-
-def _log_outcome(config: DictConfig, trainer: "Trainer", metrics: dict[str, Any]) -> None:
-    """Final metrics for each logger, beside the settings: of TensorBoard, in its HPARAMS tab."""
-    from lightning.pytorch.loggers import WandbLogger
-
-    from actionrec.callbacks.tensorboard import TensorBoard, hyperparameters
-
-    numbers = {tag: value for tag, value in metrics.items() if isinstance(value, (int, float))}
-    settings = hyperparameters(config) | {name: numbers.pop(name) for name in ("parameters", "epochs")}
-    numbers["speed/fit_seconds"] = numbers.pop("fit_seconds")
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoard):
-            logger.log_outcome(settings, numbers, trainer.global_step)
-        else:
-            logger.log_hyperparams(dict(settings))
-            logger.log_metrics(numbers, trainer.global_step)
-        logger.finalize("success")
-        if isinstance(logger, WandbLogger):  # before the run's folder gets its name, and the next job of a multirun
-            logger.experiment.finish()
